@@ -1,0 +1,262 @@
+"""Estimands as draws and as tables: for whom, where, by how much."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayeshte import design as columns
+from bayeshte.errors import DataError, SpecError, near
+from bayeshte.summary import LEVEL, rows
+
+if TYPE_CHECKING:
+    from bayeshte.fit import Fit
+
+
+def effect_draws(fit: "Fit", estimand: str) -> xr.DataArray:
+    """Draws of an estimand by name: dims ``chain, draw`` and the contrasts.
+
+    Raises
+    ------
+    SpecError
+        If the model has no such estimand; the message lists those it has.
+    """
+    found = {e.name: e for e in fit.spec.estimands(fit.design)}
+    if estimand not in found:
+        raise SpecError(f"No estimand {estimand!r}.{near(estimand, found)}")
+    return found[estimand].draws(fit.posterior, fit.design).rename(estimand)
+
+
+def effects(
+    fit: "Fit",
+    meaningful: float | None = None,
+    rope: tuple[float, float] | None = None,
+    *,
+    headline: bool = False,
+    interval: str = "eti",
+    level: float = LEVEL,
+) -> pd.DataFrame:
+    """The estimands of a fit, one a row, each saying over what it averages.
+
+    Parameters
+    ----------
+    fit : Fit
+    meaningful : float, optional
+        The smallest effect that matters, on the scale of the effect. Adds ``p_meaningful`` = P(effect > meaningful), or
+        P(effect < meaningful) for a negative threshold, and rows with the share of clusters beyond it (per draw).
+    rope : (float, float), optional
+        Region of practical equivalence. Adds ``p_rope`` = P(effect inside).
+    headline : bool
+        Only what a first look needs.
+    interval, level
+        As in `bh.summary`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``estimand, contrast, definition``, then the common schema without ``parameter``.
+    """
+    parts = []
+    for e in fit.spec.estimands(fit.design):
+        if headline and not e.headline:
+            continue
+        values = e.draws(fit.posterior, fit.design).rename(e.name)
+        part = rows(values, interval, level).drop(columns="parameter")
+        part.insert(0, "definition", e.definition)
+        part.insert(0, "contrast", _contrasts(values, fit))
+        part.insert(0, "estimand", e.name)
+        if e.scale == "effect":
+            _add_probabilities(part, values, meaningful, rope)
+        parts.append(part)
+    if meaningful is not None and "effect" in fit.posterior and not headline:
+        parts.append(_shares(fit, meaningful, interval, level))
+    out = pd.concat(parts, ignore_index=True)
+    return fit.diagnosis.mark(out)
+
+
+def _contrasts(values: xr.DataArray, fit: "Fit") -> list[str]:
+    reference = fit.design.attrs["reference"]
+    dims = [d for d in values.dims if d not in ("chain", "draw")]
+    if not dims:
+        return [""]
+    labels = [str(v) for v in values[dims[0]].to_numpy()]
+    return [f"{v} vs {reference}" for v in labels] if dims[0] == fit.design.attrs["treatment"] else labels
+
+
+def _add_probabilities(part: pd.DataFrame, values: xr.DataArray, meaningful, rope) -> None:
+    x = values.transpose("chain", "draw", ...).to_numpy()
+    x = x.reshape(x.shape[0] * x.shape[1], -1)
+    if meaningful is not None:
+        part["p_meaningful"] = beyond(x, meaningful).mean(0)
+    if rope is not None:
+        low, high = rope
+        if not low < high:
+            raise SpecError(f"rope={rope!r}: two numbers, the smaller first.")
+        part["p_rope"] = ((x > low) & (x < high)).mean(0)
+
+
+def beyond(x, threshold: float):
+    """Whether an effect is beyond a threshold: above a positive (or zero) one, below a negative one."""
+    return x > threshold if threshold >= 0 else x < threshold
+
+
+def _shares(fit: "Fit", threshold: float, interval: str, level: float) -> pd.DataFrame:
+    """Share of clusters whose effect is beyond the threshold, computed in every draw."""
+    cluster = fit.design.attrs["cluster"]
+    values = beyond(fit.posterior["effect"], threshold).mean(cluster).rename("share")
+    part = rows(values, interval, level).drop(columns="parameter")
+    sign = ">" if threshold >= 0 else "<"
+    part.insert(
+        0, "definition", f"share of these {fit.design.sizes[cluster]} clusters with an effect {sign} {threshold:g}"
+    )
+    part.insert(0, "contrast", _contrasts(values, fit))
+    part.insert(0, "estimand", f"share of clusters {sign} {threshold:g}")
+    return part
+
+
+def cluster_effects(
+    fit: "Fit", meaningful: float | None = None, interval: str = "eti", level: float = LEVEL
+) -> pd.DataFrame:
+    """Every cluster's effect (scale of the linear predictor), with its size by arm, sorted by estimate within contrast.
+
+    Returns
+    -------
+    DataFrame
+        ``cluster, contrast, n_reference, n_arm, one_arm``, then the common schema; ``one_arm`` marks clusters that have
+        only one of the two arms, whose effect rests on the other clusters.
+    """
+    a = fit.design.attrs
+    if "effect" not in fit.posterior:
+        raise SpecError("There are no cluster effects: the model has no treatment or no clusters.")
+    table = pd.crosstab(
+        pd.Series(fit.design["cluster_code"].to_numpy()), pd.Series(fit.design["arm_code"].to_numpy())
+    ).to_numpy()
+    parts = []
+    for k, contrast in enumerate(fit.design[a["treatment"]].to_numpy()):
+        values = fit.posterior["effect"].sel({a["treatment"]: contrast}, drop=True)
+        part = rows(values, interval, level).drop(columns="parameter")
+        part.insert(0, "one_arm", (table[:, 0] == 0) | (table[:, k + 1] == 0))
+        part.insert(0, "n_arm", table[:, k + 1])
+        part.insert(0, "n_reference", table[:, 0])
+        part.insert(0, "contrast", f"{contrast} vs {a['reference']}")
+        part.insert(0, "cluster", [str(v) for v in fit.design[a["cluster"]].to_numpy()])
+        if meaningful is not None:
+            _add_probabilities(part, values, meaningful, None)
+        parts.append(part.sort_values("estimate", kind="stable"))
+    return fit.diagnosis.mark(pd.concat(parts, ignore_index=True))
+
+
+def cate(
+    fit: "Fit",
+    over: str,
+    grid: Sequence | None = None,
+    at: dict | None = None,
+    clusters: str = "new",
+) -> xr.DataArray:
+    """Conditional average effect over the values of one column, everything else as it is in the data.
+
+    Parameters
+    ----------
+    fit : Fit
+    over : str
+        A column of the moderators (or covariates, where the link is not the identity).
+    grid : sequence, optional
+        Values; by default 41 between the 1st and 99th percentile, or the categories.
+    at : dict, optional
+        Other columns to hold at a value: ``{"sex": "female"}``.
+    clusters : {"new", "these", "average"}
+        Whose random effects: integrated over their distribution, those of the clusters in the data, or zero.
+
+    Returns
+    -------
+    DataArray
+        Draws with dims ``chain, draw, <over>, <treatment>``.
+    """
+    frame = columns.raw_frame(fit.design)
+    for name in [over, *(at or {})]:
+        if name not in frame:
+            raise DataError(f"Column {name!r} is not in the model.{near(name, frame.columns)}")
+    frame = frame.assign(**(at or {}))
+    if grid is None:
+        grid = _grid(frame[over])
+    arms = [str(v) for v in fit.design[f"{_treatment(fit)}_arm"].to_numpy()]
+    weight = np.full((1, len(frame)), 1 / len(frame))
+    values = []
+    for value in grid:
+        changed = frame.assign(**{over: value})
+        if isinstance(frame[over].dtype, pd.CategoricalDtype):
+            changed[over] = pd.Categorical(changed[over], categories=frame[over].cat.categories)
+        means = [
+            fit.spec.expected(fit.posterior, fit.design, arm=arm, clusters=clusters, frame=changed, weight=weight)
+            for arm in arms
+        ]
+        values.append(xr.concat([m.isel(group=0) - means[0].isel(group=0) for m in means[1:]], dim=_treatment(fit)))
+    out = xr.concat(values, dim=over).assign_coords({over: list(grid), _treatment(fit): arms[1:]})
+    return out.transpose("chain", "draw", over, _treatment(fit)).rename("CATE")
+
+
+def _grid(column: pd.Series) -> list:
+    if pd.api.types.is_numeric_dtype(column) and column.nunique() > 10:
+        low, high = np.quantile(column, [0.01, 0.99])
+        return list(np.linspace(low, high, 41))
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return list(column.cat.categories)
+    return sorted(pd.unique(column))
+
+
+def _treatment(fit: "Fit") -> str:
+    if not fit.design.attrs["treatment"]:
+        raise SpecError("The model has no treatment, so it has no effects.")
+    return fit.design.attrs["treatment"]
+
+
+def subgroups(fit: "Fit", by: str, meaningful: float | None = None) -> pd.DataFrame:
+    """Average effect over the persons of each value of a column, in their own clusters.
+
+    The column need not be in the model: effects then differ only through the moderators and clusters of its persons.
+
+    Parameters
+    ----------
+    by : str
+        A column kept in the design (covariate, moderator, cluster or treatment), with at most 20 values.
+    """
+    frame = columns.raw_frame(fit.design)
+    if by not in frame:
+        raise DataError(f"Column {by!r} is not in the model.{near(by, frame.columns)}")
+    levels = _grid(frame[by])
+    if len(levels) > 20:
+        raise DataError(f"{by!r} has {len(levels)} values; bin it first, or use bh.cate(fit, {by!r}).")
+    member = np.stack([(frame[by] == v).to_numpy() for v in levels])
+    weight = member / member.sum(1, keepdims=True)
+    arms = [str(v) for v in fit.design[f"{_treatment(fit)}_arm"].to_numpy()]
+    means = [fit.spec.expected(fit.posterior, fit.design, arm=arm, weight=weight) for arm in arms]
+    parts = []
+    for arm, mean in zip(arms[1:], means[1:], strict=True):
+        values = (mean - means[0]).assign_coords(group=[str(v) for v in levels]).rename("effect")
+        part = rows(values).drop(columns="parameter")
+        part.insert(0, "n", member.sum(1))
+        part.insert(0, by, [str(v) for v in levels])
+        part.insert(0, "contrast", f"{arm} vs {fit.design.attrs['reference']}")
+        _add_probabilities(part, values, meaningful, None)
+        parts.append(part)
+    return fit.diagnosis.mark(pd.concat(parts, ignore_index=True))
+
+
+def predict(fit: "Fit", data: pd.DataFrame, arm: str | None = None, clusters: str = "these") -> xr.DataArray:
+    """Expected outcome of persons, in their own arm or had they been in `arm`.
+
+    Parameters
+    ----------
+    data : DataFrame
+        The covariates of the model, the treatment unless `arm` is given, the cluster if ``clusters="these"``.
+    clusters : {"these", "new", "average"}
+        Whose random effects: the clusters named in the data, a new one (integrated), or zero.
+
+    Returns
+    -------
+    DataArray
+        Draws with dims ``chain, draw, row``; row labels are the index of `data`.
+    """
+    return fit.spec.expected(fit.posterior, fit.design, arm=arm, clusters=clusters, frame=data)

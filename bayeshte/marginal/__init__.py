@@ -1,0 +1,1 @@
+"""Exact marginal likelihoods, their compiled kernels, and the draws of what they integrate out."""

@@ -1,0 +1,144 @@
+"""A compiled log density with its tables, and the coordinates in which it is easy to sample."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from bayeshte.prior import Prior
+
+TRANSFORMS = {"real": 0, "positive": 1, "interval": 2}
+
+
+@dataclass(frozen=True)
+class Output:
+    """One stored variable: its name, shape, and the labelled dims it has."""
+
+    name: str
+    shape: tuple[int, ...]
+    dims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Density:
+    """A kernel and its tables: everything the sampler needs, compiled for no model in particular.
+
+    Attributes
+    ----------
+    log_density, expand : numba CFunc
+        The kernel's callbacks (coordinates to log density and gradient; coordinates to parameters).
+    ints, floats : ndarray
+        Structure (int64) and numbers (float64), laid out as the kernel's docstring says.
+    n_dim : int
+        Number of coordinates.
+    outputs : tuple of Output
+        What `expand` writes, in order.
+    at : int
+        Position in `floats` of the preconditioner: centre (`n_top`), then scale (`n_top` x `n_top`).
+    n_top : int
+        Number of leading coordinates that are preconditioned together.
+    """
+
+    log_density: Any
+    expand: Any
+    ints: np.ndarray
+    floats: np.ndarray
+    n_dim: int
+    outputs: tuple[Output, ...]
+    at: int
+    n_top: int
+
+    @property
+    def user_data(self) -> np.ndarray:
+        """Addresses and lengths of the tables, as the callbacks read them; valid while this object lives."""
+        return np.array([self.ints.ctypes.data, self.ints.size, self.floats.ctypes.data, self.floats.size], np.int64)
+
+    def __call__(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """Log density and gradient at coordinates `z`; ``-inf`` and zeros at a rejected point."""
+        z = np.ascontiguousarray(z, float)
+        grad, lp, data = np.empty(self.n_dim), np.empty(1), self.user_data
+        double = ctypes.POINTER(ctypes.c_double)
+        code = self.log_density.ctypes(
+            self.n_dim,
+            z.ctypes.data_as(double),
+            grad.ctypes.data_as(double),
+            lp.ctypes.data_as(double),
+            data.ctypes.data,
+        )
+        return (float(lp[0]), grad) if code == 0 else (-np.inf, np.zeros(self.n_dim))
+
+    def parameters(self, z: np.ndarray) -> dict[str, np.ndarray]:
+        """Parameters at coordinates `z`, by name."""
+        z = np.ascontiguousarray(z, float)
+        out, data = np.empty(self.size), self.user_data
+        double = ctypes.POINTER(ctypes.c_double)
+        self.expand.ctypes(
+            self.n_dim, self.size, z.ctypes.data_as(double), out.ctypes.data_as(double), data.ctypes.data
+        )
+        pieces = np.split(out, np.cumsum([int(np.prod(o.shape)) for o in self.outputs])[:-1])
+        return {o.name: v.reshape(o.shape) for o, v in zip(self.outputs, pieces, strict=True)}
+
+    @property
+    def size(self) -> int:
+        """Number of values that `expand` writes."""
+        return sum(int(np.prod(o.shape)) for o in self.outputs)
+
+    def with_coordinates(self, centre: np.ndarray, scale: np.ndarray) -> "Density":
+        """The same density in coordinates z with x = centre + scale z."""
+        floats = self.floats.copy()
+        d = self.n_top
+        floats[self.at : self.at + d] = centre
+        floats[self.at + d : self.at + d + d * d] = scale.ravel()
+        return replace(self, floats=floats)
+
+
+def prior_tables(priors: Sequence[Prior]) -> tuple[list[int], list[float], float]:
+    """(transforms, then families) of scalars, their hyper-parameters, and the sum of the normalising constants."""
+    rows = [p.row() for p in priors]
+    ints = [TRANSFORMS[p.support] for p in priors] + [code for code, _, _ in rows]
+    return ints, [v for _, hyper, _ in rows for v in hyper], sum(c for _, _, c in rows)
+
+
+def precondition(density: Density, start: np.ndarray, unit: np.ndarray) -> Density:
+    """Coordinates centred at the mode and scaled by the curvature there, so that the posterior is near N(0, I).
+
+    The mode of the density in unconstrained coordinates exists even where an SD's own mode is zero, because of the
+    Jacobian. The scale is the inverse square root of the negative Hessian (central differences of the exact gradient),
+    eigenvalues kept within 1e8 of the largest. Only the geometry depends on it, never the posterior.
+
+    Parameters
+    ----------
+    density : Density
+        In its raw coordinates (centre 0, scale 1).
+    start, unit : ndarray
+        A rough guess of the leading coordinates and of how far each may be off; shape (n_top,).
+    """
+    d = density.n_top
+    rest = np.zeros(density.n_dim - d)
+    centre, scale = start, np.diag(unit)
+    for _ in range(3):  # every pass runs in the coordinates of the one before, and ends closer to the mode
+        density = density.with_coordinates(centre, scale)
+
+        def objective(y, density=density):
+            lp, grad = density(np.concatenate([y, rest]))
+            return (-lp, -grad[:d]) if np.isfinite(lp) else (1e300, np.zeros(d))
+
+        mode = optimize.minimize(objective, np.zeros(d), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+        values, vectors = np.linalg.eigh(_curvature(density, mode, rest))
+        values = np.clip(values, max(values.max(), 1e-300) * 1e-8, None)
+        centre, scale = centre + scale @ mode, scale @ vectors / np.sqrt(values)
+    return density.with_coordinates(centre, scale)
+
+
+def _curvature(density: Density, y: np.ndarray, rest: np.ndarray, step: float = 1e-3) -> np.ndarray:
+    """Negative Hessian in the leading coordinates, by central differences of the gradient."""
+    d = len(y)
+    rows = []
+    for move in step * np.eye(d):
+        up, down = (density(np.concatenate([y + sign * move, rest]))[1][:d] for sign in (1, -1))
+        rows.append((down - up) / (2 * step))
+    hessian = np.array(rows)
+    return (hessian + hessian.T) / 2

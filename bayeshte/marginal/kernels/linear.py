@@ -1,0 +1,64 @@
+"""Dense linear algebra for matrices of a few rows, written out because a BLAS call costs more than the product."""
+
+import math
+
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+#: One set of options, so that every kernel is cached on disk and none is compiled twice.
+OPTIONS = dict(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+@njit(**OPTIONS)
+def cholesky(a, n):
+    """Lower Cholesky factor of a[:n, :n] in its lower triangle; log determinant, or NaN if not positive definite."""
+    logdet = 0.0
+    for j in range(n):
+        d = a[j, j]
+        for k in range(j):
+            d -= a[j, k] * a[j, k]
+        if not d > 0.0:
+            return math.nan
+        logdet += math.log(d)
+        d = math.sqrt(d)
+        a[j, j] = d
+        for i in range(j + 1, n):
+            s = a[i, j]
+            for k in range(j):
+                s -= a[i, k] * a[j, k]
+            a[i, j] = s / d
+    return logdet
+
+
+@njit(**OPTIONS)
+def inverse_from_cholesky(r, out, n):
+    """out = (R R')^-1 for a lower factor R."""
+    for c in range(n):
+        for i in range(n):  # R y = e_c
+            s = 1.0 if i == c else 0.0
+            for k in range(i):
+                s -= r[i, k] * out[k, c]
+            out[i, c] = s / r[i, i]
+        for i in range(n - 1, -1, -1):  # R' x = y
+            s = out[i, c]
+            for k in range(i + 1, n):
+                s -= r[k, i] * out[k, c]
+            out[i, c] = s / r[i, i]
+
+
+@intrinsic
+def address(typingctx, src):
+    """The void pointer at an integer address."""
+
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(src), codegen
+
+
+@njit(inline="always")
+def views(user_data, ints_type, floats_type):
+    """The two tables behind the user-data pointer: structure (int64) and numbers (float64)."""
+    u = carray(user_data, (4,), ints_type)
+    return carray(address(u[0]), (u[1],), ints_type), carray(address(u[2]), (u[3],), floats_type)

@@ -1,0 +1,185 @@
+"""NUTS on a compiled density or on a PyMC graph: one progress bar, interruption without loss, the same draws on any machine.
+
+This is the only module that touches nutpie's internals (``nutpie._lib``), which a compiled density needs: the public
+`nutpie.compiled_pyfunc.from_pyfunc` calls back into Python and is ten times slower. The dependency is pinned to one minor
+version for that reason, and tests/test_sampler.py fails first if it changes.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import nutpie
+import pandas as pd
+import pymc as pm
+import xarray as xr
+from nutpie import _lib
+from nutpie.sample import CompiledModel
+
+from bayeshte.marginal.density import Density
+
+CHAINS = 4
+SNAPSHOT_SECONDS = 3.0
+STATISTICS = ("depth", "maxdepth_reached", "diverging", "energy", "logp", "step_size", "n_steps", "mean_tree_accept")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows: draws done of all, divergences so far, seconds since the start."""
+
+    done: int
+    total: int
+    divergences: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Kernel(CompiledModel):
+    """A `Density` as nutpie's sampler sees it: two callbacks and a pointer to the tables."""
+
+    density: Density
+    _coords: Mapping[str, object]
+    user_data: np.ndarray
+
+    @property
+    def n_dim(self):
+        return self.density.n_dim
+
+    @property
+    def shapes(self):
+        return {o.name: o.shape for o in self.density.outputs}
+
+    @property
+    def coords(self):
+        return self._coords
+
+    def _make_model(self, init_mean):
+        d, data = self.density, self.user_data.ctypes.data
+        sizes = {name: len(v) for name, v in self._coords.items()}
+        names = [o.name for o in d.outputs]
+        shapes = [list(o.shape) for o in d.outputs]
+        variables = _lib.PyVariable.new_variables(names, ["float64"] * len(names), shapes, sizes, self.dims)
+        return _lib.PyMcModel(
+            _lib.LogpFunc(d.log_density.address, data, self),
+            _lib.ExpandFunc(d.n_dim, d.size, d.expand.address, data, self),
+            variables,
+            d.n_dim,
+            sizes,
+            dict(self._coords),
+            lambda seed: np.random.default_rng(seed).uniform(-2, 2, d.n_dim),
+            None,
+        )
+
+    def _make_sampler(self, settings, init_mean, cores, progress_type, callback, rate, store):
+        return _lib.PySampler.from_pymc(
+            settings, cores, self._make_model(init_mean), progress_type, callback, rate, store
+        )
+
+
+def compiled(density: Density, coords: Mapping[str, object]) -> CompiledModel:
+    """The density as nutpie samples it. Chains start uniformly within two scale units around the mode."""
+    used = {d for o in density.outputs for d in o.dims}
+    index = {str(k): pd.Index(np.asarray(v)) for k, v in coords.items() if k in used}
+    index["unconstrained_parameter"] = pd.RangeIndex(density.n_dim)
+    return _Kernel(
+        dims={o.name: o.dims for o in density.outputs if o.dims},
+        density=density,
+        _coords=index,
+        user_data=density.user_data,
+    )
+
+
+def compiled_graph(model: pm.Model) -> CompiledModel:
+    """A PyMC graph as nutpie samples it; compiling takes many seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nutpie.compile_pymc_model(model)
+
+
+def sample(
+    model: CompiledModel,
+    *,
+    draws: int,
+    tune: int,
+    seed: int,
+    cores: int | None = None,
+    target_accept: float = 0.8,
+    maxdepth: int = 10,
+    snapshot: Callable[[xr.DataTree], None] | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> tuple[xr.DataTree, bool]:
+    """Four chains of NUTS.
+
+    Parameters
+    ----------
+    snapshot : callable, optional
+        Called every `SNAPSHOT_SECONDS` with the draws made so far, so that not even a killed process loses them.
+    report : callable, optional
+        Called a few times a second with a `Progress`.
+
+    Returns
+    -------
+    draws : DataTree
+        Groups ``posterior`` and ``sample_stats``.
+    complete : bool
+        False if Ctrl-C stopped it: the draws made so far are there, chains cut to the shortest.
+    """
+    start = time.perf_counter()
+
+    def callback(chains):
+        report(
+            Progress(
+                sum(c.finished_draws for c in chains),
+                sum(c.total_draws for c in chains),
+                sum(c.divergences for c in chains),
+                time.perf_counter() - start,
+            )
+        )
+
+    background = nutpie.sample(
+        model,
+        draws=draws,
+        tune=tune,
+        chains=CHAINS,
+        cores=cores,
+        seed=seed,
+        target_accept=target_accept,
+        maxdepth=maxdepth,
+        save_warmup=False,
+        progress_bar=False,
+        progress_callback=callback if report else None,
+        progress_rate=200,
+        blocking=False,
+    )
+    complete = True
+    try:
+        tree = _wait(background, snapshot)
+    except KeyboardInterrupt:
+        print("Stopped: keeping the draws made so far.", file=sys.stderr)
+        tree, complete = background.abort(), False
+    return tidy(tree), complete
+
+
+def _wait(background, snapshot) -> xr.DataTree:
+    """The finished draws; snapshots on the way. Writing every draw through zarr at once would cost 30 times the sampling."""
+    while True:
+        try:
+            return background.wait(timeout=SNAPSHOT_SECONDS if snapshot else None)
+        except TimeoutError:
+            made = tidy(background.inspect())
+            if made["sample_stats"].sizes["draw"]:
+                snapshot(made)
+
+
+def tidy(tree: xr.DataTree) -> xr.DataTree:
+    """Posterior and sampler statistics only, in memory; coordinates of transformed parameters are left out."""
+    posterior, stats = tree["posterior"].to_dataset(), tree["sample_stats"].to_dataset()
+    return xr.DataTree.from_dict(
+        {
+            "posterior": posterior.drop_vars([v for v in posterior.data_vars if str(v).endswith("__")]).load(),
+            "sample_stats": stats[[s for s in STATISTICS if s in stats]].load(),
+        }
+    )

@@ -1,0 +1,120 @@
+"""What every model family promises, and what an estimand is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import xarray as xr
+
+from bayeshte.prior import Prior
+
+if TYPE_CHECKING:
+    from bayeshte.marginal.density import Density
+
+
+@dataclass(frozen=True)
+class Estimand:
+    """A quantity a paper reports, as a function of the posterior.
+
+    Attributes
+    ----------
+    name : str
+        Short name, as printed in tables: ``"ATE"``.
+    definition : str
+        One line that says over what it averages.
+    draws : callable
+        ``draws(posterior, design) -> xr.DataArray`` with dims ``chain, draw`` and labelled dims of its own.
+    scale : str
+        ``"effect"``: on the scale of a treatment effect, so that thresholds and regions of equivalence apply;
+        ``"ratio"``, ``"sd"``, ``"correlation"``, ``"share"``, ``"coefficient"``: they do not.
+    headline : bool
+        Whether a fit shows it at first sight.
+    """
+
+    name: str
+    definition: str
+    draws: Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
+    scale: str = "effect"
+    headline: bool = False
+
+
+class ModelSpec(ABC):
+    """Which columns play which role, and the priors; knows no values.
+
+    A family is a frozen dataclass that implements these methods; nothing else of it is called by the package.
+    docs/new-family.md builds one step by step.
+    """
+
+    @abstractmethod
+    def design(self, data: pd.DataFrame) -> xr.Dataset:
+        """The data in model form, checked, with dims, labels and coding.
+
+        Raises
+        ------
+        DataError, SpecError
+            What is wrong with the data or the specification, and what to do.
+        """
+
+    @abstractmethod
+    def frozen_priors(self, design: xr.Dataset) -> dict[str, Prior]:
+        """Resolved priors by parameter label, frozen before anything is sampled."""
+
+    @abstractmethod
+    def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
+        """The graph that people read: every latent effect is a random variable.
+
+        ``centred=False`` draws random effects as standard normals times their scale: the same posterior, another geometry.
+        """
+
+    @abstractmethod
+    def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> "Density":
+        """The log density that is sampled: the same free parameters, latent effects integrated where that is exact."""
+
+    @abstractmethod
+    def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
+        """`draws` with what `marginal` integrated drawn back, and derived quantities added."""
+
+    @abstractmethod
+    def expected(
+        self,
+        draws: xr.Dataset,
+        design: xr.Dataset,
+        *,
+        arm: str | None = None,
+        clusters: str = "these",
+        frame: pd.DataFrame | None = None,
+        weight: np.ndarray | None = None,
+    ) -> xr.DataArray:
+        """Expected outcome, row by row or averaged: the one place where potential outcomes are computed.
+
+        Parameters
+        ----------
+        arm : str, optional
+            The arm everybody is put into; without it everyone stays in their own (`weight` then needs `arm`).
+        clusters : {"these", "new", "average"}
+            Whose random effects: those of the clusters in the data, integrated over their distribution, or zero.
+        frame : DataFrame, optional
+            Other persons than those of the design, with the same columns.
+        weight : ndarray (group, row), optional
+            Return weighted means, one a group, instead of rows.
+        """
+
+    @abstractmethod
+    def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
+        """Pointwise log-likelihood: ``unit="cluster"`` marginal over latent effects, ``unit="row"`` given them."""
+
+    @abstractmethod
+    def discrepancies(self, design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]]:
+        """Statistics of an outcome vector for predictive checks, by name."""
+
+    @abstractmethod
+    def estimands(self, design: xr.Dataset) -> list[Estimand]:
+        """What a paper reports of this model."""
+
+    @abstractmethod
+    def equations(self, design: xr.Dataset) -> list[str]:
+        """The model as LaTeX lines, with the user's column names."""

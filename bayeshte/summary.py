@@ -1,0 +1,110 @@
+"""Draws to rows of the one table schema that every printed result has.
+
+    parameter, estimate, mean, posterior_sd, lower, upper, p_one_tailed, rhat, psr, ess_bulk, ess_tail, mcse, fixed
+
+`estimate` is the median, `lower` and `upper` the 95 % equal-tailed interval (HDI on request), `p_one_tailed` the smaller of
+the two tail probabilities at zero, `rhat` the rank-normalised R-hat (Vehtari et al., 2021), `psr` the classic potential
+scale reduction that Mplus prints (Gelman & Rubin, 1992), `mcse` the Monte Carlo error of the estimate, `fixed` whether the
+quantity has no posterior variance.
+"""
+
+import itertools
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats.base import array_stats
+
+COLUMNS = (
+    *("parameter", "estimate", "mean", "posterior_sd", "lower", "upper", "p_one_tailed"),
+    *("rhat", "psr", "ess_bulk", "ess_tail", "mcse", "fixed"),
+)
+LEVEL = 0.95
+
+
+def elements(values: xr.DataArray) -> tuple[list[str], np.ndarray]:
+    """Labels ``name[a, b]`` of the elements of a variable, and its draws (chain, draw, element)."""
+    values = values.transpose("chain", "draw", ...)
+    dims = values.dims[2:]
+    names = [[str(v) for v in values[d].to_numpy()] for d in dims]
+    labels = [f"{values.name}[{', '.join(c)}]" if c else str(values.name) for c in itertools.product(*names)]
+    return labels, values.to_numpy().reshape(*values.shape[:2], -1)
+
+
+def is_fixed(x: np.ndarray) -> np.ndarray:
+    """Which elements of draws (chain, draw, element) do not vary, up to rounding."""
+    return np.ptp(x, axis=(0, 1)) <= 1e-12 * np.abs(x).max(axis=(0, 1))
+
+
+def rows(values: xr.DataArray, interval: str = "eti", level: float = LEVEL) -> pd.DataFrame:
+    """Summary rows of one variable, an element a row, in the schema of this module.
+
+    Parameters
+    ----------
+    values : DataArray
+        Dims ``chain, draw`` and any labelled others.
+    interval : {"eti", "hdi"}
+        Equal-tailed or highest-density interval.
+    level : float
+        Probability of the interval.
+    """
+    labels, x = elements(values)
+    flat = x.reshape(-1, x.shape[-1])
+    fixed = is_fixed(x)
+    finite = np.isfinite(flat).all(0)
+    live = ~fixed & finite
+    tail = (1 - level) / 2
+    bounds = np.quantile(flat, [tail, 1 - tail], axis=0)
+    if interval == "hdi":
+        bounds[:, live] = az.hdi(x[..., live], prob=level, axis=[0, 1]).T
+    out = {
+        "parameter": labels,
+        "estimate": np.median(flat, axis=0),
+        "mean": flat.mean(0),
+        "posterior_sd": flat.std(0, ddof=1) if len(flat) > 1 else np.full(len(labels), np.nan),
+        "lower": bounds[0],
+        "upper": bounds[1],
+        "p_one_tailed": np.minimum((flat < 0).mean(0), (flat > 0).mean(0)),
+    }
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out |= {k: _fill(live, v) for k, v in diagnostics(x[..., live]).items()}
+    out["fixed"] = fixed
+    table = pd.DataFrame(out)
+    table.loc[fixed, "p_one_tailed"] = np.where(table.loc[fixed, "estimate"] == 0, 1.0, 0.0)
+    table.loc[fixed, "posterior_sd"] = 0.0
+    return table[list(COLUMNS)]
+
+
+def diagnostics(x: np.ndarray) -> dict[str, np.ndarray]:
+    """R-hat, PSR, bulk and tail ESS, and the Monte Carlo error of the median, of draws (chain, draw, element)."""
+    names = ("rhat", "psr", "ess_bulk", "ess_tail", "mcse")
+    if x.shape[-1] == 0 or x.shape[1] < 4:
+        return {k: np.full(x.shape[-1], np.nan) for k in names}
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    values = (
+        array_stats.rhat(x, method="rank", **axes),
+        array_stats.rhat(x, method="identity", **axes),
+        array_stats.ess(x, method="bulk", **axes),
+        array_stats.ess(x, method="tail", prob=(0.025, 0.975), **axes),
+        array_stats.mcse(x, method="median", **axes),
+    )
+    return dict(zip(names, values, strict=True))
+
+
+def _fill(live: np.ndarray, values: np.ndarray) -> np.ndarray:
+    out = np.full(len(live), np.nan)
+    out[live] = values
+    return out
+
+
+def table(draws: xr.Dataset, names: list[str], **options) -> pd.DataFrame:
+    """Rows of several variables; of a correlation matrix the part below the diagonal only."""
+    parts = []
+    for name in names:
+        part = rows(draws[name], **options)
+        if name == "corr":
+            size = draws.sizes["varying"]
+            part = part[np.tril(np.ones((size, size), bool), -1).T.ravel()]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
