@@ -5,7 +5,9 @@ model matrix the names that the tables print. The functions here know roles (out
 not models; a family puts them together.
 """
 
+import ast
 import hashlib
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +15,7 @@ import formulaic
 import numpy as np
 import pandas as pd
 import xarray as xr
+from formulaic.parser.types import Factor
 
 from bayeshte.errors import DataError, SpecError, near
 
@@ -206,13 +209,30 @@ def formula_columns(formula: str, data: pd.DataFrame) -> list[str]:
             "cluster=, varying= and slopes=; several levels or crossed factors are not supported."
         )
     try:
-        needed = formulaic.Formula(formula).required_variables
+        factors = [f for term in formulaic.Formula(formula) for f in term.factors]
+        needed = set().union(*map(_names_in, factors))
     except Exception as error:  # the parser raises many types of its own
-        raise SpecError(f"{formula!r} is not a formula: {error}") from None
+        message = re.sub(r"\x1b\[[\d;]*m|[⧛⧚]", "", str(error)).strip()  # the parser colours its messages
+        raise SpecError(f"{formula!r} is not a formula: {message}") from None
     for column in needed:
         if column not in data.columns:
             raise DataError(f"Column {column!r} of formula {formula!r} is not in the data.{near(column, data.columns)}")
     return [c for c in data.columns if c in needed]
+
+
+def _names_in(factor: Factor) -> set[str]:
+    """Data columns in one factor of a formula: names and `quoted names`, without the functions that are called.
+
+    formulaic's own `required_variables` leaves out what stands inside a stateful transform such as ``bs(x, df=4)``.
+    """
+    if factor.eval_method is not Factor.EvalMethod.PYTHON:
+        return {factor.expr} if factor.eval_method is Factor.EvalMethod.LOOKUP else set()
+    quoted = set(re.findall(r"`([^`]+)`", factor.expr))
+    tree = ast.parse(re.sub(r"`[^`]+`", "None", factor.expr), mode="eval")
+    functions = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    functions += [n.value for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    skip = {f.id for f in functions if isinstance(f, ast.Name)}
+    return quoted | ({n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - skip)
 
 
 class Terms:

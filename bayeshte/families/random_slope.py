@@ -133,7 +133,7 @@ class RandomSlope(ModelSpec):
             return random_variable(name, [priors[data_model.label(name, v)] for v in labels], dims)
 
         with pm.Model(coords=D.coords) as model:
-            arm = pm.Data("arm", D.arm, dims="row")  # pm.do({"arm": ...}) sets everybody's treatment
+            arm = pm.Data("arm_code", D.arm, dims="row")  # pm.do({"arm_code": ...}) sets everybody's treatment
             T = pt.eq(arm[:, None], np.arange(1, D.n_contrasts + 1)).astype("float64")
 
             gamma0 = parameter("gamma0")

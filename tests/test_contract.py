@@ -1,0 +1,164 @@
+"""What every model family promises, checked over every variant in tests/cases.py."""
+
+import dataclasses
+
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from cases import EVALUATE, SPECS, frame
+from pytensor.graph.traversal import ancestors
+
+import bayeshte as bh
+from bayeshte import store
+from bayeshte.families.random_slope_design import Arrays
+from bayeshte.marginal import gaussian
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::bayeshte.ConvergenceWarning")  # fits here are kept short
+
+
+@pytest.fixture(params=SPECS, scope="module")
+def case(request):
+    """A specification with its design, frozen priors, density and joint graph."""
+    spec = SPECS[request.param]
+    design = spec.design(frame())
+    priors = spec.frozen_priors(design)
+    return spec, design, priors, spec.marginal(design, priors)
+
+
+def random_points(density, n, seed=0):
+    return np.random.default_rng(seed).normal(0, 1.5, (n, density.n_dim))
+
+
+def as_draws(density, points) -> xr.Dataset:
+    """Parameters at several points as one chain of draws."""
+    values = [density.parameters(z) for z in points]
+    return xr.Dataset(
+        {o.name: (("chain", "draw", *o.dims), np.array([v[o.name] for v in values])[None]) for o in density.outputs}
+    )
+
+
+def joint_value(model: pm.Model, parameters: dict, u: np.ndarray | None) -> dict:
+    """Parameters and random effects in the coordinates of a PyMC graph."""
+    point = {}
+    for rv in model.free_RVs:
+        value = u if rv.name == "u" else parameters[rv.name]
+        transform = model.rvs_to_transforms[rv]
+        if transform is not None:
+            value = transform.forward(np.asarray(value), *rv.owner.inputs).eval(mode=EVALUATE)
+        point[model.rvs_to_values[rv].name] = np.asarray(value)
+    return point
+
+
+def test_specification_is_frozen_and_readable(case):
+    spec, *_ = case
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.outcome = "other"
+    assert store.spec_from_json(store.spec_to_json(spec)) == spec
+
+
+def test_data_are_not_touched(case):
+    spec, *_ = case
+    data = frame()
+    before = data.copy(deep=True)
+    spec.design(data)
+    assert data.equals(before)
+
+
+def test_gradient_is_exact(case):
+    density = case[3]
+    for z in random_points(density, 3):
+        numeric = [(density(z + h)[0] - density(z - h)[0]) / 2e-5 for h in 1e-5 * np.eye(density.n_dim)]
+        np.testing.assert_allclose(density(z)[1], numeric, rtol=2e-5, atol=2e-4)
+
+
+def test_marginal_and_joint_define_the_same_posterior(case):
+    """log p(y, u, theta) - log p(u | y, theta) = log p(y, theta), for arbitrary u: joint graph, kernel and recovery at once."""
+    spec, design, priors, density = case
+    model = spec.joint(design, priors)
+    logp = model.compile_logp(mode=EVALUATE)
+    D, m = Arrays(design), Arrays(design).moments()
+    points, rng = random_points(density, 20), np.random.default_rng(1)
+    t = D.parameters(spec.recover(as_draws(density, points), design, rng))
+    for s, z in enumerate(points):
+        u = rng.normal(0, 3, (D.n_clusters, D.q))
+        joint = float(logp(joint_value(model, density.parameters(z), u)))
+        conditional = gaussian.log_density_of_effects(m, t[s : s + 1], u[None])[0] if D.q else 0.0
+        assert joint - conditional == pytest.approx(density(z)[0], abs=1e-8 * abs(joint))
+
+
+def test_parametrisations_of_the_joint_graph_agree(case):
+    """log p(y, u) + log |du/dz| = log p(y, z) for u = C z."""
+    spec, design, priors, density = case
+    D = Arrays(design)
+    if not D.q:
+        pytest.skip("no random effects")
+    centred, other = spec.joint(design, priors), spec.joint(design, priors, centred=False)
+    z_point = random_points(density, 1)[0]
+    parameters = density.parameters(z_point)
+    factor = np.diag(parameters["sd"]) @ parameters["_corr_factor"]
+    z = np.random.default_rng(2).normal(size=(D.n_clusters, D.q))
+    a = centred.compile_logp(mode=EVALUATE)(joint_value(centred, parameters, z @ factor.T))
+    b = other.compile_logp(mode=EVALUATE)(joint_value(other, parameters | {"_z": z}, None))
+    assert float(a) + D.n_clusters * np.linalg.slogdet(factor)[1] == pytest.approx(float(b), abs=1e-7)
+
+
+def test_pointwise_likelihood_sums_to_the_density(case):
+    """By cluster: equals the kernel's change between two points, priors and Jacobians removed through the joint graph."""
+    spec, design, priors, density = case
+    D = Arrays(design)
+    if not D.cluster:
+        pytest.skip("no clusters")
+    points = random_points(density, 4)
+    draws = spec.recover(as_draws(density, points), design, np.random.default_rng(0))
+    by_cluster = spec.log_likelihood(draws, design, "cluster").sum(D.cluster).to_numpy().ravel()
+    model = spec.joint(design, priors)
+    prior = model.compile_logp(vars=[v for v in model.free_RVs if v.name != "u"] + model.potentials, mode=EVALUATE)
+    for z, ll in zip(points, by_cluster, strict=True):
+        u = np.zeros((D.n_clusters, D.q))
+        assert ll + float(prior(joint_value(model, density.parameters(z), u))) == pytest.approx(density(z)[0], abs=1e-6)
+
+
+def test_rows_and_labels_do_not_matter(case):
+    spec, _, priors, density = case
+    data = frame().sample(frac=1, random_state=1)
+    data["school"] = data["school"].map({s: f"other {k}" for k, s in enumerate(sorted(data["school"].unique()))})
+    design = spec.design(data)
+    again = spec.marginal(design, priors)
+    z = random_points(density, 1)[0]
+    same = again.with_coordinates(
+        density.floats[density.at : density.at + density.n_top],
+        density.floats[density.at + density.n_top :][: density.n_top**2].reshape(density.n_top, -1),
+    )
+    assert same(z)[0] == pytest.approx(density(z)[0], abs=1e-8 * abs(density(z)[0]))
+
+
+def test_every_free_variable_and_the_treatment_reach_the_likelihood(case):
+    spec, design, priors, _ = case
+    model = spec.joint(design, priors)
+    names = {v.name for v in ancestors(model.observed_RVs)}
+    assert {rv.name for rv in model.free_RVs} <= names
+    if spec.treatment:
+        assert "arm_code" in names
+
+
+def test_dims_are_named(case):
+    spec, design, priors, _ = case
+    model = spec.joint(design, priors)
+    for rv in model.unobserved_RVs:
+        if rv.ndim and not rv.name.startswith("_"):
+            assert model.named_vars_to_dims.get(rv.name), rv.name
+
+
+def test_fit_estimands_and_round_trip(case, tmp_path):
+    spec = case[0]
+    fit = bh.fit(spec, frame(), draws=150, tune=200, seed=1, progress=False, path=tmp_path / "fit")
+    table = bh.effects(fit, meaningful=1.0, rope=(-0.5, 0.5))
+    assert np.isfinite(table[["estimate", "mean", "lower", "upper"]].to_numpy()).all()
+    assert not any(str(v).startswith("_") for v in fit.posterior.data_vars)
+    again = bh.load(tmp_path / "fit")
+    xr.testing.assert_identical(again.posterior, fit.posterior)
+    assert again.spec == fit.spec
+    assert again.priors == fit.priors
+    assert repr(again.diagnosis) == repr(fit.diagnosis)

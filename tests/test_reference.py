@@ -1,0 +1,161 @@
+"""Against numbers that others computed: lme4, Stan (through brms), metafor, posteriordb.
+
+The files are kept outside the repository (most may not be redistributed); without them these tests are skipped.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import bayeshte as bh
+from bayeshte.summary import rows
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the folder with reference data is not beside the repository")
+
+
+def stan(path: str) -> pd.DataFrame:
+    return pd.read_csv(DATA / path).set_index("variable")
+
+
+def z_scores(values: xr.DataArray, reference: pd.DataFrame) -> np.ndarray:
+    """Differences of posterior means in units of both runs' Monte Carlo errors."""
+    x = values.transpose("chain", "draw", ...).to_numpy()
+    flat = x.reshape(x.shape[0] * x.shape[1], -1)
+    ess = np.maximum(rows(values)["ess_bulk"].to_numpy(), 1)
+    error = np.hypot(flat.std(0) / np.sqrt(ess), reference["mcse_mean"].to_numpy())
+    return (flat.mean(0) - reference["mean"].to_numpy()) / error
+
+
+def assert_same_posterior(pairs, limit: float = 4.0) -> None:
+    """Means within Monte Carlo error, SDs within 5 %; and not all on one side or far too close, as one run copied would be."""
+    z = np.concatenate([z_scores(v, r) for v, r in pairs])
+    assert np.abs(z).max() < limit, z
+    for v, r in pairs:
+        sd = v.std(["chain", "draw"]).to_numpy().ravel()
+        np.testing.assert_allclose(sd, r["sd"], rtol=0.06)
+    if len(z) > 20:
+        assert 0.5 < np.sqrt((z**2).mean()) < 1.5
+
+
+@pytest.fixture(scope="module")
+def star():
+    data = pd.read_csv(DATA / "star/star_k.csv", dtype={"schoolidk": str})
+    return data.assign(y=(data["mathk"] - 485) / 10)
+
+
+STAR = dict(treatment="stark", reference="regular", cluster="schoolidk", varying="small", missing="drop")
+
+
+def test_star_agrees_with_lme4(star):
+    """Fixed effects and SDs under weak priors: data/star/reference.txt, mathk ~ small + aide + (small | school), REML."""
+    fit = bh.fit(bh.RandomSlope(outcome="mathk", **STAR), star, seed=1, draws=2000)
+    table = bh.summary(fit).set_index("parameter")
+    lme4 = {
+        "gamma0": 483.07010705,
+        "gamma1[small]": 8.39049458,
+        "gamma1[regular+aide]": 0.22486208,
+        "sd[intercept]": 22.2374820,
+        "sd[small]": 16.9797560,
+        "sigma": 41.8731254,
+    }
+    for name, value in lme4.items():
+        assert abs(table.loc[name, "estimate"] - value) < 0.15 * table.loc[name, "posterior_sd"], name
+    assert len(fit.design["row"]) == 5871
+    assert fit.design.sizes["schoolidk"] == 79
+
+
+def test_star_agrees_with_stan_for_every_school(star):
+    """The same priors as data/star/stan_math_small_slopes.txt; 79 intercepts and 79 slopes included."""
+    priors = {"gamma0": bh.Normal(0, 3), "gamma1": bh.Normal(0, 3), "sd": bh.HalfNormal(3), "sigma": bh.HalfNormal(6)}
+    fit = bh.fit(bh.RandomSlope(outcome="y", **STAR, priors=priors), star, seed=2, draws=2000)
+    ref, p = stan("star/stan_math_small_slopes.csv"), fit.posterior
+    schools = [str(s) for s in sorted(map(int, p["schoolidk"].to_numpy()))]
+    assert_same_posterior(
+        [
+            (p["gamma0"], ref.loc[["b_Intercept"]]),
+            (p["gamma1"].sel(stark=["small", "regular+aide"]), ref.loc[["b_small", "b_aide"]]),
+            (p["sd"], ref.loc[["sd_schoolidk__Intercept", "sd_schoolidk__small"]]),
+            (p["corr"].sel(varying="intercept", varying_="small"), ref.loc[["cor_schoolidk__Intercept__small"]]),
+            (p["sigma"], ref.loc[["sigma"]]),
+            *(
+                (p["u"].sel(schoolidk=schools, varying=v), ref.loc[[f"r_schoolidk[{s},{name}]" for s in schools]])
+                for v, name in (("intercept", "Intercept"), ("small", "small"))
+            ),
+        ]
+    )
+
+
+def test_high_school_and_beyond_agrees_with_lme4():
+    """Cross-level interactions: data/hsb82/reference.txt, REML. The slope SD is near zero, so it is compared loosely."""
+    data = pd.read_csv(DATA / "hsb82/hsb82.csv", dtype={"school": str})
+    data["cath"] = (data["sector"] == "Catholic").astype(float)
+    spec = bh.RandomSlope(outcome="mAch", cluster="school", covariates="meanses*cses + cath*cses", slopes="cses")
+    fit = bh.fit(spec, data, seed=1, draws=2000)
+    table = bh.summary(fit).set_index("parameter")
+    lme4 = {
+        "gamma0": 12.1279306,
+        "gamma2[meanses]": 5.3328723,
+        "gamma2[cses]": 2.9450452,
+        "gamma2[cath]": 1.2265797,
+        "gamma2[meanses:cses]": 1.0392509,
+        "gamma2[cath:cses]": -1.6426820,
+        "sd[intercept]": 1.5425900,
+        "sigma": 6.0598044,
+    }
+    for name, value in lme4.items():
+        assert abs(table.loc[name, "estimate"] - value) < 0.2 * table.loc[name, "posterior_sd"], name
+    assert table.loc["sd[cses]", "lower"] < 0.3178740 < table.loc["sd[cses]", "upper"]
+
+
+@pytest.mark.parametrize(
+    ("name", "covariates", "columns"),
+    [
+        ("stan_bcg_re", "", ["b_Intercept"]),
+        ("stan_bcg_ablat", "ablat_c", ["b_Intercept", "b_ablat_c"]),
+        ("stan_raudenbush1985_re", "", ["b_Intercept"]),
+    ],
+)
+def test_meta_analysis_agrees_with_stan(name, covariates, columns):
+    """mu, slope ~ Normal(0, 1), tau ~ HalfNormal(0.5), known standard errors: data/metafor/stan_*.txt."""
+    file, study = ("dat.raudenbush1985.csv", "study") if "raudenbush" in name else ("dat.bcg_es.csv", "trial")
+    data = pd.read_csv(DATA / "metafor" / file)
+    data["sei"] = np.sqrt(data["vi"])
+    if "ablat" in data:
+        data["ablat_c"] = (data["ablat"] - data["ablat"].mean()) / 10
+    priors = {"gamma0": bh.Normal(0, 1), "sd": bh.HalfNormal(0.5)} | ({"gamma2": bh.Normal(0, 1)} if covariates else {})
+    spec = bh.RandomSlope(outcome="yi", cluster=study, standard_error="sei", covariates=covariates, priors=priors)
+    fit = bh.fit(spec, data, seed=3, draws=4000, target_accept=0.9)
+    ref, p = stan(f"metafor/{name}.csv"), fit.posterior
+    effects = [f"r_study[{k},Intercept]" for k in range(1, len(data) + 1)]
+    pairs = [
+        (p["gamma0"], ref.loc[columns[:1]]),
+        (p["sd"], ref.loc[["sd_study__Intercept"]]),
+        (p["u"].sel(varying="intercept"), ref.loc[effects]),
+    ]
+    if covariates:
+        pairs.append((p["gamma2"], ref.loc[columns[1:]]))
+    assert_same_posterior(pairs)
+
+
+def test_eight_schools_agrees_with_posteriordb():
+    """mu ~ Normal(0, 5), tau ~ HalfCauchy(5); 10 x 1000 reference draws."""
+    import json
+
+    data = json.loads((DATA / "posteriordb/eight_schools.data.json").read_text())
+    ref = json.loads((DATA / "posteriordb/eight_schools-eight_schools_noncentered.summary.json").read_text())["summary"]
+    frame = pd.DataFrame({"y": data["y"], "se": data["sigma"], "school": [f"school {k}" for k in range(1, 9)]})
+    priors = {"gamma0": bh.Normal(0, 5), "sd": bh.HalfStudentT(1, 5)}
+    spec = bh.RandomSlope(outcome="y", cluster="school", standard_error="se", priors=priors)
+    fit = bh.fit(spec, frame.astype({"y": float, "se": float}), seed=1, draws=4000, target_accept=0.9)
+    theta = bh.effect_draws(fit, "cluster mean")
+    table = pd.DataFrame(ref).T.astype(float).rename(columns={"mcse_iid": "mcse_mean"})
+    pairs = [
+        (theta, table.loc[[f"theta[{k}]" for k in range(1, 9)]]),
+        (fit.posterior["gamma0"], table.loc[["mu"]]),
+        (fit.posterior["sd"], table.loc[["tau"]]),
+    ]
+    assert_same_posterior(pairs)
