@@ -20,7 +20,15 @@ def frame(seed: int = 0, clusters: int = 12) -> pd.DataFrame:
     arm[school == "s3"] = "high"
     x, z = rng.normal(3, 2, N), np.repeat(rng.normal(size=clusters), n)
     u = np.repeat(rng.normal(size=(clusters, 2)), n, axis=0)
-    y = 10 + 2 * u[:, 0] + (arm == "high") * (3 + 1.5 * u[:, 1]) + (arm == "low") + 0.7 * x + 0.5 * z + rng.normal(0, 2, N)
+    y = (
+        10
+        + 2 * u[:, 0]
+        + (arm == "high") * (3 + 1.5 * u[:, 1])
+        + (arm == "low")
+        + 0.7 * x
+        + 0.5 * z
+        + rng.normal(0, 2, N)
+    )
     p = 1 / (1 + np.exp(-(y - y.mean()) / 4))
     return pd.DataFrame(
         {

@@ -213,11 +213,7 @@ class RandomSlope(ModelSpec):
         draws = draws[[v for v in data_model.VARIABLES if v in draws]]
         if D.q and "u" not in draws:
             shape = (draws.sizes["chain"], draws.sizes["draw"], D.n_clusters, D.q)
-            u = np.empty((shape[0] * shape[1], D.n_clusters, D.q))
-            m, t = D.moments(), D.parameters(draws)
-            step = max(1, int(2e6 / (D.n_clusters * D.q**2)))
-            for s in range(0, len(u), step):
-                u[s : s + step] = gaussian.draw_effects(m, t[s : s + step], rng)
+            u = gaussian.draw_effects(D.moments(), D.parameters(draws), rng)
             draws = draws.assign(u=(("chain", "draw", D.cluster, "varying"), u.reshape(shape), {"drawn_exactly": 1}))
             draws = draws.assign_coords({D.cluster: D.coords[D.cluster]})
         return data_model.derived(draws, D)

@@ -46,6 +46,14 @@ class Moments:
         """(clusters J, strata K, columns p, random effects q)."""
         return (*self.n.shape, len(self.offset), len(self.random))
 
+    @property
+    def by_cluster(self) -> np.ndarray:
+        """Z'Z (q q), Z'r (q) and Z'X (q p) of every cluster and stratum, flat: the kernel's table of clusters."""
+        J, K, p, q = self.shape
+        r = self.random
+        ZZ, ZX = self.XX[..., r[:, None], r], self.XX[..., r, :]
+        return np.concatenate([ZZ.reshape(J, K, q * q), self.Xr[..., r], ZX.reshape(J, K, q * p)], axis=2).ravel()
+
 
 def moments(
     X: np.ndarray,
@@ -124,13 +132,9 @@ def density(m: Moments, priors: list[Prior], lkj: Prior | None, outputs: tuple[O
         ],
         axis=1,
     )
-    r = m.random
-    by_cluster = np.concatenate(
-        [m.XX[..., r[:, None], r].reshape(J, K, q * q), m.Xr[..., r], m.XX[..., r, :].reshape(J, K, q * p)], axis=2
-    )
     ints = np.array([d, n_scalars, q, p, K, J if q else 0, sigmas, *codes], np.int64)
     floats = np.concatenate(
-        [[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), m.offset, pooled.ravel(), by_cluster.ravel()]
+        [[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), m.offset, pooled.ravel(), m.by_cluster]
     )
     raw = Density(kernel.log_density_c, kernel.expand_c, ints, floats, d, outputs, at=2 + 4 * n_scalars, n_top=d)
     start, unit = _guess(m, priors)
@@ -220,12 +224,12 @@ def _standardised(A, h, factor):
 
 def draw_effects(m: Moments, t: Parameters, rng: np.random.Generator) -> np.ndarray:
     """Random effects drawn from their exact conditional distribution given the parameters and the data: (S, J, q)."""
-    A, h, _ = _cluster_terms(m, t)
-    M, Ch = _standardised(A, h, t.factor)
-    L = np.linalg.cholesky(M)
-    mean = np.linalg.solve(M, Ch[..., None])
-    noise = np.linalg.solve(L.swapaxes(-1, -2), rng.standard_normal(Ch.shape)[..., None])
-    return (t.factor[:, None] @ (mean + noise))[..., 0]
+    from bayeshte.marginal.kernels import gaussian as kernel
+
+    J, _, _, q = m.shape
+    u = rng.standard_normal((len(t.beta), J, q))
+    kernel.draw_effects(t.beta - m.offset, t.factor, t.precision, m.by_cluster, u)
+    return u
 
 
 def log_density_of_effects(m: Moments, t: Parameters, u: np.ndarray) -> np.ndarray:

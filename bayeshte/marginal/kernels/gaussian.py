@@ -53,8 +53,14 @@ def strata(delta, p, K, w, stats, dw, ddelta):
 
 
 @njit(**OPTIONS)
-def clusters(delta, factor, p, q, K, J, w, stats, dw, ddelta, dfactor):
-    """The part of the random effects: 1/2 sum_j [h' C M^-1 C' h - log det M] and its derivatives in delta, w and C."""
+def clusters(delta, factor, p, q, K, J, w, stats, dw, ddelta, dfactor, noise):
+    """The part of the random effects: 1/2 sum_j [h' C M^-1 C' h - log det M] and its derivatives in delta, w and C.
+
+    dC = (h - A u) v' - A C M^-1;  ddelta = -sum_k w_k X'Z_k u;  dw_k = u'h_k - 1/2 tr Z'Z_k (u u' + C M^-1 C').
+
+    With noise of shape (J, q), not (0, q), it draws instead: noise_j becomes C (v_j + R_j^-T noise_j), M_j = R_j R_j'.
+    One function for both, because numba's calls and slices in the loop over clusters would double its cost.
+    """
     ll = 0.0
     size = q * q + q + q * p
     A, AC, M, inverse = np.empty((q, q)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
@@ -101,11 +107,23 @@ def clusters(delta, factor, p, q, K, J, w, stats, dw, ddelta, dfactor):
                 t += inverse[a, b] * Ch[b]
             v[a] = t
             quad += t * Ch[a]
+        if len(noise):
+            for a in range(q - 1, -1, -1):  # R' x = noise
+                t = noise[j, a]
+                for b in range(a + 1, q):
+                    t -= M[b, a] * noise[j, b]
+                noise[j, a] = t / M[a, a]
+            for a in range(q):
+                v[a] += noise[j, a]
         for a in range(q):
             t = 0.0
             for b in range(a + 1):
                 t += factor[a, b] * v[b]
             u[a] = t
+        if len(noise):
+            for a in range(q):
+                noise[j, a] = u[a]
+            continue
         ll += 0.5 * (quad - logdet)
         for a in range(q):
             t = h[a]
@@ -144,6 +162,19 @@ def clusters(delta, factor, p, q, K, J, w, stats, dw, ddelta, dfactor):
     return ll
 
 
+@njit(cache=True, error_model="numpy")
+def draw_effects(delta, factor, w, stats, noise):
+    """Random effects drawn given the parameters and the data, draw by draw; noise becomes u.
+
+    Shapes: delta (S, p), factor (S, q, q), w (S, K), noise (S, J, q); stats as in the tables.
+    """
+    S, J, q = noise.shape
+    p, K = delta.shape[1], w.shape[1]
+    dw, ddelta, dfactor = np.empty(K), np.empty(p), np.empty((q, q))
+    for s in range(S):
+        clusters(delta[s], factor[s], p, q, K, J, w[s], stats, dw, ddelta, dfactor, noise[s])
+
+
 @njit(**OPTIONS)
 def log_density(z, ints, floats, grad):
     """Log posterior density at preconditioned coordinates z; the gradient goes to grad."""
@@ -173,7 +204,7 @@ def log_density(z, ints, floats, grad):
     for k in range(sigmas):
         w[k] = theta[p + q + k] ** -2.0
     lp += strata(delta, p, K, w, pooled, dw, ddelta)
-    lp += clusters(delta, factor, p, q, K, J, w, by_cluster, dw, ddelta, dfactor)
+    lp += clusters(delta, factor, p, q, K, J, w, by_cluster, dw, ddelta, dfactor, np.empty((0, q)))
 
     for i in range(p):
         dx[i] += ddelta[i] * slope[i]
