@@ -95,11 +95,27 @@ class Density:
         return replace(self, floats=floats)
 
 
-def prior_tables(priors: Sequence[Prior]) -> tuple[list[int], list[float], float]:
-    """(transforms, then families) of scalars, their hyper-parameters, and the sum of the normalising constants."""
+def is_even(prior: Prior) -> bool:
+    """Whether the prior of a standard deviation extends to a smooth even density of a signed one."""
+    return prior.name in ("HalfNormal", "HalfStudentT")
+
+
+def prior_tables(priors: Sequence[Prior], signed: Sequence[int] = ()) -> tuple[list[int], list[float], float]:
+    """(transforms, then families) of scalars, their hyper-parameters, and the sum of the normalising constants.
+
+    Standard deviations of random effects at positions `signed` are sampled on the whole real line where their prior is even:
+    the likelihood depends on C = diag(sd) Lc through C C', which is smooth at zero and unchanged if an sd and its correlations
+    change sign together. So zero is no boundary, and a chain passes through it; sd is the absolute value. (With the logarithm
+    as coordinate, small SDs are a long tail that is explored slowly.)
+    """
     rows = [p.row() for p in priors]
-    ints = [TRANSFORMS[p.support] for p in priors] + [code for code, _, _ in rows]
-    return ints, [v for _, hyper, _ in rows for v in hyper], sum(c for _, _, c in rows)
+    transforms, constant = [TRANSFORMS[p.support] for p in priors], sum(c for _, _, c in rows)
+    for k in signed:
+        if is_even(priors[k]):
+            transforms[k] = TRANSFORMS["real"]
+            constant -= np.log(2.0)
+    codes = [*transforms, *(code for code, _, _ in rows)]
+    return codes, [v for _, hyper, _ in rows for v in hyper], constant
 
 
 def precondition(density: Density, start: np.ndarray, unit: np.ndarray) -> Density:

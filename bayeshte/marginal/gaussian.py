@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayeshte.marginal.density import Density, Output, precondition, prior_tables
+from bayeshte.marginal.density import Density, Output, is_even, precondition, prior_tables
 from bayeshte.prior import Prior
 
 
@@ -121,7 +121,7 @@ def density(m: Moments, priors: list[Prior], lkj: Prior | None, outputs: tuple[O
     sigmas = 0 if m.known else K
     n_scalars = p + q + sigmas
     d = n_scalars + q * (q - 1) // 2
-    codes, hyper, constant = prior_tables(priors)
+    codes, hyper, constant = prior_tables(priors, signed=range(p, p + q))
     eta = lkj["eta"] if lkj is not None else 1.0
     constant += (lkj_constant(eta, q) if q > 1 else 0.0) + m.log_weight.sum()
     pooled = np.concatenate(
@@ -156,7 +156,9 @@ def _guess(m: Moments, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
     start = np.zeros_like(unit)
     for k, (prior, value) in enumerate(zip(priors, values, strict=True)):
         start[k] = unconstrain(prior, value)
-        if prior.support == "interval" and k < p:
+        if p <= k < p + len(m.random) and is_even(prior):
+            start[k], unit[k] = value, 0.3 * value
+        elif prior.support == "interval" and k < p:
             unit[k] = 0.3
     return start, unit
 
