@@ -185,6 +185,7 @@ def test_fit_estimands_and_round_trip(case, tmp_path):
     assert not any(str(v).startswith("_") for v in fit.posterior.data_vars)
     again = bh.load(tmp_path / "fit")
     xr.testing.assert_identical(again.posterior, fit.posterior)
+    assert list(again.posterior.data_vars) == list(fit.posterior.data_vars)
     assert again.spec == fit.spec
     assert again.priors == fit.priors
     assert repr(again.diagnosis) == repr(fit.diagnosis)

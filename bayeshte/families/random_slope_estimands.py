@@ -480,8 +480,7 @@ def predictions(spec, D: Arrays, posterior, rows: Rows, arms: np.ndarray, cluste
 def _rows_from(spec, D: Arrays, frame: pd.DataFrame, clusters: str, arm: str | None) -> tuple[Rows, np.ndarray]:
     """The rows of another frame, coded as the analysed one was."""
     old = columns.raw_frame(D.design)
-    for x in spec.within_between:
-        old = columns.within_between(old, x, D.code)
+    frame = _split_as_before(spec, D, frame, old)
     split = [f"{x}_{part}" for x in spec.within_between for part in ("within", "between")]
     formulas = [spec.covariates, spec.moderators, spec.slopes]
     main = columns.Terms(" + ".join([f for f in [*split, *formulas] if f.strip()]), old)
@@ -496,6 +495,20 @@ def _rows_from(spec, D: Arrays, frame: pd.DataFrame, clusters: str, arm: str | N
     if D.n_contrasts and arm is None:
         own = _codes(frame, D.treatment, D.labels(D.arms), "arm= predicts for one arm")
     return Rows(X, columns.Terms(spec.moderators, old).on(frame), slopes, code, np.empty((0, len(frame)))), own
+
+
+def _split_as_before(spec, D: Arrays, frame: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``x_within`` and ``x_between`` where they are not given, from the cluster means of the analysed data."""
+    for x in spec.within_between:
+        parts = [f"{x}_within", f"{x}_between"]
+        if any(part in frame for part in parts):
+            continue
+        columns.check_frame(frame, [x])
+        instead = f"give {parts[0]!r} and {parts[1]!r} instead of {x!r}"
+        code = _codes(frame, D.cluster, D.labels(D.cluster), instead)
+        means = np.bincount(D.code, old[x]) / np.bincount(D.code)
+        frame = frame.assign(**{parts[0]: frame[x] - means[code], parts[1]: means[code]})
+    return frame
 
 
 def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:

@@ -83,6 +83,7 @@ def moments(
         X, y = X / se[:, None], y / se
         log_weight = -np.bincount(cluster, np.log(se), minlength=n_clusters)
     scale = np.sqrt(np.einsum("ij,ij->j", X, X))
+    scale[scale == 0] = 1.0  # a category that a left-out cluster alone had: its coefficient keeps its prior
     scaled = (X.T @ X) / np.outer(scale, scale)
     offset = np.linalg.lstsq(scaled, (X.T @ y) / scale, rcond=None)[0] / scale
     W = np.column_stack([X, y - X @ offset])
@@ -151,7 +152,8 @@ def _guess(m: Moments, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
         [m.offset, residual / 3 / np.maximum(spread, 1e-300), np.full(0 if m.known else K, residual)]
     )
     unit = np.ones(len(values) + len(m.random) * (len(m.random) - 1) // 2)
-    unit[:p] = residual / np.sqrt(np.diag(XX))
+    size = np.diag(XX)
+    unit[:p] = residual / np.sqrt(np.where(size == 0, 1.0, size))
     unit[p:] = 0.3
     start = np.zeros_like(unit)
     for k, (prior, value) in enumerate(zip(priors, values, strict=True)):

@@ -1,0 +1,18 @@
+"""Whether a fitted model is good enough: predictive checks, leave-one-out, sensitivity to priors, balance and overlap."""
+
+from bayeshte.checks.balance import balance, overlap
+from bayeshte.checks.loo import Loo, compare, loo
+from bayeshte.checks.predictive import predictive_checks, replicate
+from bayeshte.checks.sensitivity import prior_posterior_overlap, prior_sensitivity
+
+__all__ = [
+    "Loo",
+    "balance",
+    "compare",
+    "loo",
+    "overlap",
+    "predictive_checks",
+    "prior_posterior_overlap",
+    "prior_sensitivity",
+    "replicate",
+]
