@@ -177,6 +177,28 @@ def test_dims_are_named(case):
             assert model.named_vars_to_dims.get(rv.name), rv.name
 
 
+def test_intervening_on_the_graph_gives_the_average_effect(case):
+    """pm.do(arm) in the joint graph, random effects at a draw, is the ATE of that draw: one prediction, not two."""
+    spec, design, priors, density = case
+    if not spec.treatment:
+        pytest.skip("no treatment")
+    z = random_points(density, 1)
+    draws = spec.recover(as_draws(density, z), design, np.random.default_rng(0))
+    values = {k: v.to_numpy()[0, 0] for k, v in draws.data_vars.items()}
+    if "corr" in values:
+        values["_corr_factor"] = np.linalg.cholesky(values["corr"])
+    model = spec.joint(design, priors)
+    fixed = {rv.name: values[rv.name] for rv in model.free_RVs}
+    n, arms = design.sizes["row"], design.sizes[f"{spec.treatment}_arm"]
+    means = []
+    for arm in range(arms):
+        done = pm.do(model, fixed | {"arm_code": np.full(n, arm, "int32")})
+        mean = done["y"].owner.op.dist_params(done["y"].owner)[1 if spec.family == "student" else 0]
+        means.append(mean.eval(mode=EVALUATE).mean())
+    ate = next(e for e in spec.estimands(design) if e.name == "ATE").draws(draws, design).to_numpy().ravel()
+    np.testing.assert_allclose(np.array(means[1:]) - means[0], ate, rtol=1e-9, atol=1e-10)
+
+
 def test_fit_estimands_and_round_trip(case, tmp_path):
     spec = case[0]
     fit = bh.fit(spec, frame(), draws=150, tune=200, seed=1, progress=False, path=tmp_path / "fit")
