@@ -2,11 +2,35 @@
 
 from importlib.metadata import version
 
+from bayeshte import datasets, tables
+from bayeshte.checks import (
+    balance,
+    compare,
+    loo,
+    overlap,
+    predictive_checks,
+    prior_posterior_overlap,
+    prior_sensitivity,
+    replicate,
+)
 from bayeshte.convergence import Diagnosis
 from bayeshte.effects import cate, cluster_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.families import RandomSlope
 from bayeshte.fit import Fit, fit, load, save, summary
+from bayeshte.plots import (
+    plot_baseline,
+    plot_cate,
+    plot_caterpillar,
+    plot_checks,
+    plot_effect,
+    plot_outcome,
+    plot_pooling,
+    plot_ppc,
+    plot_priors,
+    plot_rank,
+    plot_trace,
+)
 from bayeshte.prior import (
     LKJ,
     Exponential,
@@ -22,6 +46,8 @@ from bayeshte.prior import (
     StudentT,
     Uniform,
 )
+from bayeshte.report import report
+from bayeshte.simulate import calibrate, simulate
 from bayeshte.spec import Estimand, ModelSpec
 
 __version__ = version("bayeshte")
@@ -48,14 +74,38 @@ __all__ = [
     "SpecError",
     "StudentT",
     "Uniform",
+    "balance",
+    "calibrate",
     "cate",
     "cluster_effects",
+    "compare",
+    "datasets",
     "effect_draws",
     "effects",
     "fit",
     "load",
+    "loo",
+    "overlap",
+    "plot_baseline",
+    "plot_cate",
+    "plot_caterpillar",
+    "plot_checks",
+    "plot_effect",
+    "plot_outcome",
+    "plot_pooling",
+    "plot_ppc",
+    "plot_priors",
+    "plot_rank",
+    "plot_trace",
     "predict",
+    "predictive_checks",
+    "prior_posterior_overlap",
+    "prior_sensitivity",
+    "replicate",
+    "report",
     "save",
+    "simulate",
     "subgroups",
     "summary",
+    "tables",
 ]

@@ -9,28 +9,41 @@ import ast
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import formulaic
 import numpy as np
 import pandas as pd
 import xarray as xr
+from formulaic.errors import DataMismatchWarning
 from formulaic.parser.types import Factor
+from formulaic.transforms import TRANSFORMS
+from pandas.api import types
 
 from bayeshte.errors import DataError, SpecError, near
 
-RESERVED_DIMS = ("chain", "draw", "row", "covariate", "moderator", "varying", "varying_", "term")
+RESERVED_DIMS = (
+    *("chain", "draw", "sample", "row", "covariate", "moderator", "varying", "varying_"),
+    *("unconstrained_parameter", "zarr.json"),
+)
 MAX_ARMS = 20
+MAX_LEVELS = 500
+LARGEST = 1e50  # squares and products of data must not overflow
 
 
-def check_names(columns: dict[str, str | None], variables: Iterable[str]) -> None:
-    """Refuse roles whose column has the name of a dimension or of a model variable."""
+def check_names(columns: Mapping[str, str | None], variables: Iterable[str]) -> None:
+    """Refuse roles whose column cannot name a dimension: taken by the model, or not a label that can be stored."""
     taken = {*RESERVED_DIMS, *variables}
     for role, column in columns.items():
-        if column in taken:
+        if column is None:
+            continue
+        rename = f"Rename it: data.rename(columns={{{column!r}: {re.sub(r'[^0-9A-Za-z]', '_', column) + '_id'!r}}})."
+        if column in taken or re.fullmatch(r"column_\d+", column):
+            raise SpecError(f"The {role} column is called {column!r}, a name the model uses itself. {rename}")
+        if re.search(r"[/\\,]", column) or not column.strip(". "):
             raise SpecError(
-                f"The {role} column is called {column!r}, a name the model uses itself. "
-                f"Rename it: data.rename(columns={{{column!r}: {column + '_id'!r}}})."
+                f"The {role} column is called {column!r}: it becomes a dimension of the results, whose name has no slash, "
+                f"backslash or comma and is not empty. {rename}"
             )
 
 
@@ -42,16 +55,28 @@ def check_frame(data: pd.DataFrame, columns: Iterable[str]) -> None:
     if doubled:
         raise DataError(f"Columns {doubled} appear more than once; keep one of each.")
     for column in columns:
-        if column not in data.columns:
-            raise DataError(f"Column {column!r} is not in the data.{near(column, data.columns)}")
+        check_column(data, column)
     if len(data) == 0:
         raise DataError("The data have no rows.")
     if not data.index.is_unique:
-        again = data.index[data.index.duplicated()]
+        again = data.index.duplicated()
         raise DataError(
-            f"The index is not unique: {len(again)} rows repeat a label, the first is {again[0]!r}. "
+            f"The index is not unique: {again.sum()} rows repeat a label, the first is {first(data, again)}. "
             "Use data.reset_index(drop=True)."
         )
+
+
+def check_column(data: pd.DataFrame, column: str, where: str = "") -> None:
+    """Refuse a column that is not there, near matches named."""
+    if column in data.index.names and column not in data.columns:
+        raise DataError(f"Column {column!r}{where} is the index of the data: use data.reset_index().")
+    if column not in data.columns:
+        raise DataError(f"Column {column!r}{where} is not in the data.{near(column, data.columns)}")
+
+
+def first(frame: pd.DataFrame, rows: np.ndarray) -> str:
+    """Label of the first of some rows, for a message."""
+    return repr(frame.index[np.asarray(rows, bool)].tolist()[0])
 
 
 def complete_rows(data: pd.DataFrame, columns: Sequence[str], missing: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -72,61 +97,88 @@ def complete_rows(data: pd.DataFrame, columns: Sequence[str], missing: str) -> t
     if missing not in ("error", "drop"):
         raise SpecError(f"missing={missing!r}: write 'error' or 'drop'.")
     frame = data[list(dict.fromkeys(columns))]
-    for column in frame.select_dtypes("number"):
-        infinite = np.isinf(frame[column].to_numpy(float, na_value=np.nan))
-        if infinite.any():
-            where = frame.index[infinite][0]
-            raise DataError(
-                f"Column {column!r} has {infinite.sum()} infinite values, the first in row {where!r}. "
-                "Replace them, for example data.replace([np.inf, -np.inf], np.nan)."
-            )
+    decimal = [c for c in frame if types.is_float_dtype(frame[c].dtype)]
+    frame = frame.assign(**{c: frame[c].to_numpy(float, na_value=np.nan) for c in decimal})
+    for column in decimal:
+        _check_size(frame, column)
     counts = {str(k): int(v) for k, v in frame.isna().sum().items() if v}
-    if not counts:
-        return frame, {}
-    rows = frame.isna().any(axis=1)
-    listed = ", ".join(f"{k!r} in {v}" for k, v in counts.items())
-    if missing == "error":
+    rows = frame.isna().any(axis=1).to_numpy()
+    if counts:
+        listed = ", ".join(f"{k!r} in {v}" for k, v in counts.items())
+        if rows.all():
+            raise DataError(
+                f"No row is complete. Missing: {listed} of {len(frame)} rows. Leave out or impute such columns."
+            )
+        if missing == "error":
+            raise DataError(
+                f"Missing values: {listed} of {len(frame)} rows ({rows.sum()} rows in all, the first is "
+                f"{first(frame, rows)}). Write missing='drop' in the specification to analyse the complete rows (unbiased "
+                "if values are missing independently of the outcome given the covariates), or impute before fitting."
+            )
+    frame = frame[~rows]
+    return frame.assign(**{c: _plain(frame[c]) for c in frame}), counts
+
+
+def _check_size(frame: pd.DataFrame, column: str) -> None:
+    values = np.abs(frame[column].to_numpy())
+    infinite = np.isinf(values)
+    if infinite.any():
         raise DataError(
-            f"Missing values: {listed} of {len(frame)} rows ({rows.sum()} rows in all, the first is {frame.index[rows][0]!r}). "
-            "Write missing='drop' in the specification to analyse the complete rows (unbiased if values are missing "
-            "independently of the outcome given the covariates), or impute before fitting."
+            f"Column {column!r} has {infinite.sum()} infinite values, the first in row {first(frame, infinite)}. "
+            "Replace them, for example data.replace([np.inf, -np.inf], np.nan)."
         )
-    if rows.all():
-        raise DataError(f"No row is complete. Missing: {listed} of {len(frame)} rows.")
-    return frame[~rows], counts
+    largest = np.nanmax(values, initial=0.0)
+    if largest > LARGEST or 0 < largest < 1 / LARGEST:
+        raise DataError(
+            f"Column {column!r} has values of size {largest:.3g}: choose a unit in which they are nearer to 1."
+        )
+
+
+def _plain(values: pd.Series) -> pd.Series:
+    """A complete column in the types of NumPy, the widest of their kind; categories that no row has are left out."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.remove_unused_categories()
+    if types.is_bool_dtype(values.dtype):
+        return values.astype(bool)
+    if types.is_string_dtype(values.dtype) and values.dtype != object:
+        return values.astype(str)
+    if types.is_signed_integer_dtype(values.dtype):
+        return values.astype(np.int64)
+    return values.astype(np.uint64) if types.is_unsigned_integer_dtype(values.dtype) else values
+
+
+def floats(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
+    """A column as floats; DataError for text, dates and categories."""
+    values = frame[column]
+    if not types.is_numeric_dtype(values.dtype) or types.is_complex_dtype(values.dtype):
+        bad = pd.to_numeric(values.astype(str), errors="coerce").isna().to_numpy()
+        example = f", for example {values[bad].tolist()[0]!r} in row {first(frame, bad)}" if bad.any() else ""
+        raise DataError(
+            f"The {role} {column!r} must be numeric, it is {values.dtype}{example}. "
+            f"Convert it with data[{column!r}].astype(float) or pd.to_numeric."
+        )
+    return values.to_numpy(float)
 
 
 def numeric(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
     """A column as floats; DataError for text, dates, categories and constants."""
-    values = frame[column]
-    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values):
-        bad = pd.to_numeric(values.astype(str), errors="coerce").isna()
-        example = f", for example {values[bad].iloc[0]!r} in row {values.index[bad][0]!r}" if bad.any() else ""
-        raise DataError(
-            f"The {role} {column!r} must be numeric, it is {values.dtype}{example}. Convert it with pd.to_numeric."
-        )
-    out = values.to_numpy(float)
-    if np.ptp(out) == 0:
+    out = floats(frame, column, role)
+    if np.ptp(out) <= 1e-12 * np.abs(out).max():
         raise DataError(f"The {role} {column!r} is constant ({out[0]:g} in all {len(out)} rows).")
     return out
 
 
 def binary(frame: pd.DataFrame, column: str) -> np.ndarray:
     """A 0/1 or boolean column as floats."""
-    values = frame[column]
-    levels = pd.unique(values)
-    if not set(levels.tolist()) <= {0, 1}:
+    codes, levels = factorize(frame[column])
+    if not set(levels) <= {0, 1}:
         raise DataError(
-            f"The outcome {column!r} must be 0/1 or boolean, it has {len(levels)} values such as {levels[:4].tolist()}. "
-            f"Recode it, for example (data[{column!r}] == {levels[0]!r})."
+            f"The outcome {column!r} must be 0/1 or boolean, it has {len(levels)} values such as {levels[:4]}. "
+            f"Recode it, for example data[{column!r}] == {max(levels, key=str)!r}."
         )
-    return _two_values(values.to_numpy(float), column)
-
-
-def _two_values(values: np.ndarray, column: str) -> np.ndarray:
-    if np.ptp(values) == 0:
-        raise DataError(f"The outcome {column!r} is constant ({values[0]:g} in all {len(values)} rows).")
-    return values
+    if len(levels) == 1:
+        raise DataError(f"The outcome {column!r} is constant ({levels[0]} in all {len(codes)} rows).")
+    return np.array(levels, float)[codes]
 
 
 def counts(frame: pd.DataFrame, column: str) -> np.ndarray:
@@ -136,14 +188,38 @@ def counts(frame: pd.DataFrame, column: str) -> np.ndarray:
     if bad.any():
         raise DataError(
             f"The outcome {column!r} must be counts (0, 1, 2, ...); {bad.sum()} values are not, "
-            f"the first is {values[bad][0]:g} in row {frame.index[bad][0]!r}."
+            f"the first is {values[bad][0]:g} in row {first(frame, bad)}."
         )
     return values
 
 
+def factorize(values: pd.Series) -> tuple[np.ndarray, list]:
+    """Code of every row, and the values in the order of first appearance."""
+    try:
+        codes, levels = pd.factorize(values)
+    except TypeError:
+        kind = type(values.iloc[0]).__name__
+        raise DataError(
+            f"Column {values.name!r} holds values that are no labels ({kind}); use text or numbers."
+        ) from None
+    return codes.astype(np.int64), levels.tolist()
+
+
 def labels_of(levels: Iterable) -> list[str]:
     """Level labels as text; whole floats lose their ``.0``."""
-    return [str(int(v)) if isinstance(v, float) and v.is_integer() else str(v) for v in levels]
+    return [str(int(v)) if isinstance(v, float | np.floating) and float(v).is_integer() else str(v) for v in levels]
+
+
+def _distinct(labels: list[str], role: str, column: str) -> None:
+    """Refuse labels that nobody could tell apart on paper."""
+    seen: dict[str, int] = {}
+    for k, label in enumerate(labels):
+        other = seen.setdefault(label.strip(), k)
+        if other != k:
+            raise DataError(
+                f"The {role} {column!r} has different labels that print alike, {labels[other]!r} and {label!r} (a number "
+                f"and text, or a space at the end): use data[{column!r}].astype(str).str.strip()."
+            )
 
 
 def code_arms(values: pd.Series, reference: str | None) -> tuple[np.ndarray, list[str]]:
@@ -152,87 +228,153 @@ def code_arms(values: pd.Series, reference: str | None) -> tuple[np.ndarray, lis
     Without `reference`, a column coded 0/1 or False/True has reference 0; anything else must name it.
     """
     name = values.name
-    categorical = isinstance(values.dtype, pd.CategoricalDtype)
-    levels = list(values.cat.categories) if categorical else sorted(pd.unique(values), key=lambda v: (str(type(v)), v))
-    present = set(pd.unique(values))
-    levels = [v for v in levels if v in present]
-    arms = labels_of(levels)
-    if len(arms) < 2:
-        raise DataError(f"The treatment {name!r} has one arm only, {arms[0]!r}: there is no effect to estimate.")
-    if len(arms) > MAX_ARMS:
+    codes, levels = factorize(values)
+    if len(levels) > MAX_ARMS:
         raise DataError(
-            f"The treatment {name!r} has {len(arms)} different values. A treatment is a set of arms (at most {MAX_ARMS}); "
+            f"The treatment {name!r} has {len(levels)} different values. A treatment is a set of arms (at most {MAX_ARMS}); "
             "a dose or another continuous variable goes into covariates, and into slopes if its slope varies."
         )
-    if len(set(arms)) < len(arms):
-        raise DataError(f"The treatment {name!r} has levels that print alike: {arms}. Use distinct labels.")
+    place = values.cat.categories.get_loc if isinstance(values.dtype, pd.CategoricalDtype) else lambda v: v
+    try:
+        order = sorted(range(len(levels)), key=lambda k: place(levels[k]))
+    except TypeError:  # numbers and text
+        order = sorted(range(len(levels)), key=lambda k: str(levels[k]))
+    labels = labels_of(levels)
+    arms = [labels[k] for k in order]
+    if len(arms) < 2:
+        raise DataError(f"The treatment {name!r} has one arm only, {arms[0]!r}: there is no effect to estimate.")
+    _distinct(arms, "treatment", name)
     if reference is None:
-        if {*map(str, arms)} <= {"0", "1", "False", "True"}:
+        if set(arms) <= {"0", "1", "False", "True"}:
             reference = arms[0]
         else:
             raise SpecError(f"Name the arm that the others of {name!r} are compared with: reference= one of {arms}.")
-    if str(reference) not in arms:
-        raise SpecError(f"reference={reference!r} is not an arm of {name!r}.{near(str(reference), arms)}")
-    order = [arms.index(str(reference)), *(k for k, a in enumerate(arms) if a != str(reference))]
-    position = {levels[k]: code for code, k in enumerate(order)}
-    codes = values.map(position).to_numpy(np.int64)
-    return codes, [arms[k] for k in order]
+    (wanted,) = labels_of([reference])
+    if wanted not in arms:
+        raise SpecError(f"reference={reference!r} is not an arm of {name!r}.{near(wanted, arms)}")
+    arms = [wanted, *(a for a in arms if a != wanted)]
+    return np.array([arms.index(label) for label in labels])[codes], arms
 
 
-def code_clusters(values: pd.Series) -> tuple[np.ndarray, list[str]]:
+def code_clusters(values: pd.Series, one_row_each: bool = False) -> tuple[np.ndarray, list[str]]:
     """Cluster of every row as a code, and the labels, in the order of first appearance."""
-    codes, levels = pd.factorize(values)
+    codes, levels = factorize(values)
     names = labels_of(levels)
     if len(names) < 2:
         raise DataError(
             f"The cluster column {values.name!r} has one cluster only ({names[0]!r}); leave cluster out of the specification."
         )
-    if len(set(names)) < len(names):
-        raise DataError(
-            f"The cluster column {values.name!r} has different labels that print alike; convert it with .astype(str)."
-        )
-    if len(names) == len(values):
+    _distinct(names, "cluster column", values.name)
+    if len(names) == len(values) and not one_row_each:
         raise DataError(
             f"Every row is its own cluster in {values.name!r} ({len(names)} rows): within-cluster and between-cluster "
             "variation cannot be told apart. For effects with known standard errors use standard_error=."
         )
-    return codes.astype(np.int64), names
+    return codes, names
+
+
+def row_labels(index: pd.Index) -> np.ndarray:
+    """Labels of the rows: numbers and dates as they are, anything else as text."""
+    labels = index.to_numpy()
+    return labels if labels.dtype.kind in "iufM" else np.array([str(v) for v in labels], dtype=np.str_)
+
+
+def quoted(column: str) -> str:
+    """A column name as a formula takes it, whatever characters it has."""
+    return f"`{column}`"
 
 
 def formula_columns(formula: str, data: pd.DataFrame) -> list[str]:
     """The data columns that a one-sided formula uses; SpecError for one that does not parse, DataError for a missing column."""
+    needed = set().union(*(_names_in(factor, formula, data.columns) for factor in _factors(formula)))
+    for column in needed:
+        check_column(data, column, f" of formula {formula!r}")
+    return [c for c in data.columns if c in needed]
+
+
+def check_formula(formula: str, frame: pd.DataFrame) -> None:
+    """Refuse columns that a formula would take for something else: constants, dates, numbers that are kept as text."""
+    plain = {f.expr for f in _factors(formula) if f.eval_method is Factor.EvalMethod.LOOKUP}
+    for column in formula_columns(formula, frame):
+        values, name = frame[column], f"Column {column!r} of formula {formula!r}"
+        if types.is_numeric_dtype(values.dtype) and not types.is_complex_dtype(values.dtype):
+            if values.min() == values.max():
+                raise DataError(f"{name} is constant ({values.iloc[0]} in all {len(values)} rows): leave it out.")
+            continue
+        categorical = isinstance(values.dtype, pd.CategoricalDtype)
+        if not (categorical or types.is_string_dtype(values.dtype) or types.is_object_dtype(values.dtype)):
+            raise DataError(f"{name} is {values.dtype}: make it a number (of days, say) or text.")
+        _, levels = factorize(values)
+        if len(levels) == 1:
+            raise DataError(f"{name} is constant ({levels[0]!r} in all {len(values)} rows): leave it out.")
+        if not categorical and not all(isinstance(v, str) for v in levels):
+            kinds = sorted({type(v).__name__ for v in levels})
+            raise DataError(
+                f"{name} is an object column of {', '.join(kinds)}: convert it with pd.to_numeric, or with .astype(str) to "
+                "use its values as categories."
+            )
+        if not categorical and column in plain:
+            numbers = pd.to_numeric(pd.Series(levels), errors="coerce").notna()
+            if numbers.mean() >= 0.5:
+                others = [v for v, number in zip(levels, numbers, strict=True) if not number]
+                raise DataError(
+                    f"{name} has numbers stored as text{f' (and {others[:3]})' if others else ''}: convert it with "
+                    f"pd.to_numeric(data[{column!r}], errors='coerce'), or write C({column}) to use its values as categories."
+                )
+        if len(levels) > MAX_LEVELS:
+            raise DataError(
+                f"{name} has {len(levels)} categories (at most {MAX_LEVELS}): group them, or use it as cluster."
+            )
+
+
+def _factors(formula: str) -> list[Factor]:
+    """The factors of a formula's terms; SpecError if it cannot be read."""
     if not formula.strip():
         return []
-    if "~" in formula or "|" in formula:
+    names = re.findall(r"`([^`]*)`", formula)
+    if {"", "0", "1"} & set(names):
+        raise SpecError(f"{formula!r}: a column called '', '0' or '1' cannot be used in a formula; rename it.")
+    if re.search(r"[~|]", re.sub(r"`[^`]*`", "", formula)):
         raise SpecError(
             f"{formula!r}: write the right-hand side only, as in 'age + C(site)'. Random effects are named by "
             "cluster=, varying= and slopes=; several levels or crossed factors are not supported."
         )
     try:
-        factors = [f for term in formulaic.Formula(formula) for f in term.factors]
-        needed = set().union(*map(_names_in, factors))
+        terms = list(formulaic.Formula("1 + " + formula))
+        factors = [f for term in terms for f in term.factors]
+        for f in factors:
+            _tree(f)
     except Exception as error:  # the parser raises many types of its own
-        message = re.sub(r"\x1b\[[\d;]*m|[⧛⧚]", "", str(error)).strip()  # the parser colours its messages
-        raise SpecError(f"{formula!r} is not a formula: {message}") from None
-    for column in needed:
-        if column not in data.columns:
-            raise DataError(f"Column {column!r} of formula {formula!r} is not in the data.{near(column, data.columns)}")
-    return [c for c in data.columns if c in needed]
+        raise SpecError(f"{formula!r} is not a formula: {_message(error)}") from None
+    if "1" not in map(str, terms):
+        raise SpecError(f"{formula!r}: the model always has an intercept, gamma0; take 0 or -1 out of the formula.")
+    return factors
 
 
-def _names_in(factor: Factor) -> set[str]:
+def _message(error: Exception) -> str:
+    """What formulaic says, without the colours of its parser."""
+    return re.sub(r"\x1b\[[\d;]*m|[⧛⧚]", "", str(error)).strip()
+
+
+def _tree(factor: Factor) -> ast.AST:
+    """A factor as Python code, quoted names left out."""
+    code = factor.expr if factor.eval_method is Factor.EvalMethod.PYTHON else "None"
+    return ast.parse(re.sub(r"`[^`]+`", "None", code), mode="eval")
+
+
+def _names_in(factor: Factor, formula: str, columns: Iterable[str]) -> set[str]:
     """Data columns in one factor of a formula: names and `quoted names`, without the functions that are called.
 
     formulaic's own `required_variables` leaves out what stands inside a stateful transform such as ``bs(x, df=4)``.
     """
     if factor.eval_method is not Factor.EvalMethod.PYTHON:
         return {factor.expr} if factor.eval_method is Factor.EvalMethod.LOOKUP else set()
-    quoted = set(re.findall(r"`([^`]+)`", factor.expr))
-    tree = ast.parse(re.sub(r"`[^`]+`", "None", factor.expr), mode="eval")
-    functions = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
-    functions += [n.value for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
-    skip = {f.id for f in functions if isinstance(f, ast.Name)}
-    return quoted | ({n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - skip)
+    nodes = list(ast.walk(_tree(factor)))
+    called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    for function in called - set(TRANSFORMS):
+        raise SpecError(f"{formula!r}: there is no function {function!r} in formulas.{near(function, TRANSFORMS)}")
+    names = {n.id for n in nodes if isinstance(n, ast.Name)} - called
+    return set(re.findall(r"`([^`]+)`", factor.expr)) | (names - (set(TRANSFORMS) - set(columns)))
 
 
 class Terms:
@@ -241,20 +383,15 @@ class Terms:
     def __init__(self, formula: str, frame: pd.DataFrame):
         self.formula = formula
         self.labels: list[str] = []
+        self._columns = formula_columns(formula, frame)
         self._spec = None
         self._matrix = np.empty((len(frame), 0))
-        if not formula.strip():
-            return
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)
-                matrix = formulaic.model_matrix("1 + " + formula, frame)
-        except Exception as error:  # formulaic wraps errors of user functions in many types
-            raise DataError(f"The formula {formula!r} cannot be evaluated on these data: {error}") from None
-        self._spec = matrix.model_spec
-        keep = [c for c in matrix.columns if c != "Intercept"]
-        self._matrix = np.asarray(matrix[keep], float)
-        self.labels = [c.replace("[T.", "[") for c in keep]
+        if formula.strip():
+            self._spec = formulaic.Formula("1 + " + formula)
+            table = self._evaluate(frame)
+            self._spec = table.model_spec
+            self.labels = [c.replace("[T.", "[") for c in table.columns if c != "Intercept"]
+            self._matrix = self._finite(table)
 
     @property
     def matrix(self) -> np.ndarray:
@@ -265,8 +402,31 @@ class Terms:
         """Values on other data, (row, column)."""
         if self._spec is None:
             return np.empty((len(frame), 0))
-        matrix = self._spec.get_model_matrix(frame)
-        return np.asarray(matrix[[c for c in matrix.columns if c != "Intercept"]], float)
+        return self._finite(self._evaluate(frame))
+
+    def _evaluate(self, frame: pd.DataFrame) -> formulaic.ModelMatrix:
+        """The model matrix: only the formula's own columns are visible to it, and no row is left out."""
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("error", DataMismatchWarning)  # a category that the coding does not know
+                return self._spec.get_model_matrix(frame[self._columns], context={}, na_action="ignore")
+        except Exception as error:  # formulaic wraps errors of functions in many types
+            raise DataError(
+                f"The formula {self.formula!r} cannot be evaluated on these data: {_message(error)}"
+            ) from None
+
+    def _finite(self, table: pd.DataFrame) -> np.ndarray:
+        table = table.drop(columns="Intercept")
+        matrix = np.asarray(table, float)
+        bad = ~(np.abs(matrix) < LARGEST)
+        if bad.any():
+            where = ", ".join(f"{c!r} in {n}" for c, n in zip(table.columns, bad.sum(0), strict=True) if n)
+            raise DataError(
+                f"Terms of the formula {self.formula!r} are not finite: {where} of {len(table)} rows, the first is "
+                f"{first(table, bad.any(1))}. A logarithm of zero, a division?"
+            )
+        return matrix
 
 
 def check_columns(matrix: np.ndarray, labels: Sequence[str]) -> None:
@@ -274,22 +434,38 @@ def check_columns(matrix: np.ndarray, labels: Sequence[str]) -> None:
 
     One pass of cross-products, then a pivoted elimination on the correlation matrix: a million rows cost one product.
     """
-    if not np.isfinite(matrix).all():
-        bad = [labels[k] for k in np.flatnonzero(~np.isfinite(matrix).all(0))]
-        raise DataError(f"Terms {bad} have values that are not finite (a logarithm of zero, a division?).")
     centred = matrix[:, 1:] - matrix[:, 1:].mean(0)
     size = np.sqrt(np.einsum("ij,ij->j", centred, centred))
     scale = np.abs(matrix[:, 1:]).max(0) * np.sqrt(len(matrix))
-    for k in np.flatnonzero(size <= 1e-10 * np.maximum(scale, 1e-300)):
-        raise DataError(f"{labels[k + 1]!r} is constant in the rows that are analysed: leave it out.")
+    for k in np.flatnonzero(size <= 1e-10 * scale):
+        raise DataError(
+            f"{labels[k + 1]!r} is constant in the rows that are analysed ({matrix[0, k + 1]:g} in all {len(matrix)}): "
+            "leave it out, or join it with another category."
+        )
     cross = (centred / size).T @ (centred / size)
     remaining = cross.copy()
     for k in range(len(cross)):
         if remaining[k, k] < 1e-9:
             weights = np.linalg.lstsq(cross[:k, :k], cross[:k, k], rcond=None)[0]
             partners = [labels[i + 1] for i in np.flatnonzero(np.abs(weights) > 1e-6)]
-            raise DataError(f"{labels[k + 1]!r} is a linear combination of {partners}: leave one of them out.")
+            raise DataError(
+                f"{labels[k + 1]!r} is a linear combination of {partners} (and a constant), or nearly so: leave one of them "
+                "out, or centre a variable whose mean is far from zero."
+            )
         remaining -= np.outer(remaining[:, k], remaining[k]) / remaining[k, k]
+
+
+def check_residual(matrix: np.ndarray, y: np.ndarray, outcome: str) -> None:
+    """Refuse an outcome that the model matrix explains without a rest: its residual SD would be zero."""
+    scale = np.sqrt(np.einsum("ij,ij->j", matrix, matrix))
+    cross = (matrix.T @ matrix) / np.outer(scale, scale)
+    fitted = matrix @ (np.linalg.lstsq(cross, matrix.T @ y / scale, rcond=None)[0] / scale)
+    if np.ptp(y - fitted) <= 1e-9 * np.ptp(y):
+        raise DataError(
+            f"The outcome {outcome!r} is an exact linear function of the {matrix.shape[1]} columns of the model (intercept, "
+            f"arms, covariates) in all {len(y)} rows: there is no residual to model. Was it computed from one of them, or are "
+            "there too few rows?"
+        )
 
 
 def within_between(frame: pd.DataFrame, column: str, cluster: np.ndarray) -> pd.DataFrame:
@@ -301,36 +477,30 @@ def within_between(frame: pd.DataFrame, column: str, cluster: np.ndarray) -> pd.
     means = np.bincount(cluster, x) / np.bincount(cluster)
     between = means[cluster]
     within = x - between
-    if np.ptp(within) < 1e-12 * max(1.0, np.abs(x).max()):
+    if np.ptp(within) < 1e-12 * np.abs(x).max():
         raise DataError(
             f"{column!r} does not vary within clusters: it is a cluster-level variable. Leave it out of within_between."
         )
-    if np.ptp(means) < 1e-12 * max(1.0, np.abs(x).max()):
+    if np.ptp(means) < 1e-12 * np.abs(x).max():
         raise DataError(
             f"{column!r} has the same mean in every cluster (it is centred already). Leave it out of within_between."
         )
-    names = [f"{column}_within", f"{column}_between"]
-    taken = [n for n in names if n in frame]
-    if taken:
-        raise DataError(
-            f"within_between={column!r} would make columns {names}, but {taken} exist already; rename them."
-        )
-    return frame.assign(**dict(zip(names, (within, between), strict=True)))
+    return frame.assign(**{f"{column}_within": within, f"{column}_between": between})
 
 
 def raw_variables(frame: pd.DataFrame) -> dict[str, xr.DataArray]:
-    """The columns themselves, as variables ``column: NAME``, so that formulas can be evaluated again after loading."""
+    """The columns themselves, as variables ``column_0, ...``, so that formulas can be evaluated again after loading."""
     out = {}
-    for name in frame.columns:
+    for k, name in enumerate(frame.columns):
         values = frame[name]
-        attrs: dict[str, object] = {}
+        attrs: dict[str, object] = {"name": name}
         if isinstance(values.dtype, pd.CategoricalDtype):
-            attrs = {"categories": [str(c) for c in values.cat.categories]}
+            attrs["categories"] = [str(c) for c in values.cat.categories]
             values = values.astype(str)
         array = values.to_numpy()
         if array.dtype.kind not in "biuf":
             array = values.astype(str).to_numpy(dtype=np.str_)
-        out[f"column: {name}"] = xr.DataArray(array, dims="row", attrs=attrs)
+        out[f"column_{k}"] = xr.DataArray(array, dims="row", attrs=attrs)
     return out
 
 
@@ -338,12 +508,12 @@ def raw_frame(design: xr.Dataset) -> pd.DataFrame:
     """The DataFrame that `raw_variables` stored."""
     out = {}
     for name, values in design.data_vars.items():
-        if not str(name).startswith("column: "):
+        if not re.fullmatch(r"column_\d+", str(name)):
             continue
         series = pd.Series(values.to_numpy())
         if "categories" in values.attrs:
             series = pd.Series(pd.Categorical(series, categories=values.attrs["categories"]))
-        out[str(name).removeprefix("column: ")] = series
+        out[values.attrs["name"]] = series
     return pd.DataFrame(out).set_axis(pd.Index(design["row"].to_numpy()), axis=0)
 
 

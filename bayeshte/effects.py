@@ -72,7 +72,15 @@ def effects(
         parts.append(part)
     if meaningful is not None and "effect" in fit.posterior and not headline:
         parts.append(_shares(fit, meaningful, interval, level))
+    out = _table(fit, parts, meaningful, rope)
+    out.attrs["scales"] = {e.name: e.scale for e in fit.spec.estimands(fit.design)}
+    return out
+
+
+def _table(fit: "Fit", parts: list[pd.DataFrame], meaningful, rope=None) -> pd.DataFrame:
+    """One table, marked with the verdict and the thresholds its probabilities refer to."""
     out = pd.concat(parts, ignore_index=True)
+    out.attrs |= {k: v for k, v in (("meaningful", meaningful), ("rope", rope)) if v is not None}
     return fit.diagnosis.mark(out)
 
 
@@ -145,7 +153,7 @@ def cluster_effects(
         if meaningful is not None:
             _add_probabilities(part, values, meaningful, None)
         parts.append(part.sort_values("estimate", kind="stable"))
-    return fit.diagnosis.mark(pd.concat(parts, ignore_index=True))
+    return _table(fit, parts, meaningful)
 
 
 def cate(
@@ -241,7 +249,7 @@ def subgroups(fit: "Fit", by: str, meaningful: float | None = None) -> pd.DataFr
         part.insert(0, "contrast", f"{arm} vs {fit.design.attrs['reference']}")
         _add_probabilities(part, values, meaningful, None)
         parts.append(part)
-    return fit.diagnosis.mark(pd.concat(parts, ignore_index=True))
+    return _table(fit, parts, meaningful)
 
 
 def predict(fit: "Fit", data: pd.DataFrame, arm: str | None = None, clusters: str = "these") -> xr.DataArray:

@@ -19,10 +19,12 @@ import xarray as xr
 from nutpie import _lib
 from nutpie.sample import CompiledModel
 
+from bayeshte.errors import DataError
 from bayeshte.marginal.density import Density
 
 CHAINS = 4
 SNAPSHOT_SECONDS = 3.0
+FEWEST = 4  # draws a chain, for R-hat to exist
 STATISTICS = ("depth", "maxdepth_reached", "diverging", "energy", "logp", "step_size", "n_steps", "mean_tree_accept")
 
 
@@ -125,7 +127,12 @@ def sample(
     draws : DataTree
         Groups ``posterior`` and ``sample_stats``.
     complete : bool
-        False if Ctrl-C stopped it: the draws made so far are there, chains cut to the shortest.
+        False if Ctrl-C stopped it: the draws made so far are there, see `made_so_far`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C before there were `FEWEST` draws to keep.
     """
     start = time.perf_counter()
 
@@ -154,24 +161,63 @@ def sample(
         progress_rate=200,
         blocking=False,
     )
-    complete = True
     try:
-        tree = _wait(background, snapshot)
+        return tidy(_wait(background, snapshot)), True
     except KeyboardInterrupt:
-        print("Stopped: keeping the draws made so far.", file=sys.stderr)
-        tree, complete = background.abort(), False
-    return tidy(tree), complete
+        tree = made_so_far(_quietly(background.abort))
+        if not _enough(tree):
+            print("Stopped during warm-up: there are no draws to keep.", file=sys.stderr)
+            raise
+        n = tree["posterior"].sizes
+        print(f"Stopped: keeping the draws made so far, {n['chain']} chains x {n['draw']}.", file=sys.stderr)
+        return tree, False
+    except RuntimeError as error:
+        raise DataError(
+            f"The sampler stopped: {str(error).splitlines()[0]}. The posterior has no density there: is the outcome nearly "
+            "constant within arms, or a prior far from the data?"
+        ) from None
+    finally:
+        background.cancel()  # if it still runs: its threads read tables that are about to be freed
 
 
 def _wait(background, snapshot) -> xr.DataTree:
     """The finished draws; snapshots on the way. Writing every draw through zarr at once would cost 30 times the sampling."""
+    pause = SNAPSHOT_SECONDS if snapshot else None
     while True:
         try:
-            return background.wait(timeout=SNAPSHOT_SECONDS if snapshot else None)
+            return background.wait(timeout=pause)
         except TimeoutError:
-            made = tidy(background.inspect())
-            if made["sample_stats"].sizes["draw"]:
-                snapshot(made)
+            begin = time.perf_counter()
+            tree = made_so_far(_quietly(background.inspect))
+            if _enough(tree):
+                snapshot(tree)
+            pause = max(SNAPSHOT_SECONDS, 10 * (time.perf_counter() - begin))
+
+
+def _quietly(draws_of: Callable[[], xr.DataTree]) -> xr.DataTree:
+    """Draws of unfinished chains; ArviZ warns if there are more chains than draws."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return draws_of()
+
+
+def made_so_far(tree: xr.DataTree) -> xr.DataTree:
+    """The draws of unfinished chains, as chains of one length.
+
+    nutpie fills up stopped chains with NaN, and with fewer cores than chains some have not begun. The longest k chains are
+    kept, cut to the shortest of them, for the k that keeps most draws.
+    """
+    tree = tidy(tree)
+    energy = tree["sample_stats"]["energy"].transpose("chain", "draw").to_numpy()
+    made = np.isfinite(energy).cumprod(axis=1).sum(axis=1)
+    longest = np.argsort(-made, kind="stable")
+    k = max(range(1, CHAINS + 1), key=lambda k: (k * made[longest[k - 1]], k))
+    part = {"chain": np.sort(longest[:k]), "draw": slice(0, int(made[longest[k - 1]]))}
+    return xr.DataTree.from_dict({name: node.to_dataset().isel(part) for name, node in tree.children.items()})
+
+
+def _enough(tree: xr.DataTree) -> bool:
+    return tree["sample_stats"].sizes["draw"] >= FEWEST
 
 
 def tidy(tree: xr.DataTree) -> xr.DataTree:

@@ -73,6 +73,7 @@ def rows(values: xr.DataArray, interval: str = "eti", level: float = LEVEL) -> p
     table = pd.DataFrame(out)
     table.loc[fixed, "p_one_tailed"] = np.where(table.loc[fixed, "estimate"] == 0, 1.0, 0.0)
     table.loc[fixed, "posterior_sd"] = 0.0
+    table.attrs = {"interval": interval, "level": level}  # which tables need to label the interval; concat keeps them
     return table[list(COLUMNS)]
 
 

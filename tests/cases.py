@@ -61,6 +61,13 @@ SPECS = {
     "sigma by arm": bh.RandomSlope(**BASE, varying="high", sigma_by_arm=True),
     "known errors": bh.RandomSlope(**BASE, varying="high", standard_error="se"),
     "mplus": bh.RandomSlope(**BASE, varying="high", priors="mplus"),
+    "student": bh.RandomSlope(**BASE, varying="high", family="student"),
+    "logit": bh.RandomSlope(**BASE | {"outcome": "passed"}, varying="high", covariates="x", family="logit"),
+    "probit": bh.RandomSlope(**BASE | {"outcome": "passed"}, moderators="sex", varying=(), family="probit"),
+    "poisson": bh.RandomSlope(**BASE | {"outcome": "errors"}, covariates="x", slopes="x", varying=(), family="poisson"),
+    "logit, no clusters": bh.RandomSlope(
+        **BASE | {"outcome": "passed", "cluster": None}, moderators="x", family="logit"
+    ),
     "odd priors": bh.RandomSlope(
         **BASE,
         varying="high",

@@ -15,7 +15,6 @@ from bayeshte.families.random_slope_design import Arrays
 from bayeshte.marginal import gaussian
 from bayeshte.marginal.density import is_even
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::bayeshte.ConvergenceWarning")  # fits here are kept short
 
 
@@ -50,7 +49,7 @@ def log_posterior(density, priors, z) -> float:
     def free(z):
         values = density.parameters(z)
         corr = values.pop("_corr_factor")
-        return np.concatenate([*(v.ravel() for v in values.values()), corr[np.tril_indices(len(corr), -1)]])
+        return np.concatenate([*(v.ravel() for v in values.values()), corr[np.tril_indices(len(corr), -1)]])  # u too
 
     jacobian = np.column_stack([(free(z + h) - free(z - h)) / 2e-4 for h in 1e-4 * np.eye(density.n_dim)])
     fine = np.column_stack([(free(z + h) - free(z - h)) / 1e-4 for h in 0.5e-4 * np.eye(density.n_dim)])
@@ -100,13 +99,16 @@ def test_marginal_and_joint_define_the_same_posterior(case):
     spec, design, priors, density = case
     model = spec.joint(design, priors)
     logp = model.compile_logp(jacobian=False, mode=EVALUATE)
-    D, m = Arrays(design), Arrays(design).moments()
+    D = Arrays(design)
+    m = D.moments() if spec.family == "gaussian" else None
     points, rng = random_points(density, 20), np.random.default_rng(1)
     t = D.parameters(spec.recover(as_draws(density, points), design, rng))
     for s, z in enumerate(points):
-        u = rng.normal(0, 3, (D.n_clusters, D.q))
-        joint = float(logp(joint_value(model, density.parameters(z), u)))
-        conditional = gaussian.log_density_of_effects(m, t[s : s + 1], u[None])[0] if D.q else 0.0
+        parameters = density.parameters(z)
+        u = parameters.get("u", rng.normal(0, 3, (D.n_clusters, D.q)))  # where it is sampled it is no choice of ours
+        joint = float(logp(joint_value(model, parameters, u)))
+        integrated = D.q and "u" not in parameters
+        conditional = gaussian.log_density_of_effects(m, t[s : s + 1], u[None])[0] if integrated else 0.0
         assert joint - conditional == pytest.approx(log_posterior(density, priors, z), abs=1e-8 * abs(joint))
 
 
@@ -130,8 +132,8 @@ def test_pointwise_likelihood_sums_to_the_density(case):
     """By cluster: equals the kernel's change between two points, priors and Jacobians removed through the joint graph."""
     spec, design, priors, density = case
     D = Arrays(design)
-    if not D.cluster:
-        pytest.skip("no clusters")
+    if not D.cluster or spec.family != "gaussian":
+        pytest.skip("no cluster likelihood in closed form")
     points = random_points(density, 4)
     draws = spec.recover(as_draws(density, points), design, np.random.default_rng(0))
     by_cluster = spec.log_likelihood(draws, design, "cluster").sum(D.cluster).to_numpy().ravel()
@@ -153,11 +155,13 @@ def test_rows_and_labels_do_not_matter(case):
     design = spec.design(data)
     again = spec.marginal(design, priors)
     z = random_points(density, 1)[0]
+    z[density.n_top :] = 0.0  # sampled effects are in the order of the clusters
     same = again.with_coordinates(
         density.floats[density.at : density.at + density.n_top],
         density.floats[density.at + density.n_top :][: density.n_top**2].reshape(density.n_top, -1),
     )
-    assert same(z)[0] == pytest.approx(density(z)[0], abs=1e-8 * abs(density(z)[0]))
+    tolerance = 1e-8 if spec.family == "gaussian" else 1e-5  # a pilot fit chooses the other coordinates
+    assert same(z)[0] == pytest.approx(density(z)[0], abs=tolerance * abs(density(z)[0]))
 
 
 def test_every_free_variable_and_the_treatment_reach_the_likelihood(case):

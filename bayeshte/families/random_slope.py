@@ -26,7 +26,7 @@ import xarray as xr
 from bayeshte.families import random_slope_design as data_model
 from bayeshte.families import random_slope_estimands as reports
 from bayeshte.families.random_slope_priors import resolve
-from bayeshte.marginal import gaussian
+from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.density import Density, Output
 from bayeshte.prior import Prior, random_variable
 from bayeshte.spec import Estimand, ModelSpec
@@ -143,7 +143,7 @@ class RandomSlope(ModelSpec):
             if D.M.shape[1]:
                 gamma3 = parameter("gamma3", (D.treatment, "moderator"))
 
-            u = pt.zeros((D.n_clusters, 0))
+            u0 = u1 = u2 = 0.0
             if D.q:
                 sd = parameter("sd", "varying")
                 factor = pt.diag(sd)
@@ -156,7 +156,7 @@ class RandomSlope(ModelSpec):
                 else:
                     z = pm.Normal("_z", 0, 1, dims=(D.cluster, "varying"))
                     u = pm.Deterministic("u", z @ factor.T, dims=(D.cluster, "varying"))
-            u0, u1, u2 = D.split(u[D.code])
+                u0, u1, u2 = D.split(u[D.code])
             eta = linear_predictor(T, D.X, D.M, D.S, gamma0, gamma1, gamma2, gamma3, u0, u1, u2)
 
             match self.family:
@@ -171,19 +171,22 @@ class RandomSlope(ModelSpec):
                 case "logit":
                     pm.Bernoulli("y", logit_p=eta, observed=D.y, dims="row")
                 case "probit":
-                    pm.Bernoulli("y", p=pm.math.invprobit(eta), observed=D.y, dims="row")
+                    pm.Bernoulli("y", p=0.5 * pt.erfc(-eta / np.sqrt(2)), observed=D.y, dims="row")
                 case "poisson":
                     pm.Poisson("y", pt.exp(eta), observed=D.y, dims="row")
         return model
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
-        """The log density that is sampled: random effects integrated exactly (Gaussian)."""
+        """The log density that is sampled: random effects integrated exactly (Gaussian), or sampled in good coordinates."""
         D = data_model.Arrays(design)
-        scalars = [label for label in priors if label != "corr"]
-        return gaussian.density(D.moments(), [priors[s] for s in scalars], priors.get("corr"), tuple(self._outputs(D)))
+        scalars = [prior for name, prior in priors.items() if name != "corr"]
+        given = (scalars, priors.get("corr"), tuple(self._outputs(D)))
+        if self.family == "gaussian":
+            return gaussian.density(D.moments(), *given)
+        return glmm.density(D.full, D.y, np.array(D.random, int), D.code, D.n_clusters, self.family, *given)
 
     def _outputs(self, D) -> list[Output]:
-        """What the kernel stores, in its order: beta, sd, sigma, Cholesky factor of the correlations."""
+        """What the kernel stores, in its order: beta, sd, sigma, nu, Cholesky factor of the correlations, u if sampled."""
         k, m = D.n_contrasts, D.M.shape[1]
         out = [Output("gamma0", ())]
         if k:
@@ -198,19 +201,22 @@ class RandomSlope(ModelSpec):
             out.append(Output("sigma", ()))
         elif D.sigmas:
             out.append(Output("sigma", (D.sigmas,), (D.arms,)))
-        return [*out, Output("_corr_factor", (D.q, D.q), ("varying", "varying_"))]
+        if self.family == "student":
+            out.append(Output("nu", ()))
+        out.append(Output("_corr_factor", (D.q, D.q), ("varying", "varying_")))
+        if D.q and self.family != "gaussian":
+            out.append(Output("u", (D.n_clusters, D.q), (D.cluster, "varying")))
+        return out
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Adds the random effects `u`, their correlations `corr`, and every cluster's `effect`."""
         D = data_model.Arrays(design)
-        if "_corr_factor" in draws:
-            if D.q > 1:
-                L = draws["_corr_factor"].transpose("chain", "draw", "varying", "varying_").to_numpy()
-                corr = L @ L.swapaxes(-1, -2)
-                corr[..., np.arange(D.q), np.arange(D.q)] = 1.0
-                draws = draws.assign(corr=(("chain", "draw", "varying", "varying_"), corr))
-            draws = draws.drop_vars("_corr_factor")
-        draws = draws[[v for v in data_model.VARIABLES if v in draws]]
+        if D.q > 1 and "corr" not in draws:  # the kernel stores the Cholesky factor, the joint graph both
+            L = draws["_corr_factor"].transpose("chain", "draw", "varying", "varying_").to_numpy()
+            corr = L @ L.swapaxes(-1, -2)
+            corr[..., np.arange(D.q), np.arange(D.q)] = 1.0
+            draws = draws.assign(corr=(("chain", "draw", "varying", "varying_"), corr))
+        draws = draws[[v for v in data_model.STORED if v in draws]]
         if D.q and "u" not in draws:
             shape = (draws.sizes["chain"], draws.sizes["draw"], D.n_clusters, D.q)
             u = gaussian.draw_effects(D.moments(), D.parameters(draws), rng)

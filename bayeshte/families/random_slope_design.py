@@ -1,5 +1,6 @@
 """The data side of RandomSlope: roles to labelled arrays, and the checks that belong to this model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,15 +20,14 @@ OUTCOMES = {
     "probit": columns.binary,
     "poisson": columns.counts,
 }
-#: names the model uses for its variables
-VARIABLES = (
-    *("gamma0", "gamma1", "gamma2", "gamma3", "sd", "corr", "sigma", "nu", "u", "effect"),
-    *("y", "X", "M", "arm_code", "cluster_code", "se"),
-)
+#: variables of a posterior, in the order of the tables; and all names that the model uses
+STORED = ("gamma0", "gamma1", "gamma2", "gamma3", "sd", "corr", "sigma", "nu", "u", "effect")
+VARIABLES = (*STORED, "y", "X", "M", "arm_code", "cluster_code", "se", "_z", "_corr_factor")
 
 
 def check_spec(spec) -> None:
     """What can be refused without seeing data."""
+    _check_types(spec)
     if spec.family not in OUTCOMES:
         raise SpecError(f"family={spec.family!r} is not known.{near(spec.family, OUTCOMES)}")
     if spec.weights is not None:
@@ -46,7 +46,8 @@ def check_spec(spec) -> None:
             "put the other factor into covariates as C(name)."
         )
     roles = {"outcome": spec.outcome, "treatment": spec.treatment, "cluster": spec.cluster}
-    columns.check_names({k: v for k, v in roles.items() if k != "outcome"}, VARIABLES)
+    taken = VARIABLES if spec.treatment is None else (*VARIABLES, f"{spec.treatment}_arm")
+    columns.check_names({k: v for k, v in roles.items() if k != "outcome"}, taken)
     named = [v for v in [*roles.values(), spec.standard_error] if v]
     if len(set(named)) < len(named):
         raise SpecError(f"One column has two roles: {roles}.")
@@ -62,6 +63,28 @@ def check_spec(spec) -> None:
         )
 
 
+def _check_types(spec) -> None:
+    for name in ("outcome", "treatment", "standard_error"):
+        value = getattr(spec, name)
+        if not (isinstance(value, str) and value) and not (value is None and name != "outcome"):
+            raise SpecError(
+                f"{name}={value!r}: the name of one column, as text (data.rename(columns=str) if it is a number)."
+            )
+    for name in ("covariates", "moderators", "slopes"):
+        if not isinstance(getattr(spec, name), str):
+            raise SpecError(f"{name}={getattr(spec, name)!r}: a formula as text, such as 'age + C(site)'.")
+    for name in ("varying", "within_between"):
+        value = getattr(spec, name)
+        names = (value,) if name == "varying" and isinstance(value, str) else value
+        if not (isinstance(names, tuple | list) and all(isinstance(v, str) for v in names)):
+            raise SpecError(f"{name}={value!r}: names in a tuple, such as {name}=('a', 'b') or {name}=('a',).")
+    for name in ("intercept_varies", "sigma_by_arm"):
+        if not isinstance(getattr(spec, name), bool):
+            raise SpecError(f"{name}={getattr(spec, name)!r}: write True or False.")
+    if not isinstance(spec.priors, str | Mapping):
+        raise SpecError(f"priors={spec.priors!r}: write 'default', 'mplus' or a mapping of labels to priors.")
+
+
 def label(variable: str, element: str | None = None) -> str:
     """``gamma1[small]``: how an element of a variable is called in tables and in ``priors=``."""
     return variable if element is None else f"{variable}[{element}]"
@@ -72,15 +95,20 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     roles = [spec.outcome, spec.treatment, spec.cluster, spec.standard_error]
     named = [c for c in roles if c]
     columns.check_frame(data, [*named, *spec.within_between])
-    split = [f"{x}_{part}" for x in spec.within_between for part in ("within", "between")]
-    known = data.assign(**{c: 0.0 for c in split if c not in data})
+    split = split_columns(spec)
+    taken = [c for c in split if c in data]
+    if taken:
+        raise DataError(f"within_between makes columns {split}, but the data have {taken} already: rename those.")
+    known = data.assign(**dict.fromkeys(split, 0.0))
     formulas = [spec.covariates, spec.moderators, spec.slopes]
     used = [c for f in formulas for c in columns.formula_columns(f, known) if c not in split]
-    _check_formulas(spec, used)
+    _check_formulas(spec, [*used, *spec.within_between])
     frame, missing = columns.complete_rows(data, [*named, *used, *spec.within_between], spec.missing)
+    for formula in formulas:
+        columns.check_formula(formula, frame.assign(**dict.fromkeys(split, np.arange(len(frame)))))
 
     y = OUTCOMES[spec.family](frame, spec.outcome)
-    coords: dict = {"row": frame.index.to_numpy()}
+    coords: dict = {"row": columns.row_labels(frame.index)}
     variables: dict = {"y": ("row", y)}
     arms, code, clusters = [""], np.zeros(len(frame), np.int64), []
     if spec.treatment:
@@ -90,7 +118,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     variables["arm_code"] = ("row", code)
     cluster = np.zeros(len(frame), np.int64)
     if spec.cluster:
-        cluster, clusters = _clusters(spec, frame)
+        cluster, clusters = columns.code_clusters(frame[spec.cluster], one_row_each=spec.standard_error is not None)
         coords[spec.cluster] = clusters
     variables["cluster_code"] = ("row", cluster)
     if spec.standard_error:
@@ -98,7 +126,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
 
     for x in spec.within_between:
         frame = columns.within_between(frame, x, cluster)
-    main = columns.Terms(" + ".join([f for f in [*split, *formulas] if f.strip()]), frame)
+    main = columns.Terms(main_formula(spec), frame)
     moderators, slopes = columns.Terms(spec.moderators, frame), columns.Terms(spec.slopes, frame)
     for terms in (moderators, slopes):
         absent = [t for t in terms.labels if t not in main.labels]
@@ -118,6 +146,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
         "reference": arms[0],
         "cluster": spec.cluster or "",
         "slopes": slopes.labels,
+        "standard_error": spec.standard_error or "",
         "sigma_by_arm": int(spec.sigma_by_arm),
         "rows_given": len(data),
         "missing": [f"{k}: {v}" for k, v in missing.items()],
@@ -126,10 +155,23 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     design = xr.Dataset(variables | columns.raw_variables(frame), coords, attrs)
     arrays = Arrays(design)
     if arrays.X.shape[1] or arrays.n_contrasts:
-        columns.check_columns(arrays.full, arrays.full_labels)
+        columns.check_columns(arrays.full, arrays.full_terms)
+    if arrays.sigmas:
+        _check_spread(spec, arrays)
     if spec.cluster and spec.treatment:
         _check_arms_in_clusters(arrays, varying)
     return design
+
+
+def split_columns(spec) -> list[str]:
+    """The columns that `within_between` makes."""
+    return [f"{x}_{part}" for x in spec.within_between for part in ("within", "between")]
+
+
+def main_formula(spec) -> str:
+    """All terms of X: split covariates, covariates, moderators, slopes."""
+    parts = [*map(columns.quoted, split_columns(spec)), spec.covariates, spec.moderators, spec.slopes]
+    return " + ".join(part for part in parts if part.strip())
 
 
 def _check_formulas(spec, used) -> None:
@@ -137,27 +179,41 @@ def _check_formulas(spec, used) -> None:
         if column in used:
             what = "moderators= multiplies its terms by the arms" if role == "treatment" else "it cannot explain itself"
             raise SpecError(f"The {role} {column!r} is in a formula: {what}; take it out.")
+    if spec.cluster in used and spec.intercept_varies:
+        raise SpecError(
+            f"The cluster {spec.cluster!r} is in a formula and has a random intercept: take it out of the formula, or write "
+            "intercept_varies=False for fixed cluster intercepts."
+        )
+    for column in {"chain", "draw"} & {*used}:
+        raise SpecError(f"{column!r} is a dimension of the results and cannot be in a formula: rename the column.")
 
 
-def _clusters(spec, frame) -> tuple[np.ndarray, list[str]]:
-    if spec.standard_error is None:
-        return columns.code_clusters(frame[spec.cluster])
-    code, levels = pd.factorize(frame[spec.cluster])
-    if len(levels) < 2:
-        raise DataError(f"The cluster column {spec.cluster!r} has one cluster only; leave cluster out.")
-    return code.astype(np.int64), columns.labels_of(levels)
+def _check_spread(spec, arrays: "Arrays") -> None:
+    """A residual SD needs residuals: beside the columns of the model, within clusters, and within arms that have their own."""
+    y = arrays.y
+    columns.check_residual(arrays.full, y, spec.outcome)
+    means = np.bincount(arrays.code, y) / np.bincount(arrays.code)
+    if "intercept" in arrays.varying and np.ptp(y - means[arrays.code]) <= 1e-9 * np.ptp(y):
+        raise DataError(
+            f"The outcome {spec.outcome!r} is constant within every cluster of {spec.cluster!r}: it belongs to clusters. "
+            "Analyse one row a cluster, without cluster=."
+        )
+    for k, arm in enumerate(arrays.labels(arrays.arms) if spec.sigma_by_arm else []):
+        if np.ptp(y[arrays.arm == k]) == 0:
+            raise DataError(
+                f"The outcome {spec.outcome!r} is constant in arm {arm!r}: it has no SD. Drop sigma_by_arm."
+            )
 
 
 def _standard_errors(frame, column) -> np.ndarray:
-    values = frame[column].to_numpy()
-    if values.dtype.kind not in "iuf":
-        raise DataError(f"The standard error {column!r} must be numeric, it is {values.dtype}.")
-    if (values <= 0).any():
-        bad = frame.index[values <= 0]
+    values = columns.floats(frame, column, "standard error")
+    bad = values <= 0
+    if bad.any():
         raise DataError(
-            f"The standard error {column!r} must be positive; {len(bad)} are not, the first in row {bad[0]!r}."
+            f"The standard error {column!r} must be positive; {bad.sum()} are not, the first in row "
+            f"{columns.first(frame, bad)}."
         )
-    return values.astype(float)
+    return values
 
 
 def _varying(spec, contrasts: list[str], slopes: list[str]) -> list[str]:
@@ -197,7 +253,7 @@ class Arrays:
     ----------
     design : Dataset
         Variables ``y, arm_code, cluster_code (row)``, ``X (row, covariate)``, ``M (row, moderator)``, perhaps ``se``,
-        and the analysed columns as ``column: NAME``; coords hold all labels.
+        and the analysed columns as ``column_0, ...``; coords hold all labels.
     """
 
     design: xr.Dataset
@@ -315,6 +371,13 @@ class Arrays:
         ]
 
     @property
+    def full_terms(self) -> list[str]:
+        """What the columns of `full` are in the user's words: arms, terms of formulas, and their products."""
+        arms = [label(self.treatment, a) for a in self.contrasts]
+        products = [f"{arm}:{m}" for arm in arms for m in self.labels("moderator")]
+        return ["intercept", *arms, *self.labels("covariate"), *products]
+
+    @property
     def random(self) -> list[int]:
         """Columns of `full` that have random effects."""
         position = {"intercept": 0} | {a: 1 + k for k, a in enumerate(self.contrasts)}
@@ -324,6 +387,8 @@ class Arrays:
 
     def split(self, u):
         """Random effects (..., q) as those of the intercept (...), the arms (..., contrast) and the slopes (..., slope)."""
+        if not self.q:
+            return 0.0, 0.0, 0.0
         pick = np.zeros((self.q, 1 + self.n_contrasts + len(self.slopes)))
         names = ["intercept", *self.contrasts, *self.slopes]
         for row, name in enumerate(self.varying):

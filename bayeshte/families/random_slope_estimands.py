@@ -430,8 +430,9 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     if D.q > 1:
         effects = r",\ ".join(random[v] for v in D.varying)
         lines.append(
-            rf"({effects})^\top &\sim N(0,\ \tau),\quad \tau = \text{{diag}}(\text{{sd}})\,\text{{corr}}\,\text{{diag}}(\text{{sd}})"
-            rf",\quad j = \text{{{names['c']}}}"
+            rf"({effects})^\top &\sim N(0,\ \tau),\quad "
+            r"\tau = \text{diag}(\text{sd})\,\text{corr}\,\text{diag}(\text{sd}),\quad "
+            rf"j = \text{{{names['c']}}}"
         )
     elif D.q:
         lines.append(rf"{random[D.varying[0]]} &\sim N(0,\ \text{{sd}}^2),\quad j = \text{{{names['c']}}}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import optimize
+from scipy.special import gammaln
 
 from bayeshte.prior import Prior
 
@@ -116,6 +117,25 @@ def prior_tables(priors: Sequence[Prior], signed: Sequence[int] = ()) -> tuple[l
             constant -= np.log(2.0)
     codes = [*transforms, *(code for code, _, _ in rows)]
     return codes, [v for _, hyper, _ in rows for v in hyper], constant
+
+
+def unconstrain(prior: Prior, value: float) -> float:
+    """The coordinate of a parameter value; values outside an interval move to its middle."""
+    if prior.support == "positive":
+        return float(np.log(value))
+    if prior.support == "interval":
+        share = (value - prior["lower"]) / (prior["upper"] - prior["lower"])
+        return float(np.log(share / (1 - share))) if 0.02 < share < 0.98 else 0.0
+    return float(value)
+
+
+def lkj_constant(eta: float, q: int) -> float:
+    """Log normalising constant of the LKJ density on q x q correlation matrices (Lewandowski et al., 2009)."""
+    out = 0.0
+    for k in range(1, q):  # partial correlations of vine level k are beta on (-1, 1) with shape b
+        b = eta + (q - 1 - k) / 2
+        out -= (q - k) * ((2 * b - 1) * np.log(2) + 2 * gammaln(b) - gammaln(2 * b))
+    return out
 
 
 def precondition(density: Density, start: np.ndarray, unit: np.ndarray) -> Density:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayeshte.marginal.density import Density, Output, is_even, precondition, prior_tables
+from bayeshte.marginal.density import (
+    Density,
+    Output,
+    is_even,
+    lkj_constant,
+    precondition,
+    prior_tables,
+    unconstrain,
+)
 from bayeshte.prior import Prior
 
 
@@ -163,27 +171,6 @@ def _guess(m: Moments, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
         elif prior.support == "interval" and k < p:
             unit[k] = 0.3
     return start, unit
-
-
-def unconstrain(prior: Prior, value: float) -> float:
-    """The coordinate of a parameter value; values outside an interval move to its middle."""
-    if prior.support == "positive":
-        return float(np.log(value))
-    if prior.support == "interval":
-        share = (value - prior["lower"]) / (prior["upper"] - prior["lower"])
-        return float(np.log(share / (1 - share))) if 0.02 < share < 0.98 else 0.0
-    return float(value)
-
-
-def lkj_constant(eta: float, q: int) -> float:
-    """Log normalising constant of the LKJ density on q x q correlation matrices (Lewandowski et al., 2009)."""
-    from scipy.special import gammaln
-
-    out = 0.0
-    for k in range(1, q):  # partial correlations of vine level k are beta on (-1, 1) with shape b
-        b = eta + (q - 1 - k) / 2
-        out -= (q - k) * ((2 * b - 1) * np.log(2) + 2 * gammaln(b) - gammaln(2 * b))
-    return out
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,13 @@ from bayeshte.summary import rows
 HERE = Path(__file__).parent
 PRIORS = {"gamma0": bh.Normal(0, 3), "gamma1": bh.Normal(0, 3), "sd": bh.HalfNormal(3), "sigma": bh.HalfNormal(6)}
 SPEC = bh.RandomSlope(
-    outcome="y", treatment="stark", reference="regular", cluster="schoolidk", varying="small", missing="drop", priors=PRIORS
+    outcome="y",
+    treatment="stark",
+    reference="regular",
+    cluster="schoolidk",
+    varying="small",
+    missing="drop",
+    priors=PRIORS,
 )
 PARAMETERS = ("gamma0", "gamma1", "sd", "sigma")
 PROCESS = """
@@ -95,7 +101,9 @@ def in_r(script: str) -> dict:
         frame.to_csv(f"{folder}/data.csv", index=False)
         done = subprocess.run(["Rscript", str(HERE / script), f"{folder}/data.csv"], capture_output=True, text=True)
     pairs = [line.split() for line in done.stdout.splitlines()]
-    return {p[0]: float(p[1]) for p in pairs if len(p) == 2 and p[0] in ("compile", "sampling", "cpu", "ess", "seconds")}
+    return {
+        p[0]: float(p[1]) for p in pairs if len(p) == 2 and p[0] in ("compile", "sampling", "cpu", "ess", "seconds")
+    }
 
 
 def whole_process() -> dict:

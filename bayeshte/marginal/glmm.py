@@ -1,0 +1,302 @@
+"""Random slopes with Student t, binary and count outcomes: rows counted by pattern, a pilot fit, the kernel's tables.
+
+The random effects are sampled, in coordinates that the pilot fit makes easy. For every cluster j it gives the
+information A_j = sum w z z' about u_j, B_j = sum w z x', and g_j = A_j u_j + sum score z at the mode of u_j, with the
+weights w of iteratively reweighted least squares (McCullagh & Nelder, 1989, section 2.5); kernels/glmm.py says what is
+done with them. With t = 0 the kernel is close to Laplace's approximation of the marginal posterior of the other
+parameters; its mode is that of penalised quasi-likelihood (Breslow & Clayton, 1993), as the weights are held fixed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, gammaln, log_expit, log_ndtr, ndtr
+
+from bayeshte.marginal.density import (
+    Density,
+    Output,
+    is_even,
+    lkj_constant,
+    precondition,
+    prior_tables,
+    unconstrain,
+)
+from bayeshte.prior import Prior
+
+#: outcome family: its code in the kernel
+FAMILIES = {"student": 0, "logit": 1, "probit": 2, "poisson": 3}
+ROUNDS = 4  # of the pilot fit
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows sorted by cluster; for binary and count outcomes, rows with equal x in a cluster are one.
+
+    Attributes
+    ----------
+    X : ndarray (N, p)
+    n, s : ndarray (N,)
+        Number of observations, and the sum of their outcomes.
+    cluster : ndarray (N,) of int
+    random : ndarray (q,) of int
+        Which columns of X have random effects.
+    n_clusters : int
+    family : str
+    constant : float
+        The part of the log-likelihood that depends on no parameter.
+    """
+
+    X: np.ndarray
+    n: np.ndarray
+    s: np.ndarray
+    cluster: np.ndarray
+    random: np.ndarray
+    n_clusters: int
+    family: str
+    constant: float
+
+    @property
+    def Z(self) -> np.ndarray:
+        """Columns with random effects, (N, q)."""
+        return self.X[:, self.random]
+
+    def by_cluster(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Sums over each cluster's rows of the outer products of left (N, a) and right (N, b): (J, a, b)."""
+        out = np.empty((self.n_clusters, left.shape[1], right.shape[1]))
+        for a, b in np.ndindex(*out.shape[1:]):
+            out[:, a, b] = np.bincount(self.cluster, left[:, a] * right[:, b], minlength=self.n_clusters)
+        return out
+
+
+def collapse(
+    X: np.ndarray, y: np.ndarray, random: np.ndarray, cluster: np.ndarray, n_clusters: int, family: str
+) -> Rows:
+    """Rows equal in cluster and X become one, with their number and the sum of y; Student t rows are only sorted."""
+    key = np.arange(len(y)) if family == "student" else np.unique(cluster, return_inverse=True)[1]
+    for column in X.T:
+        if key.max() == len(y) - 1:  # all rows differ
+            break
+        values, code = np.unique(column, return_inverse=True)
+        key = np.unique(key * len(values) + code, return_inverse=True)[1]
+    first = np.empty(key.max() + 1, np.int64)
+    first[key[::-1]] = np.arange(len(y))[::-1]
+    order = np.argsort(cluster[first], kind="stable")
+    at = first[order]
+    return Rows(
+        X=X[at],
+        n=np.bincount(key)[order].astype(float),
+        s=np.bincount(key, y)[order],
+        cluster=cluster[at],
+        random=np.asarray(random, np.int64),
+        n_clusters=n_clusters,
+        family=family,
+        constant=-float(gammaln(y + 1).sum()) if family == "poisson" else 0.0,
+    )
+
+
+def density(
+    X: np.ndarray,
+    y: np.ndarray,
+    random: np.ndarray,
+    cluster: np.ndarray,
+    n_clusters: int,
+    family: str,
+    priors: list[Prior],
+    lkj: Prior | None,
+    outputs: tuple[Output, ...],
+) -> Density:
+    """The kernel's tables, parametrised by information and preconditioned at a pilot fit.
+
+    Each of a few rounds finds the modes of the random effects given the parameters, makes the tables there, and then
+    finds the mode and the curvature of the parameters at t = 0.
+
+    Parameters
+    ----------
+    X : ndarray (N, p)
+    y : ndarray (N,)
+    random : ndarray (q,) of int
+        Columns of X with random effects; empty for a model without clusters.
+    cluster : ndarray (N,) of int
+        Codes 0 .. n_clusters - 1.
+    family : str
+        One of `FAMILIES`.
+    priors : list of Prior
+        Of beta (p), sd (q) and, for Student t, sigma and nu.
+    lkj : Prior or None
+        Prior of the correlation matrix; None with fewer than two random effects.
+    outputs : tuple of Output
+        Names and shapes of the scalars in order, the (q, q) Cholesky factor of the correlations, and the random effects
+        (J, q).
+    """
+    n_scalars, p, q = len(priors), X.shape[1], len(random)
+    if q == 0:
+        cluster, n_clusters = np.zeros(len(y), np.int64), 1
+    rows = collapse(X, y, random, cluster, n_clusters, family)
+
+    def tables(theta, A, g, B):
+        return _tables(rows, theta, A, g, B, priors, lkj, outputs)
+
+    start, unit = _guess(rows, priors)
+    out = tables(np.ones(n_scalars), *(np.zeros((n_clusters, q, k)) for k in (q, 1, p)))
+    out = out.with_coordinates(start, np.diag(unit))
+    for _ in range(ROUNDS if q else 1):
+        values = np.concatenate([v.ravel() for v in out.parameters(np.zeros(out.n_dim)).values()])
+        theta, corr = values[:n_scalars], values[n_scalars : n_scalars + q * q].reshape(q, q)
+        out = precondition(tables(theta, *_pilot(rows, theta, corr)), start, unit)
+        start = out.floats[out.at : out.at + out.n_top]
+        scale = out.floats[out.at + out.n_top : out.at + out.n_top * (out.n_top + 1)].reshape(out.n_top, -1)
+        unit = np.sqrt((scale**2).sum(1))
+    return out
+
+
+def _tables(rows: Rows, theta, A, g, B, priors, lkj, outputs) -> Density:
+    """The density in the coordinates that A (J, q, q), g (J, q, 1), B (J, q, p) at theta give, not preconditioned."""
+    from bayeshte.marginal.kernels import glmm as kernel  # compiled on first use
+
+    (N, p), q, J = rows.X.shape, len(rows.random), rows.n_clusters
+    n_scalars = len(priors)
+    d = n_scalars + q * (q - 1) // 2
+    codes, hyper, constant = prior_tables(priors, signed=range(p, p + q))
+    eta = lkj["eta"] if lkj is not None else 1.0
+    constant += rows.constant + (lkj_constant(eta, q) if q > 1 else 0.0) - 0.5 * J * q * np.log(2 * np.pi)
+    first = np.searchsorted(rows.cluster, np.arange(J + 1))
+    ints = np.concatenate([[d, n_scalars, q, p, J, N, FAMILIES[rows.family]], codes, rows.random, first])
+    by_cluster = np.concatenate([A.reshape(J, -1), g.reshape(J, -1), B.reshape(J, -1)], axis=1).T.ravel()
+    offset = [*theta[:p], theta[p + q] if rows.family == "student" else 1.0]
+    floats = np.concatenate(
+        [[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), offset, by_cluster, rows.X.T.ravel(), rows.n, rows.s]
+    )
+    return Density(
+        log_density=kernel.log_density_c,
+        expand=kernel.expand_c,
+        ints=ints.astype(np.int64),
+        floats=floats,
+        n_dim=d + J * q,
+        outputs=outputs,
+        at=2 + 4 * n_scalars,
+        n_top=d,
+    )
+
+
+def _pilot(rows: Rows, theta: np.ndarray, corr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A (J, q, q), g (J, q, 1) and B (J, q, p) at the modes of the random effects given the parameters.
+
+    Newton's method on y, u = C y, in all clusters at once; a step that makes a cluster's posterior worse is halved.
+    `theta` are the scalars (beta, sd, sigma, nu), `corr` is the Cholesky factor of the correlations.
+    """
+    p, q, J, Z = rows.X.shape[1], len(rows.random), rows.n_clusters, rows.Z
+    C = theta[p : p + q, None] * corr
+    shape = tuple(theta[p + q :]) if rows.family == "student" else (1.0, 1.0)
+    fixed = rows.X @ theta[:p]
+
+    def evaluate(y):
+        eta = fixed + (Z * (y @ C.T)[rows.cluster]).sum(1)
+        ll = _log_likelihood(eta, rows.n, rows.s, rows.family, *shape)
+        score, weight = _score_and_weight(eta, rows.n, rows.s, rows.family, *shape)
+        value = np.bincount(rows.cluster, ll, minlength=J) - 0.5 * (y**2).sum(1)
+        return value, rows.by_cluster(Z, score[:, None]), weight[:, None]
+
+    y, move, best = np.zeros((J, q)), np.zeros((J, q)), np.full(J, -np.inf)
+    for _ in range(50):
+        with np.errstate(over="ignore", invalid="ignore"):  # a step may be far too long
+            value, score, weight = evaluate(y + move)
+            A = rows.by_cluster(weight * Z, Z)
+        better = value >= best
+        y, best = np.where(better[:, None], y + move, y), np.where(better, value, best)
+        A, score = (np.where(better[:, None, None], v, 0.0) for v in (A, score))
+        newton = np.linalg.solve(np.eye(q) + C.T @ A @ C, C.T @ score - y[..., None])[..., 0]
+        move = np.where(better[:, None], newton, move / 2)
+        if np.abs(move).max(initial=0.0) < 1e-3:
+            break
+    _, score, weight = evaluate(y)
+    A = rows.by_cluster(weight * Z, Z)
+    return A, A @ (y @ C.T)[..., None] + score, rows.by_cluster(weight * Z, rows.X)
+
+
+def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates near the mode: least squares on the link scale, half its residual SD for the random effects' SDs."""
+    p, q = rows.X.shape[1], len(rows.random)
+    n, s = rows.n, rows.s
+    match rows.family:
+        case "logit":
+            outcome = np.log((s + 0.5) / (n - s + 0.5))
+        case "probit":
+            outcome = 0.6 * np.log((s + 0.5) / (n - s + 0.5))
+        case "poisson":
+            outcome = np.log((s + 0.5) / n)
+        case _:
+            outcome = s
+    norm = np.sqrt(n @ rows.X**2)
+    weight, residual = n, 1.0
+    for _ in range(10 if rows.family == "student" else 1):  # a t with 4 degrees of freedom, against outliers
+        root = np.sqrt(weight)[:, None]
+        beta = np.linalg.lstsq(root * rows.X / norm, root[:, 0] * outcome, rcond=None)[0] / norm
+        if rows.family == "student":
+            error = outcome - rows.X @ beta
+            residual = max(np.median(np.abs(error)) / 0.7, 1e-300)
+            weight = 5 / (4 + (error / residual) ** 2)
+    spread = np.maximum(norm[rows.random] / np.sqrt(n.sum()), 1e-300)
+    values = np.concatenate([beta, residual / 2 / spread, [residual, 8.0][: len(priors) - p - q]])
+    unit = np.concatenate([2 * residual / norm, np.full(len(priors) - p, 0.3), np.ones(q * (q - 1) // 2)])
+    start = np.zeros_like(unit)
+    for k, (prior, value) in enumerate(zip(priors, values, strict=True)):
+        start[k] = unconstrain(prior, value)
+        if p <= k < p + q and is_even(prior):
+            start[k], unit[k] = value, 0.3 * value
+        elif prior.support == "interval":
+            unit[k] = 0.3
+    return start, unit
+
+
+def _score_and_weight(eta, n, s, family, sigma, nu) -> tuple[np.ndarray, np.ndarray]:
+    """First derivative in eta of the log-likelihood, and the information: observed, for Student t expected."""
+    match family:
+        case "logit":
+            mean = expit(eta)
+            return s - n * mean, n * mean * (1 - mean)
+        case "probit":
+            a, b = (np.exp(-0.5 * eta**2 - log_ndtr(v)) / np.sqrt(2 * np.pi) for v in (eta, -eta))
+            return s * a - (n - s) * b, np.maximum(s * a * (a + eta) + (n - s) * b * (b - eta), 0)
+        case "poisson":
+            mean = n * np.exp(eta)
+            return s - mean, mean
+        case _:
+            r = (s - eta) / sigma
+            return (nu + 1) * r / ((nu + r**2) * sigma), np.full(eta.shape, (nu + 1) / (nu + 3) / sigma**2)
+
+
+def _log_likelihood(eta, n, s, family, sigma, nu) -> np.ndarray:
+    """Log-likelihood of n outcomes with sum s, up to log y! of counts, elementwise."""
+    match family:
+        case "logit":
+            return s * eta + n * log_expit(-eta)
+        case "probit":
+            return s * log_ndtr(eta) + (n - s) * log_ndtr(-eta)
+        case "poisson":
+            return s * eta - n * np.exp(eta)
+        case _:
+            constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi) - np.log(sigma)
+            return constant - (nu + 1) / 2 * np.log1p(((s - eta) / sigma) ** 2 / nu)
+
+
+def log_likelihood_rows(
+    eta: np.ndarray, y: np.ndarray, family: str, sigma: np.ndarray | None = None, nu: np.ndarray | None = None
+) -> np.ndarray:
+    """Log-likelihood of every row given its linear predictor: (S, N).
+
+    Parameters
+    ----------
+    eta : ndarray (S, N)
+    y : ndarray (N,)
+    sigma, nu : ndarray (S,), optional
+        Of Student t outcomes.
+    """
+    if family == "student":
+        return _log_likelihood(eta, 1, y, family, sigma[:, None], nu[:, None])
+    out = _log_likelihood(eta, 1, y, family, None, None)
+    return out - gammaln(y + 1) if family == "poisson" else out
+
+
+def inverse_link(eta: np.ndarray, family: str) -> np.ndarray:
+    """Mean of the outcome at linear predictor `eta`; for Student t its location."""
+    return {"student": np.asarray, "logit": expit, "probit": ndtr, "poisson": np.exp}[family](eta)

@@ -1,0 +1,550 @@
+"""Log density of a generalised linear model with random effects, sampled in coordinates parametrised by information.
+
+    eta_ij = x_ij' beta + z_ij' u_j,   u_j = C y_j,   y_j ~ N(0, I),   z = the columns `random` of x,   C = diag(sd) Lc,
+
+with a Student t, logit, probit or Poisson (log) outcome. A pilot fit gives every cluster fixed tables A_j, g_j, B_j so
+that near it the log-likelihood is h_j' u_j - r u_j' A_j u_j / 2 with h_j = r [g_j - B_j (beta - offset)]; r = 1, but
+(sigma of the pilot / sigma)^2 for Student t. The sampled coordinates t_j are the noise of the conditional distribution
+that this approximation implies,
+
+    M_j = I + r C' A_j C = R_j R_j',   y_j = M_j^-1 C' h_j + R_j^-T t_j,   u_j = C y_j,
+
+so t_j is nearly N(0, I) and nearly independent of everything else: exactly so for a Gaussian likelihood. A_j = 0 is the
+non-centred form, large A_j the centred one. The tables move the coordinates, never the posterior. With the Jacobian,
+
+    log p = log prior + sum_j [sum_i log p(y_ij | eta_ij) - |y_j|^2 / 2 - q log(2 pi) / 2 - log det(M_j) / 2].
+
+Derivatives. With W = R^-1, m = C' h, e = W m, k = e + t, y = W' k, and the score G = d log p(y_j | u_j) / d u_j:
+
+    dy = C' G - y,   dt = W dy,   dm = W' dt,   dh = C dm,   dC = G y' + h dm' - r A C W' Q W,
+    d log r = e' dt + (tr W' Q W - tr Q) / 2,   Q = symmetric with the lower triangle of k dt' + dt e', plus I.
+
+Q is from the reverse mode of the Cholesky factor (Murray, 2016, arXiv:1602.07527), which takes the lower triangle of
+R' dR; here that is the lower triangle of -(k dt' + dt e' + I).
+
+Rows with equal x in the same cluster are one row with n trials and sum s. exp, log and log Phi are written out below in
+arithmetic only, so that the loops over rows are vectorised; a call to libm a row costs four times as much. For the same
+reason clusters are handled in groups, with the cluster as the last, contiguous axis.
+
+Tables. ints: d, scalars, q, p, J, N, family, (transform, family) of the scalars, random (q), first row of each cluster
+and N (J + 1). floats: constant, eta, hyper (4 a scalar), centre (d), scale (d d), offset (p), sigma of the pilot,
+A (q q J), g (q J), B (q p J), X (p N), n (N), s (N), the cluster or row varying fastest. Rows are sorted by cluster;
+without random effects J = 1. The scalars are beta (p), sd (q) and, for Student t, sigma, nu. Coordinates: d that are
+preconditioned, then t (J q, the effect varying fastest). An sd may be sampled with a sign (`density.prior_tables`): the
+density is the same with the signs of an sd, its correlations and its t all changed.
+"""
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, njit, types
+from numba.extending import intrinsic
+from numpy.polynomial import chebyshev
+from scipy.special import erfcx
+
+from bayeshte.marginal.kernels.linear import OPTIONS, views
+from bayeshte.marginal.kernels.parameters import (
+    correlation,
+    correlation_gradient,
+    precondition,
+    precondition_gradient,
+    scalars,
+)
+
+STUDENT, LOGIT, PROBIT, POISSON = 0, 1, 2, 3
+GROUP, BLOCK = 32, 512  # clusters and rows at a time: long loops over rows, and all that is needed again in fast memory
+H, E, K, Y, U = 0, 1, 2, 3, 4  # vectors of the clusters of a group, v[H, a, g]: h, e, k, y, u
+
+#: Products and sums may be fused; sums over rows may also be reordered, which vectorises them. NaN and infinity stay.
+FUSED = dict(OPTIONS, fastmath={"contract"})
+SUMS = dict(OPTIONS, fastmath={"contract", "reassoc"})
+
+LOG2_E, LN2 = 1.0 / math.log(2.0), math.log(2.0)
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln 2 in two parts, for exact reduction
+SHIFT = 1.5 * 2.0**52  # x + SHIFT rounds x to an integer and leaves it in the low bits
+SQRT_HALF_BITS = int(np.float64(math.sqrt(0.5)).view(np.int64))
+INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+EXP = tuple(1.0 / math.factorial(k) for k in range(13, -1, -1))
+ARTANH = tuple(1.0 / (2 * k + 1) for k in range(10, -1, -1))
+
+
+def _tail_polynomial(degree=24, scale=3.0):
+    """P with Phi(-z) = t exp(P(2 t - 1) - z^2 / 2), t = scale / (scale + z), z >= 0; |error| < 1e-14 for all z."""
+
+    def exponent(x):
+        t = (x + 1) / 2
+        return np.log(erfcx(scale * (1 - t) / t / math.sqrt(2)) / (2 * t))
+
+    return tuple(float(c) for c in chebyshev.cheb2poly(chebyshev.chebinterpolate(exponent, degree))[::-1])
+
+
+TAIL = _tail_polynomial()
+TAIL_EVEN, TAIL_ODD = TAIL[::2], TAIL[1::2]  # a loop of 25 terms would not be unrolled, nor those around it vectorised
+
+
+@intrinsic
+def to_bits(typingctx, value):
+    """The 64 bits of a double as an integer."""
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def from_bits(typingctx, value):
+    """The double with these 64 bits."""
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
+@njit(**FUSED)
+def polynomial(coefficients, x):
+    """Horner's rule, highest power first."""
+    s = 0.0
+    for i in range(len(coefficients)):
+        s = s * x + coefficients[i]
+    return s
+
+
+@njit(**FUSED)
+def exp(x):
+    """e^x to 2.3e-16, infinite above 709, at least 3e-308."""
+    x = -708.0 if x < -708.0 else x
+    shifted = x * LOG2_E + SHIFT
+    n = shifted - SHIFT
+    s = polynomial(EXP, (x - n * LN2_HIGH) - n * LN2_LOW)
+    s = from_bits(to_bits(s) + (to_bits(shifted) << 52))
+    return s if x < 709.0 else math.inf
+
+
+@njit(**FUSED)
+def log1p(x):
+    """log(1 + x) to 4e-16, relative near 0, for x > -1/2; infinite for infinity and NaN.
+
+    1 + x = 2^n m with m in [sqrt(1/2), sqrt 2), and log m = 2 artanh f with f = (m - 1) / (m + 1).
+    """
+    n = (to_bits(1.0 + x) - SQRT_HALF_BITS) >> 52
+    s = from_bits((1023 - n) << 52)  # 2^-n
+    f = (x * s + (s - 1.0)) / (x * s + (s + 1.0))
+    y = n * LN2 + 2.0 * f * polynomial(ARTANH, f * f)
+    return y if x < 1e300 else math.inf
+
+
+@njit(**SUMS)
+def logit_rows(eta, n, s, score):
+    """s eta - n log(1 + e^eta), summed; the derivative in eta goes to score."""
+    ll = 0.0
+    for i in range(len(eta)):
+        x = eta[i]
+        e = exp(-abs(x))
+        ll += s[i] * x - n[i] * ((x if x > 0.0 else 0.0) + log1p(e))
+        rare = n[i] * e / (1.0 + e)  # expected number of the less likely outcome
+        score[i] = s[i] - n[i] + rare if x > 0.0 else s[i] - rare
+    return ll
+
+
+@njit(**SUMS)
+def probit_rows(eta, n, s, score):
+    """s log Phi(eta) + (n - s) log Phi(-eta), summed."""
+    ll = 0.0
+    for i in range(len(eta)):
+        x = eta[i]
+        z = abs(x)
+        t = 3.0 / (3.0 + z)
+        v = 2.0 * t - 1.0
+        power = polynomial(TAIL_EVEN, v * v) + v * polynomial(TAIL_ODD, v * v)
+        scaled = t * exp(power)  # Phi(-z) e^(z^2 / 2)
+        normal = exp(-0.5 * z * z)
+        tail = scaled * normal
+        rare = n[i] - s[i] if x > 0.0 else s[i]  # outcomes of probability Phi(-z)
+        common = n[i] - rare
+        ll += rare * (power - 0.5 * z * z - log1p(z / 3.0)) + common * log1p(-tail)
+        slope = INV_SQRT_2PI * (common * normal / (1.0 - tail) - rare / scaled)  # in z
+        score[i] = slope if x > 0.0 else -slope
+    return ll
+
+
+@njit(**SUMS)
+def poisson_rows(eta, n, s, score):
+    """s eta - n e^eta, summed."""
+    ll = 0.0
+    for i in range(len(eta)):
+        mean = n[i] * exp(eta[i])
+        ll += s[i] * eta[i] - mean
+        score[i] = s[i] - mean
+    return ll
+
+
+@njit(**SUMS)
+def student_rows(eta, y, sigma, nu, score, dshape):
+    """-(nu + 1) / 2 log(1 + r^2 / nu), r = (y - eta) / sigma, summed; adds the derivatives in sigma, nu to dshape."""
+    logs, shares = 0.0, 0.0
+    for i in range(len(eta)):
+        r = (y[i] - eta[i]) / sigma
+        a = r * r / nu
+        logs += log1p(a)
+        share = (nu + 1.0) / (1.0 + a)
+        shares += share * a
+        score[i] = share * r / (nu * sigma)
+    dshape[0] += shares / sigma
+    dshape[1] += 0.5 * (shares / nu - logs)
+    return -0.5 * (nu + 1.0) * logs
+
+
+@njit(**OPTIONS)
+def log_gamma_step(x):
+    """log Gamma(x + 1/2) - log Gamma(x) and its derivative, without the cancellation of two calls of lgamma at large x.
+
+    Recurrence up to x >= 20, then the asymptotic series of the difference; its next term is 31 / (18432 x^9) < 4e-15.
+    """
+    value, slope = 0.0, 0.0
+    while x < 20.0:
+        value -= math.log1p(0.5 / x)
+        slope += 0.5 / (x * (x + 0.5))
+        x += 1.0
+    v = 1.0 / (x * x)
+    value += 0.5 * math.log(x) + (-1.0 / 8.0 + v * (1.0 / 192.0 + v * (-1.0 / 640.0 + v * 17.0 / 14336.0))) / x
+    slope += 0.5 / x + v * (1.0 / 8.0 + v * (-3.0 / 192.0 + v * (5.0 / 640.0 - v * 119.0 / 14336.0)))
+    return value, slope
+
+
+@njit(**OPTIONS)
+def student_constant(N, sigma, nu, dshape):
+    """The normalising constants of N Student t densities, with their derivatives in sigma and nu."""
+    value, slope = log_gamma_step(0.5 * nu)
+    dshape[0] -= N / sigma
+    dshape[1] += 0.5 * N * (slope - 1.0 / nu)
+    return N * (value - 0.5 * math.log(nu * math.pi) - math.log(sigma))
+
+
+@njit(**SUMS)
+def predict(X, N, p, lo, coefficients, eta):
+    """eta += X coefficients for the rows from `lo` on."""
+    for c in range(p):
+        column = X[c * N + lo : c * N + lo + len(eta)]
+        for i in range(len(eta)):
+            eta[i] += coefficients[c] * column[i]
+
+
+@njit(**SUMS)
+def project(X, N, p, lo, score, out):
+    """out += X' score for the rows from `lo` on."""
+    for c in range(p):
+        column = X[c * N + lo : c * N + lo + len(score)]
+        t = 0.0
+        for i in range(len(score)):
+            t += column[i] * score[i]
+        out[c] += t
+
+
+@njit(**SUMS)
+def add_effects(X, N, q, random, first, j0, m, lo, hi, v, eta):
+    """eta += Z u for rows lo .. hi - 1 of the clusters j0 .. j0 + m - 1."""
+    for g in range(m):
+        start, stop = max(first[j0 + g], lo), min(first[j0 + g + 1], hi)
+        for a in range(q):
+            u, column = v[U, a, g], random[a] * N
+            for i in range(start, stop):
+                eta[i - lo] += u * X[column + i]
+
+
+@njit(**SUMS)
+def project_by_cluster(X, N, q, random, first, j0, m, lo, hi, score, du):
+    """du += Z' score for rows lo .. hi - 1 of the clusters j0 .. j0 + m - 1."""
+    for g in range(m):
+        start, stop = max(first[j0 + g], lo), min(first[j0 + g + 1], hi)
+        for a in range(q):
+            s, column = 0.0, random[a] * N
+            for i in range(start, stop):
+                s += score[i - lo] * X[column + i]
+            du[a, g] += s
+
+
+@njit(**OPTIONS)
+def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta, score, dbeta, dshape, du):
+    """Log-likelihood of the clusters j0 .. j0 + m - 1; adds to the derivatives in beta, (sigma, nu) and each u."""
+    N, ll = len(n), 0.0
+    for a in range(q):
+        for g in range(m):
+            du[a, g] = 0.0
+    for lo in range(first[j0], first[j0 + m], BLOCK):
+        hi = min(lo + BLOCK, first[j0 + m])
+        e, g = eta[: hi - lo], score[: hi - lo]
+        e[:] = 0.0
+        predict(X, N, p, lo, beta, e)
+        add_effects(X, N, q, random, first, j0, m, lo, hi, v, e)
+        if family == LOGIT:
+            ll += logit_rows(e, n[lo:hi], s[lo:hi], g)
+        elif family == PROBIT:
+            ll += probit_rows(e, n[lo:hi], s[lo:hi], g)
+        elif family == POISSON:
+            ll += poisson_rows(e, n[lo:hi], s[lo:hi], g)
+        else:
+            ll += student_rows(e, s[lo:hi], shape[0], shape[1], g, dshape)
+        project(X, N, p, lo, g, dbeta)
+        project_by_cluster(X, N, q, random, first, j0, m, lo, hi, g, du)
+    return ll
+
+
+@njit(**SUMS)
+def factorise(A, ratio, J, j0, m, C, q, AC, R, W):
+    """r A C, the factor R of M = I + r C' A C with 1 / R_aa on its diagonal, and W = R^-1; the sum of log det M."""
+    logdet = 0.0
+    for a in range(q):
+        for b in range(q):
+            for g in range(m):
+                AC[a, b, g] = 0.0
+            for c in range(b, q):
+                row = (a * q + c) * J + j0
+                for g in range(m):
+                    AC[a, b, g] += A[row + g] * (ratio * C[c, b])
+    for b in range(q):
+        for a in range(b, q):
+            for g in range(m):
+                R[a, b, g] = 1.0 if a == b else 0.0
+            for c in range(a, q):
+                for g in range(m):
+                    R[a, b, g] += C[c, a] * AC[c, b, g]
+            for c in range(b):
+                for g in range(m):
+                    R[a, b, g] -= R[a, c, g] * R[b, c, g]
+        for g in range(m):
+            logdet += log1p(R[b, b, g] - 1.0)
+            R[b, b, g] = 1.0 / math.sqrt(R[b, b, g])
+        for a in range(b + 1, q):
+            for g in range(m):
+                R[a, b, g] *= R[b, b, g]
+    for b in range(q):
+        for a in range(b, q):
+            for g in range(m):
+                W[a, b, g] = 1.0 if a == b else 0.0
+            for c in range(b, a):
+                for g in range(m):
+                    W[a, b, g] -= R[a, c, g] * W[c, b, g]
+            for g in range(m):
+                W[a, b, g] *= R[a, a, g]
+    return logdet
+
+
+@njit(**SUMS)
+def locate(tables, ratio, J, j0, m, z, d, delta, C, p, q, AC, R, W, v):
+    """From the sampled t to h, e, k, y, u of the clusters j0 .. j0 + m - 1; the sum of |y|^2 + log det M."""
+    total = factorise(tables, ratio, J, j0, m, C, q, AC, R, W)
+    for a in range(q):
+        row = (q * q + a) * J + j0
+        for g in range(m):
+            v[H, a, g] = ratio * tables[row + g]
+        for c in range(p):
+            row = (q * q + q + a * p + c) * J + j0
+            for g in range(m):
+                v[H, a, g] -= tables[row + g] * (ratio * delta[c])
+    for a in range(q):
+        for g in range(m):  # C' h, until k is known
+            v[Y, a, g] = 0.0
+        for c in range(a, q):
+            for g in range(m):
+                v[Y, a, g] += C[c, a] * v[H, c, g]
+    for a in range(q):
+        for g in range(m):
+            v[E, a, g] = 0.0
+        for b in range(a + 1):
+            for g in range(m):
+                v[E, a, g] += W[a, b, g] * v[Y, b, g]
+        for g in range(m):
+            v[K, a, g] = v[E, a, g] + z[d + (j0 + g) * q + a]
+    for a in range(q):
+        for g in range(m):
+            v[Y, a, g] = 0.0
+        for b in range(a, q):
+            for g in range(m):
+                v[Y, a, g] += W[b, a, g] * v[K, b, g]
+        for g in range(m):
+            total += v[Y, a, g] * v[Y, a, g]
+    for a in range(q):
+        for g in range(m):
+            v[U, a, g] = 0.0
+        for b in range(a + 1):
+            for g in range(m):
+                v[U, a, g] += C[a, b] * v[Y, b, g]
+    return total
+
+
+@njit(**SUMS)
+def pull_back(tables, ratio, J, j0, m, C, p, q, AC, Q, W, v, du, dy, dt, dm, T, grad, d, ddelta, dC):
+    """From the score in u to the derivatives in t (to grad), delta and C (added); returns that in log r."""
+    for a in range(q):
+        for g in range(m):
+            dy[a, g] = -v[Y, a, g]
+        for c in range(a, q):
+            for g in range(m):
+                dy[a, g] += C[c, a] * du[c, g]
+    for a in range(q):
+        for g in range(m):
+            dt[a, g] = 0.0
+        for b in range(a + 1):
+            for g in range(m):
+                dt[a, g] += W[a, b, g] * dy[b, g]
+        for g in range(m):
+            grad[d + (j0 + g) * q + a] = dt[a, g]
+    for a in range(q):
+        for g in range(m):
+            dm[a, g] = 0.0
+        for b in range(a, q):
+            for g in range(m):
+                dm[a, g] += W[b, a, g] * dt[b, g]
+    for a in range(q):
+        for c in range(p):
+            s, row = 0.0, (q * q + q + a * p + c) * J + j0
+            for b in range(a + 1):
+                for g in range(m):
+                    s += tables[row + g] * C[a, b] * dm[b, g]
+            ddelta[c] -= ratio * s
+    dratio = 0.0
+    for a in range(q):
+        for b in range(a + 1):
+            for g in range(m):
+                s = v[K, a, g] * dt[b, g] + dt[a, g] * v[E, b, g]
+                Q[a, b, g] = Q[b, a, g] = s + 1.0 if a == b else s
+        for g in range(m):
+            dratio += dt[a, g] * v[E, a, g] - 0.5 * Q[a, a, g]
+    for a in range(q):
+        for b in range(q):
+            for g in range(m):  # A C W'
+                T[a, b, g] = 0.0
+            for c in range(b + 1):
+                for g in range(m):
+                    T[a, b, g] += AC[a, c, g] * W[b, c, g]
+    for a in range(q):
+        for b in range(a + 1):
+            s = 0.0
+            for g in range(m):
+                s += du[a, g] * v[Y, b, g] + v[H, a, g] * dm[b, g]
+            for c in range(b, q):
+                for i in range(q):
+                    for g in range(m):
+                        s -= T[a, i, g] * Q[i, c, g] * W[c, b, g]
+            dC[a, b] += s
+    for a in range(q):
+        for b in range(q):
+            for c in range(min(a, b) + 1):
+                for g in range(m):
+                    dratio += 0.5 * Q[a, b, g] * W[a, c, g] * W[b, c, g]
+    return dratio
+
+
+@njit(**OPTIONS)
+def log_density(z, ints, floats, grad):
+    """Log posterior density at coordinates z; the gradient goes to grad."""
+    d, n, q, p, J, N, family = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
+    codes, random, first = ints[7 : 7 + 2 * n], ints[7 + 2 * n : 7 + 2 * n + q], ints[7 + 2 * n + q :]
+    at = 2 + 4 * n
+    hyper, centre, scale = floats[2:at], floats[at : at + d], floats[at + d : at + d + d * d]
+    at += d + d * d
+    offset, pilot_sigma, tables = floats[at : at + p], floats[at + p], floats[at + p + 1 :]
+    at += p + 1 + J * (q * q + q + q * p)
+    X, trials, sums = floats[at:], floats[at + p * N : at + p * N + N], floats[at + p * N + N :]
+
+    x, theta, slope, dx = np.empty(d), np.empty(n), np.empty(n), np.zeros(d)
+    precondition(z, d, centre, scale, x)
+    lp = floats[0] + scalars(x, n, codes[:n], codes[n:], hyper, theta, slope, dx)
+    corr, C, dC = np.empty((q, q)), np.empty((q, q)), np.zeros((q, q))
+    lp += correlation(x[n:], q, floats[1], corr)
+    for i in range(q):
+        for j in range(q):
+            C[i, j] = theta[p + i] * corr[i, j]
+    delta, dbeta = np.empty(p), np.zeros(p)
+    for i in range(p):
+        delta[i] = theta[i] - offset[i]
+    shape, dshape, ratio, dratio = theta[p + q :], np.zeros(2), 1.0, 0.0
+    if family == STUDENT:
+        ratio = (pilot_sigma / shape[0]) ** 2
+        lp += student_constant(N, shape[0], shape[1], dshape)
+
+    eta, score, v, du = np.empty(BLOCK), np.empty(BLOCK), np.empty((5, q, GROUP)), np.empty((q, GROUP))
+    AC, R = np.empty((q, q, GROUP)), np.empty((q, q, GROUP))
+    W, T = np.empty((q, q, GROUP)), np.empty((q, q, GROUP))
+    dy, dt, dm = np.empty((q, GROUP)), np.empty((q, GROUP)), np.empty((q, GROUP))
+    for j0 in range(0, J, GROUP):
+        m = min(GROUP, J - j0)
+        lp -= 0.5 * locate(tables, ratio, J, j0, m, z, d, delta, C, p, q, AC, R, W, v)
+        lp += likelihood(
+            *(family, X, trials, sums, p, q, random, first, j0, m),
+            *(theta, shape, v, eta, score, dbeta, dshape, du),
+        )
+        dratio += pull_back(tables, ratio, J, j0, m, C, p, q, AC, R, W, v, du, dy, dt, dm, T, grad, d, dbeta, dC)
+    if family == STUDENT:
+        dshape[0] -= 2.0 * dratio / shape[0]
+
+    for i in range(p):
+        dx[i] += dbeta[i] * slope[i]
+    for i in range(q):
+        t = 0.0
+        for j in range(i + 1):
+            t += dC[i, j] * corr[i, j]
+            dC[i, j] *= theta[p + i]
+        dx[p + i] += t * slope[p + i]
+    for i in range(n - p - q):
+        dx[p + q + i] += dshape[i] * slope[p + q + i]
+    correlation_gradient(x[n:], q, floats[1], corr, dC, dx[n:])
+    precondition_gradient(dx, d, scale, grad)
+    return lp
+
+
+_double = types.CPointer(types.double)
+
+
+@cfunc(types.int64(types.uint64, _double, _double, _double, types.voidptr), cache=True, error_model="numpy")
+def log_density_c(dim, z_, grad_, lp_, user_data):
+    """nutpie's callback: 0, or a positive code for a point that is to be rejected."""
+    ints, floats = views(user_data, np.int64, np.float64)
+    grad, lp = carray(grad_, (dim,)), carray(lp_, (1,))
+    lp[0] = log_density(carray(z_, (dim,)), ints, floats, grad)
+    if not math.isfinite(lp[0]):
+        return 4
+    for i in range(dim):
+        if not math.isfinite(grad[i]):
+            return 3
+    return 0
+
+
+@cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
+def expand_c(dim, expanded, z_, out_, user_data):
+    """Coordinates to parameters: the scalars, the Cholesky factor of the correlations, the random effects (J, q)."""
+    ints, floats = views(user_data, np.int64, np.float64)
+    d, n, q, p, J = ints[0], ints[1], ints[2], ints[3], ints[4]
+    codes, z, out = ints[7 : 7 + 2 * n], carray(z_, (dim,)), carray(out_, (expanded,))
+    at = 2 + 4 * n
+    x, slope, unused, corr, C = np.empty(d), np.empty(n), np.empty(n), np.empty((q, q)), np.empty((q, q))
+    precondition(z, d, floats[at : at + d], floats[at + d : at + d + d * d], x)
+    scalars(x, n, codes[:n], codes[n:], floats[2:at], out[:n], slope, unused)
+    correlation(x[n:], q, floats[1], corr)
+    at += d + d * d
+    delta = np.empty(p)
+    for i in range(p):
+        delta[i] = out[i] - floats[at + i]
+    ratio = (floats[at + p] / out[p + q]) ** 2 if ints[6] == STUDENT else 1.0
+    for i in range(q):
+        for j in range(q):
+            out[n + i * q + j] = corr[i, j]
+            C[i, j] = out[p + i] * corr[i, j]
+    AC, R, W, v = np.empty((q, q, GROUP)), np.empty((q, q, GROUP)), np.empty((q, q, GROUP)), np.empty((5, q, GROUP))
+    for j0 in range(0, J, GROUP):
+        m = min(GROUP, J - j0)
+        locate(floats[at + p + 1 :], ratio, J, j0, m, z, d, delta, C, p, q, AC, R, W, v)
+        for g in range(m):
+            for a in range(q):
+                out[n + q * q + (j0 + g) * q + a] = v[U, a, g]
+    sd = out[p : p + q]
+    for i in range(q):  # an SD may be sampled with a sign, which its correlations then share
+        for j in range(q):
+            if (sd[i] < 0.0) != (sd[j] < 0.0):
+                out[n + i * q + j] = -corr[i, j]
+    for i in range(q):
+        sd[i] = abs(sd[i])
+    return 0

@@ -1,0 +1,148 @@
+"""Posterior predictive checks as pictures: could the model have made these data?"""
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_plots import PlotCollection
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bayeshte.checks import predictive_checks, replicate
+from bayeshte.fit import Fit
+from bayeshte.plots import style
+from bayeshte.plots.with_arviz import finish, layout
+
+_LEVELS = {"within": "within: replicated in these clusters", "between": "between: replicated in new clusters"}
+REPLICATES, CELLS = 50, 5_000_000  # data sets; replicated outcomes, but at least ten data sets
+PREDICTIONS = 500  # data sets whose mean is the predicted probability of a row
+COUNTS = 100  # different counts in a rootogram: ArviZ goes through all data sets for each
+EDGE = 2.5  # observed statistics further out are shown at the edge
+SEEN, MADE = {"color": style.INK}, {"color": style.BLUE}
+
+
+@style.paper
+def plot_ppc(fit: Fit) -> PlotCollection:
+    """Replicated outcomes against the observed one; replicates keep the random effects of these clusters.
+
+    A panel an arm with the densities of 50 replicated data sets, or the cumulative shares if the outcome has few distinct
+    values. Counts: a rootogram, if there are at most 100 different ones. Binary outcomes: calibration, the observed share
+    of ones at each predicted probability (isotonic regression; Dimitriadis et al., 2021).
+
+    Returns
+    -------
+    PlotCollection
+        ArviZ's; ``.savefig(path)`` writes it.
+    """
+    match fit.design.attrs["family"]:
+        case "logit" | "probit":
+            pc, across, up = _calibration(fit)
+        case "poisson":
+            pc, across, up = _counts(fit)
+        case _:
+            pc, across, up = _distributions(fit)
+    figure = finish(fit, pc, {"y": ""})
+    figure.supxlabel(style.wrap(across, figure.get_figwidth() * 0.9), fontsize=style.SMALL)
+    figure.supylabel(up, fontsize=style.SMALL)
+    return pc
+
+
+def _tree(fit: Fit, dim: str, labels: np.ndarray, draws: int, dtype: type = float) -> xr.DataTree:
+    """Replicates and data as ArviZ takes them, fewer replicates of very many rows."""
+    y = fit.design["y"].to_numpy().astype(dtype)
+    replicated = replicate(fit, int(np.clip(CELLS // len(y), 10, draws))).astype(dtype)[None]
+    return xr.DataTree.from_dict(
+        {
+            "posterior_predictive": xr.Dataset({"y": (("chain", "draw", dim), replicated)}, {dim: labels}),
+            "observed_data": xr.Dataset({"y": (dim, y)}, {dim: labels}),
+        }
+    )
+
+
+def _distributions(fit: Fit) -> tuple[PlotCollection, str, str]:
+    a, codes = fit.design.attrs, fit.design["arm_code"].to_numpy()
+    arms = [a["reference"], *style.contrasts(fit)]
+    tree = _tree(fit, "arm", np.array(arms)[codes], REPLICATES)  # ArviZ makes a panel of every distinct label
+    draws = tree["posterior_predictive"].sizes["draw"]
+    options: dict = {"cols": ["arm"], "num_samples": draws} | layout(len(arms), 3, 2.0)
+    visuals = {"predictive_dist": MADE | {"alpha": 0.25, "width": 0.5}, "observed_dist": SEEN | {"width": 1.4}}
+    y = fit.design["y"].to_numpy()
+    if any(len(np.unique(y[codes == k])) < max(4, (codes == k).sum() / 10) for k in range(len(arms))):
+        pc, up = az.plot_ppc_dist(tree, kind="ecdf", visuals=visuals, **options), "cumulative share"
+    else:
+        open_ended = {"bound_correction": False, "extend": True, "extend_fct": 1.0}  # outcomes do not end where data do
+        stats = {"predictive_dist": open_ended, "observed_dist": open_ended}
+        pc, up = az.plot_ppc_dist(tree, kind="kde", visuals=visuals, stats=stats, **options), "density"
+    for arm in arms:
+        title = style.wrap(f"{a['treatment']} = {arm}", 2.1, lines=2) if a["treatment"] else "y"
+        pc.get_target("y", {"arm": arm}).set_title(title)
+    return pc, f"{style.outcome_label(fit)}: observed (black), {draws} replicated data sets (blue)", up
+
+
+def _counts(fit: Fit) -> tuple[PlotCollection, str, str]:
+    tree = _tree(fit, "row", fit.design["row"].to_numpy(), PREDICTIONS, int)
+    if len(np.unique(tree["posterior_predictive"]["y"])) > COUNTS:
+        return _distributions(fit)
+    visuals = {"predictive_markers": MADE, "credible_interval": MADE, "observed_markers": SEEN}
+    visuals |= dict.fromkeys(("xlabel", "ylabel", "grid"), False)
+    pc = az.plot_ppc_rootogram(tree, ci_prob=0.95, visuals=visuals, **layout(1, 1, 2.2))
+    across = f"{fit.design.attrs['outcome']}: observed (black), replicated (blue, 95 % intervals)"
+    return pc, across, "rows (square-root scale)"
+
+
+def _calibration(fit: Fit) -> tuple[PlotCollection, str, str]:
+    tree = _tree(fit, "row", fit.design["row"].to_numpy(), PREDICTIONS)
+    visuals = {"lines": SEEN, "credible_interval": MADE, "reference_line": {"color": style.GREY}}
+    pc = az.plot_ppc_pava(tree, ci_prob=0.95, visuals=visuals | {"xlabel": False, "ylabel": False}, **layout(1, 1, 2.6))
+    across = f"predicted {style.outcome_label(fit)} (blue: 95 % of replicated data sets)"
+    return pc, across, f"observed share with {fit.design.attrs['outcome']} = 1"
+
+
+@style.paper
+def plot_checks(fit: Fit) -> Figure:
+    """Posterior predictive checks: each observed statistic against its replicated 95 % interval.
+
+    Every statistic has its own unit, so the axis is the replicated distribution: its median in the middle, the ends of its
+    95 % interval at the two lines. Given these clusters ("within") and for new ones ("between").
+    """
+    table = predictive_checks(fit)
+    levels = table["level"].unique()
+    height = 0.8 + 0.17 * len(table) + 0.35 * len(levels)
+    sizes = [(table["level"] == v).sum() for v in levels]
+    fig, axes = style.canvas(style.PAGE, height, len(levels), 1, sharex=True, height_ratios=sizes)
+    for level, ax in zip(levels, axes[:, 0], strict=True):
+        _statistics(ax, table[table["level"] == level])
+        ax.set_title(_LEVELS[level])
+    axes[-1, 0].set_xlabel(
+        "observed (dot; hollow where p is extreme) on the replicated distribution (bar: 95 %, line: median)"
+    )
+    style.say_verdict(fit, fig)
+    return fig
+
+
+def _statistics(ax: Axes, t: pd.DataFrame) -> None:
+    middle = t["replicated"].to_numpy()
+    above, below = t["upper"].to_numpy() - middle, middle - t["lower"].to_numpy()
+    distance = t["observed"].to_numpy() - middle
+    scale = np.where(distance >= 0, above, below)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = np.clip(np.where(distance == 0, 0.0, distance / scale), -EDGE, EDGE)
+    place = np.arange(len(t))[::-1]
+    extreme = t["extreme"].to_numpy(bool)
+    ax.hlines(place, -1, 1, color=style.LIGHT, lw=5)
+    ax.vlines(np.zeros(len(t)), place - 0.3, place + 0.3, color=style.GREY, lw=0.8)
+    ax.plot(at[~extreme], place[~extreme], "o", ms=4, color=style.BLUE, mew=0)
+    for marker, own in (("D", np.abs(at) < EDGE), (">", at >= EDGE), ("<", at <= -EDGE)):
+        pick = own & extreme
+        ax.plot(at[pick], place[pick], marker, ms=4, mfc="white", mec=style.VERMILION)
+    for row, y in zip(t.itertuples(), place, strict=True):
+        text = f"{style.number(row.observed)} vs {style.number(row.replicated)} "
+        text += f"[{style.number(row.lower)}, {style.number(row.upper)}], p {style.probability(row.p)}"
+        ax.text(1.01, y, text, transform=ax.get_yaxis_transform(), va="center")
+    ax.text(1.01, len(t) - 0.2, "observed vs replicated [95 %]", transform=ax.get_yaxis_transform(), va="center")
+    ax.set_yticks(place, [style.shorten(s, 38) for s in t["statistic"]])
+    ax.set_ylim(-0.7, len(t) - 0.3)
+    ax.set_xlim(-EDGE - 0.3, EDGE + 0.3)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xticks([-1, 1], ["2.5 %", "97.5 %"])

@@ -1,0 +1,63 @@
+"""The figures that belong to a fit: for the report and the command line."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import matplotlib.pyplot as plt
+from arviz_plots import PlotCollection
+from matplotlib.figure import Figure
+
+from bayeshte import design as columns
+from bayeshte.fit import Fit
+from bayeshte.plots.caterpillar import plot_caterpillar, varying
+from bayeshte.plots.clusters import compared, has_baseline, plot_baseline, plot_pooling
+from bayeshte.plots.draws import plot_priors, plot_rank, plot_trace
+from bayeshte.plots.effects import plot_cate, plot_effect
+from bayeshte.plots.outcome import SUBGROUPS, levels_of, plot_outcome
+from bayeshte.plots.predictive import plot_checks, plot_ppc
+
+
+def figures(fit: Fit) -> dict[str, Figure]:
+    """The standard figures of a fit by name, in the order of a report; what does not apply is left out.
+
+    ``caterpillar, pooling, baseline, effect, cate_COLUMN`` (a moderator each), ``outcome, ppc, checks, priors, trace,
+    rank``. None of them stays open in pyplot.
+    """
+    return {name: _closed(draw()) for name, draw in _standard(fit).items()}
+
+
+def _standard(fit: Fit) -> dict[str, Callable]:
+    treated = bool(fit.design.attrs["treatment"])
+    clustered = bool(varying(fit)) if treated else "u" in fit.posterior
+    moderators = _moderators(fit)
+    frame = columns.raw_frame(fit.design)
+    few = [m for m in moderators if len(levels_of(frame[m])) <= SUBGROUPS]
+    out: dict[str, Callable] = {}
+    if clustered:
+        out["caterpillar"] = partial(plot_caterpillar, fit)
+        if "u" in fit.posterior and any(compared(fit, arm) for arm in varying(fit) or [""]):
+            out["pooling"] = partial(plot_pooling, fit)
+    if has_baseline(fit):
+        out["baseline"] = partial(plot_baseline, fit)
+    out["effect"] = partial(plot_effect, fit, "ATE" if treated else "mean")
+    out |= {re.sub(r"\W+", "_", f"cate_{m}"): partial(plot_cate, fit, m) for m in moderators}
+    if treated:
+        out["outcome"] = partial(plot_outcome, fit, few[0] if few else None)
+    checks = {"ppc": plot_ppc, "checks": plot_checks, "priors": plot_priors, "trace": plot_trace, "rank": plot_rank}
+    return out | {name: partial(draw, fit) for name, draw in checks.items()}
+
+
+def _moderators(fit: Fit) -> list[str]:
+    """Columns of the data that the moderators' terms are made of."""
+    terms = [re.sub(r"\[[^\]]*\]", "", str(t)) for t in fit.design["moderator"].to_numpy()]
+    names = columns.raw_frame(fit.design).columns
+    return [n for n in names if any(re.search(rf"(?<!\w){re.escape(n)}(?!\w)", t) for t in terms)]
+
+
+def _closed(drawn: Figure | PlotCollection) -> Figure:
+    if isinstance(drawn, Figure):
+        return drawn
+    figure = drawn.get_viz("figure")
+    plt.close(figure)
+    return figure

@@ -1,0 +1,8 @@
+"""One self-contained HTML file about a fit: diagnosis first, then the model, its results, and what they rest on.
+
+`material` computes everything once; every section of the report is a small function from that to the values of its template.
+"""
+
+from bayeshte.report.page import report
+
+__all__ = ["report"]

@@ -1,0 +1,108 @@
+"""Everything a report shows, computed once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bayeshte import checks, plots
+from bayeshte.effects import cluster_effects, effects
+from bayeshte.errors import DataError, SpecError
+from bayeshte.fit import Fit, summary
+
+ROWS_LEFT_OUT = 10_000  # beyond this, leaving out single rows takes long
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The result of a check, or in words why there is none."""
+
+    value: Any = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Material:
+    """The tables, checks and figures of a report.
+
+    Attributes
+    ----------
+    fit : Fit
+    meaningful, rope
+        Thresholds, as in `bh.effects`.
+    summary, effects : DataFrame
+    headline : tuple of str
+        The estimands that come first.
+    clusters : DataFrame or None
+        Every cluster's effect.
+    predictive, loo, sensitivity, prior_overlap, balance, overlap : Attempt
+    figures : mapping of str to Figure
+    """
+
+    fit: Fit
+    meaningful: float | None
+    rope: tuple[float, float] | None
+    summary: pd.DataFrame
+    effects: pd.DataFrame
+    headline: tuple[str, ...]
+    clusters: pd.DataFrame | None
+    predictive: Attempt
+    loo: Attempt
+    sensitivity: Attempt
+    prior_overlap: Attempt
+    balance: Attempt
+    overlap: Attempt
+    figures: Mapping[str, Figure]
+
+
+def attempt(function: Callable, *args, **options) -> Attempt:
+    """Call a check; one that does not apply to this model says so and the report goes on."""
+    try:
+        return Attempt(function(*args, **options))
+    except (SpecError, DataError) as error:
+        return Attempt(message=str(error))
+
+
+def gather(fit: Fit, meaningful: float | None, rope: tuple[float, float] | None) -> Material:
+    """Compute what the report shows."""
+    return Material(
+        fit=fit,
+        meaningful=meaningful,
+        rope=rope,
+        summary=summary(fit),
+        effects=effects(fit, meaningful, rope),
+        headline=tuple(e.name for e in fit.spec.estimands(fit.design) if e.headline),
+        clusters=cluster_effects(fit, meaningful) if "effect" in fit.posterior else None,
+        predictive=attempt(checks.predictive_checks, fit),
+        loo=attempt(_leave_out, fit),
+        sensitivity=attempt(checks.prior_sensitivity, fit),
+        prior_overlap=attempt(checks.prior_posterior_overlap, fit),
+        balance=attempt(checks.balance, fit),
+        overlap=attempt(checks.overlap, fit),
+        figures=_figures(fit, meaningful, rope),
+    )
+
+
+def _leave_out(fit: Fit):
+    """Leave out clusters where the likelihood of one can be had, else rows; refits only for a fit worth refitting."""
+    by_row = attempt(checks.loo, fit, "cluster", refit=fit.diagnosis.ok) if fit.design.attrs["cluster"] else Attempt()
+    if by_row.value is not None:
+        return by_row.value
+    if fit.design.sizes["row"] > ROWS_LEFT_OUT:
+        raise DataError(
+            f"{by_row.message} Not done for {fit.design.sizes['row']:,} rows: checks.loo(fit, 'row').".strip()
+        )
+    return checks.loo(fit, "row")
+
+
+def _figures(fit: Fit, meaningful, rope) -> dict[str, Figure]:
+    """The standard figures, with the thresholds in those that show them."""
+    drawn = plots.figures(fit)
+    if (meaningful is None and rope is None) or not fit.design.attrs["treatment"]:
+        return drawn
+    drawn["effect"] = plots.plot_effect(fit, "ATE", meaningful=meaningful, rope=rope)
+    if "caterpillar" in drawn:
+        drawn["caterpillar"] = plots.plot_caterpillar(fit, meaningful=meaningful)
+    return drawn

@@ -1,0 +1,337 @@
+"""Simulation-based calibration of every kind of model: ``make validate``, or ``python tests/validate.py [NAME ...] [--quick]``.
+
+Writes docs/validation.md and docs/images/calibration.png. With names of scenarios or with --quick, the page goes to out/
+instead, so that a partial run never replaces the full one. Ranks are kept in out/calibration/ while it runs; --resume goes
+on with those of an interrupted run. The exit code is 1 if calibration fails.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small: threads only wait for each other
+
+import matplotlib
+import numpy as np
+import pandas as pd
+
+import bayeshte as bh
+from bayeshte.simulate import ALPHA, LEVELS, Calibration, calibrate, ecdf_band
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parents[1]
+SIMULATIONS, QUICK = 200, 20
+SEED = 20251
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A model, the data that give it persons, arms, clusters and covariates, and a line that says what it covers."""
+
+    covers: str
+    spec: bh.RandomSlope
+    data: Callable[[], pd.DataFrame]
+
+
+def trial(
+    arms: tuple[str, ...] = ("control", "treated"), low: int = 3, high: int = 25, clusters: int = 30
+) -> pd.DataFrame:
+    """Unbalanced clusters; the first has one arm, the second another; x varies within and between clusters, z between."""
+    rng = np.random.default_rng(1)
+    n = rng.integers(low, high + 1, clusters)
+    school = np.repeat([f"s{k}" for k in range(clusters)], n)
+    arm = rng.choice(arms, len(school))
+    arm[school == "s0"], arm[school == "s1"] = arms[0], arms[-1]
+    x = 0.7 * rng.normal(size=len(school)) + 0.7 * np.repeat(rng.normal(size=clusters), n)
+    z = np.repeat(rng.normal(size=clusters), n)
+    outcomes = {
+        "y": rng.normal(size=len(school)),
+        "passed": rng.integers(0, 2, len(school)),
+        "errors": rng.poisson(2, len(school)),
+    }
+    return pd.DataFrame({"arm": arm, "school": school, "x": x, "z": z} | outcomes)
+
+
+def studies() -> pd.DataFrame:
+    """24 studies with standard errors between 0.1 and 0.6 and a study-level covariate."""
+    rng = np.random.default_rng(2)
+    se = rng.uniform(0.1, 0.6, 24)
+    return pd.DataFrame(
+        {"d": rng.normal(size=24), "se": se, "x": rng.normal(size=24), "study": [f"s{k}" for k in range(24)]}
+    )
+
+
+COEFFICIENTS = {"gamma0": bh.Normal(0, 2), "gamma1": bh.Normal(0, 1)}
+TERMS = {"gamma2": bh.Normal(0, 0.5), "gamma3": bh.Normal(0, 0.5)}
+SPREAD = {"sd": bh.HalfNormal(0.8), "corr": bh.LKJ(2)}
+ROLES = {"outcome": "y", "treatment": "arm", "reference": "control", "cluster": "school"}
+THREE = ("control", "low", "high")
+
+SCENARIOS = {
+    "intercept and slope": Scenario(
+        "random intercept and slope, cross-level and person-level moderators, one-armed clusters",
+        bh.RandomSlope(
+            **ROLES, moderators="x + z", priors=COEFFICIENTS | TERMS | SPREAD | {"sigma": bh.HalfNormal(1.5)}
+        ),
+        trial,
+    ),
+    "three arms": Scenario(
+        "three arms, all varying (3 x 3 correlations), a residual SD for every arm",
+        bh.RandomSlope(**ROLES, sigma_by_arm=True, priors=COEFFICIENTS | SPREAD | {"sigma": bh.HalfNormal(1.5)}),
+        lambda: trial(THREE, 6, 30),
+    ),
+    "known standard errors": Scenario(
+        "meta-analysis with a study-level covariate",
+        bh.RandomSlope(
+            outcome="d",
+            cluster="study",
+            covariates="x",
+            standard_error="se",
+            priors={"gamma0": bh.Normal(0, 1), "gamma2": bh.Normal(0, 0.5), "sd": bh.HalfNormal(0.5)},
+        ),
+        studies,
+    ),
+    "other priors": Scenario(
+        "priors of other kinds (Student t, uniform, gamma, log-normal), a covariate with a random slope, one arm varying",
+        bh.RandomSlope(
+            **ROLES,
+            varying="high",
+            slopes="x",
+            priors={
+                "gamma0": bh.StudentT(5, 0, 1.5),
+                "gamma1": bh.Uniform(-2, 2),
+                "gamma2": bh.Normal(0, 0.5),
+                "sd": bh.Gamma(2, 3),
+                "sigma": bh.LogNormal(0, 0.4),
+                "corr": bh.LKJ(1),
+            },
+        ),
+        lambda: trial(THREE, 4, 20),
+    ),
+    "logit": Scenario(
+        "binary outcome",
+        bh.RandomSlope(
+            **ROLES | {"outcome": "passed"}, moderators="x", family="logit", priors=COEFFICIENTS | TERMS | SPREAD
+        ),
+        lambda: trial(low=5, high=40),
+    ),
+    "probit": Scenario(
+        "binary outcome",
+        bh.RandomSlope(
+            **ROLES | {"outcome": "passed"}, moderators="x", family="probit", priors=COEFFICIENTS | TERMS | SPREAD
+        ),
+        lambda: trial(low=5, high=40),
+    ),
+    "poisson": Scenario(
+        "counts",
+        bh.RandomSlope(
+            **ROLES | {"outcome": "errors"},
+            moderators="x",
+            family="poisson",
+            priors=TERMS
+            | SPREAD
+            | {"gamma0": bh.Normal(1, 0.5), "gamma1": bh.Normal(0, 0.5), "sd": bh.HalfNormal(0.5)},
+        ),
+        trial,
+    ),
+    "student": Scenario(
+        "heavy-tailed residuals",
+        bh.RandomSlope(
+            **ROLES,
+            moderators="x",
+            family="student",
+            priors=COEFFICIENTS | TERMS | SPREAD | {"sigma": bh.HalfNormal(1.5), "nu": bh.Gamma(2, 0.2)},
+        ),
+        trial,
+    ),
+}
+
+
+def run(name: str, simulations: int, resume: bool) -> tuple[Calibration, float]:
+    """Calibrate one scenario; seconds it took."""
+    path = ROOT / "out" / "calibration" / f"{name.replace(' ', '-')}-{simulations}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        path.unlink(missing_ok=True)
+    start = time.perf_counter()
+    scenario = SCENARIOS[name]
+    result = calibrate(scenario.spec, scenario.data(), simulations=simulations, seed=SEED, path=path)
+    return result, time.perf_counter() - start
+
+
+def smallest(results: dict[str, Calibration]) -> float:
+    """The smallest p-value after Holm's correction within and Bonferroni's over scenarios."""
+    return min(1.0, len(results) * min(c.table["p_holm"].min() for c in results.values()))
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table; the first row is the header."""
+    lines = ["| " + " | ".join(r) + " |" for r in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit() -> str:
+    """Short hash, and whether the package differs from it."""
+    changed = git("status", "--porcelain", "bayeshte", "tests/validate.py")
+    return f"{git('rev-parse', '--short', 'HEAD')}{' with uncommitted changes' if changed else ''}"
+
+
+def overview(results: dict[str, Calibration], seconds: dict[str, float]) -> str:
+    rows = [
+        ["model", "covers", "ranked", "longer run", "not ranked", "quantities", "smallest p", "calibrated", "minutes"]
+    ]
+    for name, c in results.items():
+        longer = (c.status == "ok, longer run").sum()
+        p = c.table["p_holm"].min()
+        numbers = [
+            len(c.ranks),
+            longer,
+            c.failed,
+            len(c.table),
+            f"{p:.3f}",
+            "yes" if c.ok else "NO",
+            f"{seconds[name] / 60:.1f}",
+        ]
+        rows.append([name, SCENARIOS[name].covers, *map(str, numbers)])
+    return markdown(rows)
+
+
+def details(name: str, c: Calibration) -> str:
+    """One scenario: its priors, and all its tests."""
+    scenario = SCENARIOS[name]
+    data = scenario.data()
+    priors = ", ".join(f"{k} ~ {p!r}" for k, p in scenario.spec.priors.items())
+    counts = data[scenario.spec.cluster].value_counts()
+    n = f"{len(data)} rows in {len(counts)} clusters of {counts.min()} to {counts.max()}."
+    failures = "".join(
+        f"\n- {n} x {text}" for text, n in c.status[~c.status.str.startswith("ok")].value_counts().items()
+    )
+    header = ["quantity", "p ECDF", "p chi-square", "p Holm", *(f"{v:.0%} (z)" for v in LEVELS), "contraction"]
+    rows = [header]
+    for row in c.table.to_dict("records"):
+        cover = [f"{row[f'cover_{v:.0%}'[:-1]]:.1%} ({row[f'z_{v:.0%}'[:-1]]:+.1f})" for v in LEVELS]
+        p = [f"{row[k]:.3f}" for k in ("p_ecdf", "p_chi2", "p_holm")]
+        rows.append([f"`{row['quantity']}`", *p, *cover, f"{row['contraction']:.2f}"])
+    text = (
+        f"## {name[0].upper()}{name[1:]}\n\n{scenario.covers[0].upper()}{scenario.covers[1:]}. {n}\n\nPriors: {priors}."
+    )
+    return f"{text}\n{failures}\n\n{markdown(rows)}\n"
+
+
+def page(results: dict[str, Calibration], seconds: dict[str, float], simulations: int) -> str:
+    """docs/validation.md."""
+    versions = ", ".join(f"{p} {version(p)}" for p in ("bayeshte", "pymc", "nutpie", "numba", "numpy", "scipy"))
+    levels = ", ".join(f"{v:.0%}" for v in LEVELS)
+    draws = next(iter(results.values())).draws
+    p = smallest(results)
+    verdict = "No test rejects" if p > ALPHA else "Calibration is REJECTED"
+    return f"""# Validation
+
+Written by `make validate` on {date.today()}, commit {commit()}, Python {sys.version.split()[0]}, {versions}.
+
+**{verdict}**: the smallest of all p-values, corrected for their number within and over the {len(results)} models, is {p:.3f}.
+
+{overview(results, seconds)}
+
+"Longer run": fits that did not pass the diagnosis at first (4 x 1000 draws after 500) and were repeated with four times the
+draws and `target_accept=0.99`. "Not ranked": fits that did not converge then, or data that the model refuses (a binary
+outcome without variation, say). Given the data, failing has nothing to do with the truth, so it does not bias the others.
+
+## How it was done
+
+Simulation-based calibration (Talts et al., 2018; Modrák et al., 2023), `bh.calibrate` with {simulations} simulations a model.
+The persons, clusters, arms and covariates of a template stay; every simulation draws parameters from the priors below, random
+effects and outcomes from the joint graph, and fits the outcomes with the compiled marginal likelihood under the same
+priors, as `bh.fit` does for everybody. The rank of the true value among {draws} posterior draws, evenly spaced over four
+chains, is uniform if graph, likelihood, gradient, sampler and the recovery of random effects are all right. The quantities
+are all parameters, the headline estimands, the random effects and effects of the first and last cluster, and the log-likelihood,
+which depends on the data and sees errors that parameters do not show.
+
+- **p ECDF**: largest departure of the rank ECDF from uniformity (Säilynoja et al., 2022), against 20,000 simulations of
+  uniform ranks. The picture shows the departures and the band that holds 95 % of uniform ECDFs everywhere.
+- **p chi-square**: equal counts in 20 bins.
+- **p Holm**: the smaller of the two, corrected for all tests of the model. A model is called calibrated if none is below
+  {ALPHA} and at most 5 % of the simulations failed.
+- **{levels}**: how many central intervals hold the truth, with the distance from the nominal value in standard errors.
+- **contraction**: 1 - posterior variance / prior variance. Near 0 the data say little: calibration is then easy.
+
+What this can see: a wrong density or gradient, a prior that differs between graph and kernel, a sampler that misses a part
+of the posterior, random effects drawn from a wrong distribution, intervals that are too narrow or too wide. How well: with
+200 simulations and 50 tests, a posterior 0.7 times as wide as it should be (95 % intervals that cover 83 %) is found with
+probability 0.97, one 0.8 times as wide (88 %) with 0.4, one that is off by 0.4 of its SD with 0.9, by 0.25 with 0.4; a real
+mistake shows in several quantities at once. tests/test_simulate.py breaks prior, likelihood and recovery on purpose, and all
+three are found. What it cannot see: errors that graph and kernel share, because both read the same design (for that there are
+independent NumPy generators in tests/test_recovery.py and published results in tests/test_reference.py), small errors, and
+whether the model fits anybody's data (for that there is `bh.predictive_checks`).
+
+![Departure of rank ECDFs from uniformity](images/calibration.png)
+
+{chr(10).join(details(name, c) for name, c in results.items())}"""
+
+
+def picture(results: dict[str, Calibration], path: Path) -> None:
+    """ECDF minus the diagonal of every quantity, in the simultaneous band of uniform ranks; the worst one is named."""
+    rows = (len(results) + 1) // 2
+    figure, axes = plt.subplots(
+        rows, 2, figsize=(9, 2.5 * rows), sharex=True, sharey=True, layout="constrained", squeeze=False
+    )
+    for axis in axes.flat[len(results) :]:
+        axis.remove()
+    for axis, (name, c) in zip(axes.flat, results.items(), strict=False):
+        points, low, high = ecdf_band(len(c.ranks), c.draws)
+        axis.fill_between(points, low, high, color="0.9", step="mid")
+        worst = c.table.loc[c.table["p_ecdf"].idxmin(), "quantity"]
+        for quantity, ranks in c.ranks.items():
+            ecdf = (ranks.to_numpy()[:, None] < points * (c.draws + 1)).mean(0)
+            look = (
+                {"lw": 1.4, "color": "#b42318", "zorder": 3} if quantity == worst else {"lw": 0.5, "color": "#1f4e79"}
+            )
+            axis.plot(points, ecdf - points, alpha=1 if quantity == worst else 0.45, **look)
+        axis.set_title(name, fontsize=10, loc="left")
+        axis.set_title(f"largest departure: {worst}", fontsize=8, loc="right", color="#b42318")
+        axis.tick_params(labelsize=8)
+    figure.supxlabel("rank of the truth / number of draws", fontsize=9)
+    figure.supylabel("ECDF of the ranks minus uniform; grey: 95 % simultaneous band", fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"scenarios: {', '.join(SCENARIOS)}; all by default")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} simulations instead of {SIMULATIONS}")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"no scenario {sorted(unknown)}; there are {list(SCENARIOS)}")
+    simulations = QUICK if options.quick else SIMULATIONS
+    results, seconds = {}, {}
+    for name in options.names or SCENARIOS:
+        results[name], seconds[name] = run(name, simulations, options.resume)
+        print(f"{name} ({seconds[name]:.0f} s)\n{results[name]}\n", flush=True)
+    folder = ROOT / ("out" if options.quick or options.names else "docs")
+    picture(results, folder / "images" / "calibration.png")
+    (folder / "validation.md").write_text(page(results, seconds, simulations), encoding="utf-8")
+    print(f"Wrote {folder / 'validation.md'}")
+    failed = [name for name, c in results.items() if c.failed > 0.05 * simulations]
+    if failed:
+        print(f"Too many simulations without ranks: {failed}")
+    return int(smallest(results) <= ALPHA or bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
