@@ -294,12 +294,16 @@ def formula_columns(formula: str, data: pd.DataFrame) -> list[str]:
 
 def check_formula(formula: str, frame: pd.DataFrame) -> None:
     """Refuse columns that a formula would take for something else: constants, dates, numbers that are kept as text."""
-    plain = {f.expr for f in _factors(formula) if f.eval_method is Factor.EvalMethod.LOOKUP}
+    factors = _factors(formula)
+    plain = {f.expr for f in factors if f.eval_method is Factor.EvalMethod.LOOKUP}
+    asked = set().union(*(_names_in(f, formula, frame.columns) for f in factors if f.expr.startswith("C(")))
     for column in formula_columns(formula, frame):
         values, name = frame[column], f"Column {column!r} of formula {formula!r}"
         if types.is_numeric_dtype(values.dtype) and not types.is_complex_dtype(values.dtype):
             if values.min() == values.max():
                 raise DataError(f"{name} is constant ({values.iloc[0]} in all {len(values)} rows): leave it out.")
+            if column in asked and values.nunique() > MAX_LEVELS:
+                raise DataError(f"{name} has {values.nunique()} different values: C() is for at most {MAX_LEVELS}.")
             continue
         categorical = isinstance(values.dtype, pd.CategoricalDtype)
         if not (categorical or types.is_string_dtype(values.dtype) or types.is_object_dtype(values.dtype)):

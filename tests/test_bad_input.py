@@ -537,6 +537,7 @@ def test_more_terms_than_rows():
 def test_an_identifier_is_no_covariate():
     wide = pd.concat([frame(k) for k in range(8)], ignore_index=True).assign(name=lambda d: [f"p{k}" for k in d.index])
     refused(bh.DataError, "'name'", "categories", "cluster", data=wide, covariates="name")
+    refused(bh.DataError, "'x'", f"{len(wide)} different values", "C()", data=wide, covariates="z + C(x)")
 
 
 @pytest.mark.parametrize(

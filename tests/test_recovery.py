@@ -139,9 +139,44 @@ def known_standard_errors(rng) -> Study:
     return Study(data, spec, {"gamma0": 0.4, "gamma2[x]": 0.2, "sd[intercept]": 0.3}, u)
 
 
+def other_outcomes(rng, gamma0: float) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, dict[str, float]]:
+    """Data without an outcome, the linear predictor, random effects, and true values."""
+    _, j = clusters(rng, 60, 15, 45)
+    t, x, u = rng.integers(0, 2, len(j)), rng.standard_normal(len(j)), effects(rng, 60, (0.5, 0.4), 0.3)
+    eta = gamma0 + u[j, 0] + (0.6 - 0.3 * x + u[j, 1]) * t + 0.4 * x
+    truth = {"gamma0": gamma0, "gamma1[1]": 0.6, "gamma2[x]": 0.4, "gamma3[1, x]": -0.3}
+    truth |= {"sd[intercept]": 0.5, "sd[1]": 0.4, "corr[intercept, 1]": 0.3}
+    return pd.DataFrame({"t": t, "x": x, "j": j}), eta, u, truth
+
+
+def of_family(family: str) -> bh.RandomSlope:
+    return bh.RandomSlope(outcome="y", treatment="t", cluster="j", moderators="x", family=family)
+
+
+def logit(rng) -> Study:
+    data, eta, u, truth = other_outcomes(rng, -0.5)
+    return Study(data.assign(y=(eta + rng.logistic(size=len(eta)) > 0).astype(int)), of_family("logit"), truth, u)
+
+
+def probit(rng) -> Study:
+    data, eta, u, truth = other_outcomes(rng, 0.3)
+    return Study(data.assign(y=(eta + rng.standard_normal(len(eta)) > 0).astype(int)), of_family("probit"), truth, u)
+
+
+def poisson(rng) -> Study:
+    data, eta, u, truth = other_outcomes(rng, 0.5)
+    return Study(data.assign(y=rng.poisson(np.exp(eta))), of_family("poisson"), truth, u)
+
+
+def student(rng) -> Study:
+    data, eta, u, truth = other_outcomes(rng, 1.0)
+    noise = 0.8 * rng.standard_normal(len(eta)) / np.sqrt(rng.chisquare(4, len(eta)) / 4)
+    return Study(data.assign(y=eta + noise), of_family("student"), truth | {"sigma": 0.8, "nu": 4}, u)
+
+
 VARIANTS: tuple[Callable, ...] = (
     *(intercept_and_slope, three_arms_one_varying, slope_on_a_covariate, partially_nested, intercept_only, no_clusters),
-    *(sigma_by_arm, moderators, within_and_between, known_standard_errors),
+    *(sigma_by_arm, moderators, within_and_between, known_standard_errors, logit, probit, poisson, student),
 )
 
 
@@ -153,7 +188,7 @@ def fitted(variant: Callable) -> tuple[Study, bh.Fit]:
 
 
 def named_draws(fit: bh.Fit) -> dict[str, np.ndarray]:
-    """Draws by label, chains stacked; logarithms of SDs and z-transformed correlations, whose posteriors are nearer to normal."""
+    """Draws by label, chains stacked."""
     out = {}
     for name in fit.parameters:
         values = fit.posterior[name].transpose("chain", "draw", ...)
@@ -164,7 +199,8 @@ def named_draws(fit: bh.Fit) -> dict[str, np.ndarray]:
 
 
 def straight(label: str, value):
-    if label.startswith(("sd", "sigma")):
+    """Logarithms of SDs and z-transformed correlations: their posteriors are nearer to normal."""
+    if label.startswith(("sd", "sigma", "nu")):
         return np.log(value)
     return np.arctanh(value) if label.startswith("corr") else value
 

@@ -164,7 +164,15 @@ def test_an_error_of_ours_is_not_hidden():
         material.attempt(lambda: 1 / 0)
 
 
-def made_up(spec, data) -> bh.Fit:
+def studies(spec) -> pd.DataFrame:
+    """Twenty studies of twelve, the outcome as the family of `spec` needs it."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"t": np.arange(240) % 2, "study": np.arange(240) // 12, "x": rng.normal(size=240), "se": 0.5})
+    y = rng.normal(data["t"] + rng.normal(0, 1, 20)[data["study"]])
+    return data.assign(y=(y > 0).astype(int) if spec.family == "logit" else y)
+
+
+def made_up(spec, data, complete=True) -> bh.Fit:
     """A fit whose draws are standard normal: no sampler for what is only printed."""
     design, rng = spec.design(data), np.random.default_rng(2)
     shapes = {"gamma0": (), "gamma1": ("t",), "gamma2": ("covariate",)}
@@ -204,17 +212,20 @@ FLAT = bh.RandomSlope(outcome="y", treatment="t", cluster="study", priors="mplus
     ids=["no clusters", "meta-analysis", "flat priors"],
 )
 def test_other_models(spec, absent, said, tmp_path, monkeypatch):
-    rng = np.random.default_rng(1)
-    data = pd.DataFrame({"t": np.arange(240) % 2, "study": np.arange(240) // 12, "x": rng.normal(size=240), "se": 0.5})
-    data["y"] = rng.normal(data["t"] + rng.normal(0, 1, 20)[data["study"]])
-    if spec.family == "logit":
-        data["y"] = (data["y"] > 0).astype(int)
+    data = studies(spec)
     fit = made_up(spec, data) if spec.family == "logit" else quick(spec, data)
     text = without_figures(fit, tmp_path / "r.html", monkeypatch)
     found = {attrs["id"] for tag, attrs in Tags(text).seen if tag == "section"}
     assert {s.name for s in SECTIONS} - found == absent
     for words in said:
         assert words in text_of(text)
+
+
+def test_a_run_that_was_stopped(tmp_path, monkeypatch):
+    text = text_of(without_figures(made_up(BINARY, studies(BINARY), complete=False), tmp_path / "r.html", monkeypatch))
+    assert "NOT CONVERGED" in text
+    assert "the run was stopped, 200 draws a chain were kept" in text
+    assert "no, the run was stopped" in text
 
 
 def test_where_it_cannot_be_written(fit, tmp_path):
@@ -237,6 +248,7 @@ def test_mathematics():
     assert "<msub><mtext>&lt;script&gt;" in found
     assert "<msubsup><mi>γ</mi><mrow><mn>1</mn><mo>,</mo><mi>a</mi></mrow><mo>⊤</mo></msubsup>" in found
     assert "&" not in "".join(tags.texts), "a mark of alignment is not printed"
+    assert QUOTED in "".join(Tags(mathml.display([mathml.text(QUOTED) + "& = 1"])).texts).replace("\u00a0", " ")
     for name in (QUOTED, r"x_y^2 {z} \ ~ 100% #1", "größe"):
         assert "".join(Tags(mathml.inline(mathml.text(name))).texts).replace("\u00a0", " ") == name
     assert "<mi>σ</mi>" in found

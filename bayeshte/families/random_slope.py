@@ -25,6 +25,8 @@ import xarray as xr
 
 from bayeshte.families import random_slope_design as data_model
 from bayeshte.families import random_slope_estimands as reports
+from bayeshte.families import random_slope_outcomes as outcomes
+from bayeshte.families.random_slope_equations import equations
 from bayeshte.families.random_slope_priors import resolve
 from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.density import Density, Output
@@ -236,19 +238,19 @@ class RandomSlope(ModelSpec):
     ) -> xr.DataArray:
         """Expected outcome of rows, or its weighted means; see `ModelSpec.expected`."""
         D = data_model.Arrays(design)
-        rows, arms = reports.population(self, D, frame, weight, arm, clusters)
+        rows, arms = outcomes.population(self, D, frame, weight, arm, clusters)
         if weight is None:
-            values = reports.predictions(self, D, draws, rows, arms, clusters, linear_predictor)
-            return reports.unstack(
+            values = outcomes.predictions(self, D, draws, rows, arms, clusters, linear_predictor)
+            return outcomes.unstack(
                 values, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy()
             )
-        rows = reports.reduce(rows, reports.is_linear(D))
-        values = reports.averages(linear_predictor, D, draws, rows, clusters, [int(arms[0])])[:, :, 0]
-        return reports.unstack(values, draws, group=np.arange(values.shape[1]))
+        rows = outcomes.reduce(rows, outcomes.is_linear(D))
+        values = outcomes.averages(linear_predictor, D, draws, rows, clusters, [int(arms[0])])[:, :, 0]
+        return outcomes.unstack(values, draws, group=np.arange(values.shape[1]))
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with the random effects integrated, or by row given them."""
-        return reports.log_likelihood(self, draws, design, unit, linear_predictor)
+        return outcomes.log_likelihood(self, draws, design, unit, linear_predictor)
 
     def discrepancies(self, design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]]:
         """Mean, SD and skewness by arm, SD of cluster means, SD of cluster effects."""
@@ -260,4 +262,4 @@ class RandomSlope(ModelSpec):
 
     def equations(self, design: xr.Dataset) -> list[str]:
         """The model as LaTeX lines, with the user's column names."""
-        return reports.equations(self, design)
+        return equations(self, design)

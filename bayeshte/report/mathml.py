@@ -28,7 +28,7 @@ def display(lines: list[str]) -> Markup:
     """Equations as one MathML block, a row each; rows that are too long go on below, indented."""
     rows = []
     for line in lines:
-        first, *more = _broken(line.replace("&", ""))
+        first, *more = _broken(re.sub(r"(?<!\\)&", "", line))
         rows += [first, *(rf"\qquad {part}" for part in more)]
     cells = "".join(f"<mtr><mtd>{_row(row)}</mtd></mtr>" for row in rows)
     return Markup(f'<math displaystyle="true"><mtable>{cells}</mtable></math>')

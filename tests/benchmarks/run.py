@@ -39,7 +39,7 @@ SPEC = bh.RandomSlope(
 )
 PARAMETERS = ("gamma0", "gamma1", "sd", "sigma")
 PROCESS = """
-import time; t = time.perf_counter()
+
 import bayeshte as bh
 spec = bh.RandomSlope(outcome="mathk", treatment="stark", reference="regular", cluster="schoolidk", varying="small", missing="drop")
 fit = bh.fit(spec, bh.datasets.star(), seed=1, progress=False)
