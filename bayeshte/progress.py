@@ -9,11 +9,31 @@ from bayeshte.sampler import Progress as Step
 
 
 class Bar:
-    """A context manager around `rich.progress`; `shown` is False where there is neither a terminal nor a notebook."""
+    """A context manager; `shown` is False where there is neither a terminal nor a notebook."""
 
     def __init__(self, wanted: bool = True):
-        console = Console(stderr=not _in_notebook())
-        self.shown = wanted and (console.is_terminal or console.is_jupyter)
+        in_notebook = "ipykernel" in sys.modules
+        console = Console(stderr=True)
+        self.shown = wanted and (in_notebook or console.is_terminal)
+        self._bar = _Notebook() if in_notebook and wanted else _Terminal(console, self.shown)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._bar.close()
+
+    def phase(self, text: str) -> None:
+        """A step whose length is unknown."""
+        self._bar.show(text, None, None, "")
+
+    def sampling(self, step: Step) -> None:
+        """Progress of the sampler; called from its own thread."""
+        self._bar.show("Sampling", step.done, step.total, f"{step.divergences} divergences" if step.divergences else "")
+
+
+class _Terminal:
+    def __init__(self, console: Console, shown: bool):
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -22,26 +42,30 @@ class Bar:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not self.shown,
+            disable=not shown,
         )
         self._task = self._progress.add_task("", total=None, note="")
-
-    def __enter__(self):
         self._progress.start()
-        return self
 
-    def __exit__(self, *exc):
+    def show(self, text, done, total, note):
+        self._progress.update(self._task, description=text, completed=done, total=total, note=note)
+
+    def close(self):
         self._progress.stop()
 
-    def phase(self, text: str) -> None:
-        """A step whose length is unknown."""
-        self._progress.update(self._task, description=text, note="", total=None)
 
-    def sampling(self, step: Step) -> None:
-        """Progress of the sampler; called from its own thread."""
-        note = f"{step.divergences} divergences" if step.divergences else ""
-        self._progress.update(self._task, description="Sampling", total=step.total, completed=step.done, note=note)
+class _Notebook:
+    """An HTML progress element; rich would need ipywidgets for its own."""
 
+    def __init__(self):
+        from IPython.display import HTML, display
 
-def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+        self._html = HTML
+        self._handle = display(HTML(""), display_id=True)
+
+    def show(self, text, done, total, note):
+        bar = "<progress></progress>" if total is None else f"<progress value='{done}' max='{total}'></progress>"
+        self._handle.update(self._html(f"{text} {bar} {note}"))
+
+    def close(self):
+        self._handle.update(self._html(""))

@@ -1,6 +1,7 @@
 """Properties of the design over random frames: it is right, or it is refused with a reason; never a traceback or a warning."""
 
 import dataclasses
+import functools
 import warnings
 
 import numpy as np
@@ -217,16 +218,19 @@ def raw_log_density(spec, design, x):
     return density.with_coordinates(np.zeros(density.n_top), np.eye(density.n_top))(x[: density.n_dim])[0]
 
 
-@pytest.fixture(scope="module")
-def designs():
-    return {name: spec.design(frame()) for name, spec in SPECS.items()}
+GAUSSIAN = {name: spec for name, spec in SPECS.items() if spec.family == "gaussian"}
+
+
+@functools.cache
+def design_of(name):
+    return SPECS[name].design(frame())
 
 
 @settings(quickly, max_examples=30)
-@given(st.sampled_from(list(SPECS)), st.integers(0, 1000))
-def test_row_order_and_cluster_labels_change_only_the_order(designs, name, seed):
+@given(st.sampled_from(list(GAUSSIAN)), st.integers(0, 1000))
+def test_row_order_and_cluster_labels_change_only_the_order(name, seed):
     """Moments equal and the log density equal at the same point."""
-    spec, before = SPECS[name], designs[name]
+    spec, before = SPECS[name], design_of(name)
     data = frame()
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(data))

@@ -176,21 +176,18 @@ def made_up(spec, data, complete=True) -> bh.Fit:
     """A fit whose draws are standard normal: no sampler for what is only printed."""
     design, rng = spec.design(data), np.random.default_rng(2)
     shapes = {"gamma0": (), "gamma1": ("t",), "gamma2": ("covariate",)}
-    posterior = xr.Dataset(
-        {
-            k: (("chain", "draw", *d), rng.normal(0, 0.1, (4, 200, *(design.sizes[n] for n in d))))
-            for k, d in shapes.items()
-        },
-        {"chain": range(4), "draw": range(200), "t": design["t"], "covariate": design["covariate"]},
-    )
-    stats = xr.Dataset(
-        {k: (("chain", "draw"), rng.normal(size=(4, 200)) > 9) for k in ("diverging", "maxdepth_reached")}
-    )
-    stats["energy"] = (("chain", "draw"), rng.normal(size=(4, 200)))
-    tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
-    return assemble(
-        spec, design, spec.frozen_priors(design), tree, {"seed": 1, "tune": 100, "sampled": "made up"}, True
-    )
+    size = (4, 200)
+    draws = {
+        k: (("chain", "draw", *dims), rng.normal(0, 0.1, (*size, *(design.sizes[d] for d in dims))))
+        for k, dims in shapes.items()
+    }
+    coords = {"chain": range(4), "draw": range(200), "t": design["t"], "covariate": design["covariate"]}
+    none, energy = np.zeros(size, bool), rng.normal(size=size)
+    statistics = {"diverging": none, "maxdepth_reached": none, "energy": energy}
+    stats = xr.Dataset({k: (("chain", "draw"), v) for k, v in statistics.items()})
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(draws, coords), "sample_stats": stats})
+    record = {"seed": 1, "tune": 100, "sampled": "made up"}
+    return assemble(spec, design, spec.frozen_priors(design), tree, record, complete)
 
 
 BINARY = bh.RandomSlope(outcome="y", treatment="t", covariates="x", family="logit")

@@ -10,7 +10,8 @@ import xarray as xr
 
 from bayeshte.convergence import Check, Diagnosis
 from bayeshte.summary import rows
-from bayeshte.tables import apa, number, percent, probability, significant, supported_decimals, to_html, to_latex
+from bayeshte.tables import apa, to_html, to_latex
+from bayeshte.tables.digits import number, percent, probability, significant, supported_decimals
 
 BAD = Diagnosis((Check("R-hat", False, 1.4, 1.01, "largest R-hat 1.400 (sd)"),))
 FORMS = {
@@ -77,6 +78,7 @@ class Tags(HTMLParser):
         (np.nan, np.nan, 2),
         (0.0, np.nan, 2),
         (5000.0, 80.0, 0),
+        (np.inf, np.inf, 2),
     ],
 )
 def test_digits_are_those_the_monte_carlo_error_supports(sd, mcse, decimals):

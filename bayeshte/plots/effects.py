@@ -17,6 +17,7 @@ from bayeshte.fit import Fit
 from bayeshte.plots import style
 from bayeshte.spec import Estimand
 
+FAR = 3.0  # interval widths: a null value further away is written, not drawn
 CURVE = 10  # more numeric values than this make a curve
 RUG = 2000  # marks at most
 WORK = 400_000  # expected outcomes a point of a curve, with a link; at least 100 draws
@@ -109,7 +110,9 @@ def _thresholds(ax: Axes, x: np.ndarray, about: Estimand, rope, meaningful: floa
     notes = [f"median [95 % interval] {style.estimate(x)}"]
     null = {"effect": 0.0, "correlation": 0.0, "standardised": 0.0, "ratio": 1.0}.get(about.scale)
     if null is not None:
-        ax.axvline(null, color=style.INK, lw=0.7, zorder=0)
+        lower, upper = np.quantile(x, [0.025, 0.975])
+        if abs(null - (lower + upper) / 2) < FAR * (upper - lower):
+            ax.axvline(null, color=style.INK, lw=0.7, zorder=0)
         notes.append(f"P(> {null:g}) {style.probability((x > null).mean())}")
     if meaningful is not None:
         sign = ">" if meaningful >= 0 else "<"

@@ -5,7 +5,7 @@ import pandas as pd
 
 from bayeshte.checks import Loo
 from bayeshte.report.material import Material
-from bayeshte.tables import number
+from bayeshte.tables.digits import number
 
 
 def checks_section(m: Material) -> dict:

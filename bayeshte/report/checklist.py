@@ -11,7 +11,7 @@ import numpy as np
 from bayeshte.report.checking import extreme, sensitive, stability, weakest
 from bayeshte.report.material import Material
 from bayeshte.report.model import in_words, kind_of_priors
-from bayeshte.tables import percent
+from bayeshte.tables.digits import percent
 
 DONE, PART, NOT, NONE, AUTHORS = "done", "in part", "not done", "does not apply", "authors"
 

@@ -7,7 +7,8 @@ import xarray as xr
 from bayeshte.fit import Fit
 from bayeshte.report.material import Material
 from bayeshte.summary import rows
-from bayeshte.tables import apa, number, percent
+from bayeshte.tables import apa
+from bayeshte.tables.digits import number, percent
 
 CLUSTERS_SHOWN = 1000  # rows of a table of clusters
 

@@ -8,7 +8,7 @@ from bayeshte.fit import Fit
 from bayeshte.prior import Prior
 from bayeshte.report.material import Material
 from bayeshte.report.mathml import display, inline, text
-from bayeshte.tables import DASH, number, significant
+from bayeshte.tables.digits import DASH, number, significant
 
 LIKELIHOODS = {
     "gaussian": "normal",

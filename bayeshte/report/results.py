@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from bayeshte.convergence import MAX_PSR, MAX_RHAT, MIN_BFMI, MIN_ESS
 from bayeshte.fit import Fit
 from bayeshte.report.material import Material
-from bayeshte.tables import apa, percent
+from bayeshte.tables import apa
+from bayeshte.tables.digits import DASH, percent
 
 SVG_LIMIT = 400_000  # characters; a larger drawing is smaller as pixels
 DPI = 160
@@ -89,7 +90,9 @@ def headline_rows(m: Material) -> list[dict[str, str]]:
     first = m.effects["estimand"].isin(m.headline).to_numpy()
     out = []
     for (name, contrast), row in table[first].iterrows():
-        chances = [f"{c} {'' if v[:1] in '<>' else '= '}{v}" for c, v in row.items() if c.startswith("P(") and v != "—"]
+        chances = [
+            f"{c} {'' if v[:1] in '<>' else '= '}{v}" for c, v in row.items() if c.startswith("P(") and v != DASH
+        ]
         interval = next(c for c in table if c.endswith(("CrI", "HDI")))
         about = m.effects["definition"][m.effects["estimand"] == name].iloc[0]
         out.append(
