@@ -439,14 +439,15 @@ def check_columns(matrix: np.ndarray, labels: Sequence[str]) -> None:
     One pass of cross-products, then a pivoted elimination on the correlation matrix: a million rows cost one product.
     """
     centred = matrix[:, 1:] - matrix[:, 1:].mean(0)
-    size = np.sqrt(np.einsum("ij,ij->j", centred, centred))
+    cross = centred.T @ centred
+    size = np.sqrt(np.diag(cross))
     scale = np.abs(matrix[:, 1:]).max(0) * np.sqrt(len(matrix))
     for k in np.flatnonzero(size <= 1e-10 * scale):
         raise DataError(
             f"{labels[k + 1]!r} is constant in the rows that are analysed ({matrix[0, k + 1]:g} in all {len(matrix)}): "
             "leave it out, or join it with another category."
         )
-    cross = (centred / size).T @ (centred / size)
+    cross /= np.outer(size, size)
     remaining = cross.copy()
     for k in range(len(cross)):
         if remaining[k, k] < 1e-9:

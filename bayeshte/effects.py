@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from bayeshte.fit import Fit
 
 
+CATE_ROWS = 1_000_000  # rows that `cate` codes at once
+
+
 def effect_draws(fit: "Fit", estimand: str) -> xr.DataArray:
     """Draws of an estimand by name: dims ``chain, draw`` and the contrasts.
 
@@ -190,19 +193,19 @@ def cate(
     if grid is None:
         grid = _grid(frame[over])
     arms = [str(v) for v in fit.design[f"{_treatment(fit)}_arm"].to_numpy()]
-    weight = np.full((1, len(frame)), 1 / len(frame))
-    values = []
-    for value in grid:
-        changed = frame.assign(**{over: value})
+    treatment, groups = _treatment(fit), max(1, CATE_ROWS // len(frame))
+    parts = []
+    for start in range(0, len(grid), groups):
+        values = list(grid)[start : start + groups]
+        stacked = pd.concat([frame.assign(**{over: value}) for value in values], ignore_index=True)
         if isinstance(frame[over].dtype, pd.CategoricalDtype):
-            changed[over] = pd.Categorical(changed[over], categories=frame[over].cat.categories)
-        means = [
-            fit.spec.expected(fit.posterior, fit.design, arm=arm, clusters=clusters, frame=changed, weight=weight)
-            for arm in arms
-        ]
-        values.append(xr.concat([m.isel(group=0) - means[0].isel(group=0) for m in means[1:]], dim=_treatment(fit)))
-    out = xr.concat(values, dim=over).assign_coords({over: list(grid), _treatment(fit): arms[1:]})
-    return out.transpose("chain", "draw", over, _treatment(fit)).rename("CATE")
+            stacked[over] = pd.Categorical(stacked[over], categories=frame[over].cat.categories)
+        weight = np.repeat(np.eye(len(values)), len(frame), axis=1) / len(frame)
+        given = {"clusters": clusters, "frame": stacked, "weight": weight}
+        means = [fit.spec.expected(fit.posterior, fit.design, arm=arm, **given) for arm in arms]
+        parts.append(xr.concat([m - means[0] for m in means[1:]], dim=treatment).rename(group=over))
+    out = xr.concat(parts, dim=over).assign_coords({over: list(grid), treatment: arms[1:]})
+    return out.transpose("chain", "draw", over, treatment).rename("CATE")
 
 
 def _grid(column: pd.Series) -> list:

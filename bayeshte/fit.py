@@ -108,7 +108,7 @@ def fit(
     tune: int = 500,
     seed: int | None = None,
     cores: int | None = None,
-    target_accept: float = 0.8,
+    target_accept: float = 0.9,
     marginal: bool = True,
     path: str | Path | None = None,
     progress: bool = True,
@@ -127,7 +127,7 @@ def fit(
     cores : int, optional
         Chains that run at the same time; all cores by default.
     target_accept : float
-        Raise towards 0.99 if there are divergences.
+        Raise towards 0.99 if there are divergences. (At nutpie's own 0.8 small meta-analyses have a few.)
     marginal : bool
         False samples the joint graph as written, every latent effect included: slower, the same posterior.
     path : str or Path, optional

@@ -108,7 +108,7 @@ def sample(
     tune: int,
     seed: int,
     cores: int | None = None,
-    target_accept: float = 0.8,
+    target_accept: float = 0.9,
     maxdepth: int = 10,
     snapshot: Callable[[xr.DataTree], None] | None = None,
     report: Callable[[Progress], None] | None = None,
@@ -174,7 +174,7 @@ def sample(
     except RuntimeError as error:
         raise DataError(
             f"The sampler stopped: {str(error).splitlines()[0]}. The posterior has no density there: is the outcome nearly "
-            "constant within arms, or a prior far from the data?"
+            "constant within arms, a standard error near zero, or a prior far from the data?"
         ) from None
     finally:
         background.cancel()  # if it still runs: its threads read tables that are about to be freed

@@ -50,7 +50,7 @@ def simulate(
     data : DataFrame
         The persons, arms, clusters and covariates; only the outcome is replaced. Never changed.
     priors : mapping of str to Prior, optional
-        Of every parameter, by label; by default those of `spec` on `data`.
+        In place of those of `spec`: overrides by label, as in the specification.
     n : int
         Number of data sets.
     seed : int
@@ -67,8 +67,10 @@ def simulate(
     SpecError
         If a prior is improper: there is nothing to draw from.
     """
+    if priors is not None:
+        spec = replace(spec, priors=priors)
     design = spec.design(data)
-    truths, outcomes = _prior_draws(spec, design, spec.frozen_priors(design) if priors is None else priors, n, seed)
+    truths, outcomes = _prior_draws(spec, design, spec.frozen_priors(design), n, seed)
     rows = data[np.isin(row_labels(data.index), design["row"].to_numpy())]
     return [
         (truths.isel(chain=0, draw=k, drop=True), rows.assign(**{design.attrs["outcome"]: y}))

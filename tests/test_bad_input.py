@@ -846,6 +846,22 @@ def test_little_or_odd_data_can_be_fitted(change):
     assert all(np.isfinite(v).all() for v in fit.posterior.values())
 
 
+@pytest.mark.parametrize(
+    ("family", "y"),
+    [
+        ("logit", lambda d: d["arm"] == "high"),
+        ("probit", lambda d: d["school"].isin(["s1", "s2"])),
+        ("poisson", lambda d: np.where(d["arm"] == "high", 0, d["errors"])),
+        ("poisson", lambda d: 1_000_000 * d["errors"]),
+        ("student", lambda d: np.where(np.arange(N) == 5, 1e9, d["y"])),
+    ],
+    ids=["arms separate", "clusters separate", "an arm of zeros", "large counts", "an outlier"],
+)
+def test_outcomes_at_the_edge_can_be_fitted(family, y):
+    fit = fitted(frame().assign(y=y), family=family, varying=())
+    assert all(np.isfinite(v).all() for v in fit.posterior.values())
+
+
 def test_new_data_for_predictions(usual):
     new = frame(1)
     assert bh.predict(usual, new.head(3)).sizes["row"] == 3

@@ -49,7 +49,16 @@ def test_nutpie_is_the_version_whose_internals_are_used():
         assert hasattr(_lib, name), name
     assert hasattr(_lib.PyVariable, "new_variables")
     assert hasattr(_lib.PySampler, "from_pymc")
-    asked = ["self", "settings", "init_mean", "cores", "progress_type", "extra_callback", "rate", "store"]
+    asked = [
+        "self",
+        "settings",
+        "init_mean",
+        "cores",
+        "progress_type",
+        "extra_callback",
+        "extra_callback_rate",
+        "store",
+    ]
     assert list(inspect.signature(CompiledPyMCModel._make_sampler).parameters)[:8] == asked
     for name in ("n_dim", "shapes", "coords", "_make_sampler", "_make_model"):
         assert hasattr(CompiledModel, name), name

@@ -83,6 +83,16 @@ def test_outcomes_follow_from_the_truth():
     assert stats.kstest(u0 / sd, "norm").pvalue > 0.01
 
 
+def test_other_priors():
+    known = {"gamma1": bh.Normal(5, 1e-6), "sd[1]": bh.HalfNormal(1e-6)}
+    ((truth, _),) = simulate(SPEC, template(), priors=PRIORS | known)
+    means = template().groupby("school", sort=False)["x"].mean()
+    expected = 5 + float(truth["gamma3"][0, 0]) * means.to_numpy()
+    np.testing.assert_allclose(truth["effect"].sel(t="1"), expected, atol=1e-4)
+    with pytest.raises(bh.SpecError, match="gamma1"):
+        simulate(SPEC, template(), priors={"gama1": bh.Normal(0, 1)})
+
+
 @pytest.mark.parametrize("name", [k for k, s in SPECS.items() if s.priors != "mplus"])
 def test_every_variant_can_be_simulated(name):
     data = frame()

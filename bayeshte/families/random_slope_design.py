@@ -269,11 +269,11 @@ class Arrays:
         return {str(k): v.to_numpy() for k, v in self.design.coords.items()}
 
     def labels(self, dims: str | tuple[str, ...]) -> list[str]:
-        """Element labels of a vector, or of a matrix row by row, joined with ``:``."""
+        """Element labels of a vector, or of a matrix row by row, as tables print them."""
         if isinstance(dims, str):
             return [str(v) for v in self.design[dims].to_numpy()] if dims in self.design.coords else []
         first, second = (self.labels(d) for d in dims)
-        return [f"{a}:{b}" for a in first for b in second]
+        return [f"{a}, {b}" for a in first for b in second]
 
     @cached_property
     def contrasts(self) -> list[str]:

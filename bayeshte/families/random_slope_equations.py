@@ -13,12 +13,12 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     base = r"\gamma_0" + (" + U_{0j}" if "intercept" in D.varying else "")
     terms = [f"({base})" if "intercept" in D.varying else base]
     for arm in D.contrasts:
-        slope = rf"\gamma_{{1,\text{{{_tex(arm)}}}}}"
+        slope = [rf"\gamma_{{1,\text{{{_tex(arm)}}}}}"]
         if D.M.shape[1]:
-            slope += rf" + \gamma_{{3,\text{{{_tex(arm)}}}}}^\top M_{{ij}}"
+            slope.append(rf"\gamma_{{3,\text{{{_tex(arm)}}}}}^\top M_{{ij}}")
         if arm in D.varying:
-            slope += f" + {random[arm]}"
-        body = f"({slope})" if "+" in slope else slope
+            slope.append(random[arm])
+        body = f"({' + '.join(slope)})" if len(slope) > 1 else slope[0]
         terms.append(rf"{body}\,[\text{{{names['t']}}}_{{ij}} = \text{{{_tex(arm)}}}]")
     if D.X.shape[1]:
         terms.append(r"\gamma_2^\top X_{ij}")

@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from bayeshte.families.random_slope_design import Arrays
 from bayeshte.families.random_slope_outcomes import averages, is_linear, rows_of, unstack
@@ -211,7 +210,7 @@ def discrepancies(design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]
         out[f"mean{text}"] = lambda y, rows=rows: float(y[rows].mean())
         if D.family not in ("logit", "probit"):
             out[f"SD{text}"] = lambda y, rows=rows: float(y[rows].std(ddof=1))
-            out[f"skewness{text}"] = lambda y, rows=rows: float(stats.skew(y[rows]))
+            out[f"skewness{text}"] = lambda y, rows=rows: _skewness(y[rows])
     if D.cluster:
         n = np.bincount(D.code, minlength=D.n_clusters)
         out["SD of cluster means"] = lambda y: float((np.bincount(D.code, y, minlength=D.n_clusters) / n).std(ddof=1))
@@ -220,6 +219,13 @@ def discrepancies(design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]
         if D.cluster and len(both) > 2:
             out[f"SD of cluster effects of {arm}"] = partial(_slope_sd, D=D, arm=k, clusters=both)
     return out
+
+
+def _skewness(y: np.ndarray) -> float:
+    """Third standardised moment; SciPy's takes ten times as long."""
+    z = y - y.mean()
+    square = z * z
+    return float((square * z).mean() / square.mean() ** 1.5)
 
 
 def _slope_sd(y: np.ndarray, D: Arrays, arm: int, clusters: np.ndarray) -> float:

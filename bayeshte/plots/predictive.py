@@ -26,7 +26,7 @@ def plot_ppc(fit: Fit) -> PlotCollection:
     """Replicated outcomes against the observed one; replicates keep the random effects of these clusters.
 
     A panel an arm with the densities of 50 replicated data sets, or the cumulative shares if the outcome has few distinct
-    values. Counts: a rootogram, if there are at most 100 different ones. Binary outcomes: calibration, the observed share
+    values. Counts: a rootogram if at most 100 are different, else shares. Binary outcomes: calibration, the observed share
     of ones at each predicted probability (isotonic regression; Dimitriadis et al., 2021).
 
     Returns
@@ -66,8 +66,7 @@ def _distributions(fit: Fit) -> tuple[PlotCollection, str, str]:
     draws = tree["posterior_predictive"].sizes["draw"]
     options: dict = {"cols": ["arm"], "num_samples": draws} | layout(len(arms), 3, 2.0)
     visuals = {"predictive_dist": MADE | {"alpha": 0.25, "width": 0.5}, "observed_dist": SEEN | {"width": 1.4}}
-    y = fit.design["y"].to_numpy()
-    if any(len(np.unique(y[codes == k])) < max(4, (codes == k).sum() / 10) for k in range(len(arms))):
+    if a["family"] == "poisson" or any(_rounded(fit.design["y"].to_numpy()[codes == k]) for k in range(len(arms))):
         pc, up = az.plot_ppc_dist(tree, kind="ecdf", visuals=visuals, **options), "cumulative share"
     else:
         open_ended = {"bound_correction": False, "extend": True, "extend_fct": 1.0}  # outcomes do not end where data do
@@ -76,7 +75,12 @@ def _distributions(fit: Fit) -> tuple[PlotCollection, str, str]:
     for arm in arms:
         title = style.wrap(f"{a['treatment']} = {arm}", 2.1, lines=2) if a["treatment"] else "y"
         pc.get_target("y", {"arm": arm}).set_title(title)
-    return pc, f"{style.outcome_label(fit)}: observed (black), {draws} replicated data sets (blue)", up
+    return pc, f"{a['outcome']}: observed (black), {draws} replicated data sets (blue)", up
+
+
+def _rounded(y: np.ndarray) -> bool:
+    """Whether so few distinct values that a density would show the gaps between them as waves."""
+    return len(np.unique(y)) < max(4, len(y) / 10)
 
 
 def _counts(fit: Fit) -> tuple[PlotCollection, str, str]:
