@@ -81,7 +81,7 @@ def _refuse(message: str) -> int:
 def run(
     name: Name,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results go to DIR/<model>/.")] = Path("out"),
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="On one machine, the same seed gives the same draws.")] = 1,
     draws: Annotated[int, typer.Option(min=4, help="Draws kept of each of four chains.")] = 1000,
     tune: Annotated[int, typer.Option(min=50, help="Warm-up draws of each chain.")] = 500,
     cores: Annotated[int | None, typer.Option(min=1, help="Chains at the same time; all cores by default.")] = None,

@@ -123,6 +123,9 @@ def _sampler_checks(stats: xr.Dataset) -> list[Check]:
     )
     checks.append(Check("tree depth", deep <= 0.01, deep, 0.01, message))
     if stats.sizes["draw"] > 3:
-        bfmi = float(np.min(az.bfmi(xr.DataTree.from_dict({"sample_stats": stats[["energy"]]}))["energy"].to_numpy()))
+        with np.errstate(all="ignore"):
+            bfmi = float(
+                np.min(az.bfmi(xr.DataTree.from_dict({"sample_stats": stats[["energy"]]}))["energy"].to_numpy())
+            )
         checks.append(Check("E-BFMI", bfmi >= MIN_BFMI, bfmi, MIN_BFMI, f"smallest E-BFMI {bfmi:.2f}"))
     return checks

@@ -226,12 +226,17 @@ def _treatment(fit: "Fit") -> str:
 def subgroups(fit: "Fit", by: str, meaningful: float | None = None) -> pd.DataFrame:
     """Average effect over the persons of each value of a column, in their own clusters.
 
-    The column need not be in the model: effects then differ only through the moderators and clusters of its persons.
+    Groups differ through the moderators and the clusters of their persons, also where `by` itself is no moderator.
 
     Parameters
     ----------
     by : str
         A column kept in the design (covariate, moderator, cluster or treatment), with at most 20 values.
+
+    Returns
+    -------
+    DataFrame
+        ``contrast, group, n``, then the common schema.
     """
     frame = columns.raw_frame(fit.design)
     if by not in frame:
@@ -248,7 +253,7 @@ def subgroups(fit: "Fit", by: str, meaningful: float | None = None) -> pd.DataFr
         values = (mean - means[0]).assign_coords(group=[str(v) for v in levels]).rename("effect")
         part = rows(values).drop(columns="parameter")
         part.insert(0, "n", member.sum(1))
-        part.insert(0, by, [str(v) for v in levels])
+        part.insert(0, "group", [str(v) for v in levels])
         part.insert(0, "contrast", f"{arm} vs {fit.design.attrs['reference']}")
         _add_probabilities(part, values, meaningful, None)
         parts.append(part)

@@ -20,7 +20,7 @@ import xarray as xr
 from bayeshte import sampler, store
 from bayeshte.convergence import Diagnosis, diagnose
 from bayeshte.effects import effects
-from bayeshte.errors import ConvergenceWarning, SpecError
+from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.prior import Prior
 from bayeshte.progress import Bar
 from bayeshte.spec import ModelSpec
@@ -186,7 +186,10 @@ def fit(
         record |= {"seconds_preparing": ready - begin, "seconds_sampling": done - ready}
         out = assemble(spec, design, priors, tree, record, complete)
     if folder:
-        store.finish(folder, out.draws, out.record)
+        try:
+            store.finish(folder, out.draws, out.record)
+        except DataError as error:  # a full disk must not lose what was sampled
+            warnings.warn(f"{error} The fit is returned: save it elsewhere with bh.save(fit, path).", stacklevel=2)
     if not out.diagnosis.ok:
         warnings.warn(out.diagnosis.verdict, ConvergenceWarning, stacklevel=2)
     return out

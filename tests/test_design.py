@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import bayeshte as bh
 from bayeshte import design as columns
+from bayeshte import formulas
 from bayeshte.families.random_slope_design import Arrays, main_formula
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
@@ -177,7 +178,7 @@ def right(design, spec, data):
             np.array(D.labels(D.arms))[D.arm].tolist()
             == np.array(given)[pd.factorize(kept[spec.treatment])[0]].tolist()
         )
-    again = columns.Terms(main_formula(spec), columns.raw_frame(design))
+    again = formulas.Terms(main_formula(spec), columns.raw_frame(design))
     assert again.labels == D.labels("covariate")
     np.testing.assert_allclose(again.matrix, D.X)
     assert all(np.isfinite(v).all() for v in (D.moments().XX, D.moments().rr, D.moments().offset))

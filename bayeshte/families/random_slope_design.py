@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayeshte import design as columns
+from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.marginal.gaussian import Moments, Parameters, moments
 
@@ -100,12 +101,12 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     if taken:
         raise DataError(f"within_between makes columns {split}, but the data have {taken} already: rename those.")
     known = data.assign(**dict.fromkeys(split, 0.0))
-    formulas = [spec.covariates, spec.moderators, spec.slopes]
-    used = [c for f in formulas for c in columns.formula_columns(f, known) if c not in split]
+    given = [spec.covariates, spec.moderators, spec.slopes]
+    used = [c for f in given for c in formulas.formula_columns(f, known) if c not in split]
     _check_formulas(spec, [*used, *spec.within_between])
     frame, missing = columns.complete_rows(data, [*named, *used, *spec.within_between], spec.missing)
-    for formula in formulas:
-        columns.check_formula(formula, frame.assign(**dict.fromkeys(split, np.arange(len(frame)))))
+    for formula in given:
+        formulas.check_formula(formula, frame.assign(**dict.fromkeys(split, np.arange(len(frame)))))
 
     y = OUTCOMES[spec.family](frame, spec.outcome)
     coords: dict = {"row": columns.row_labels(frame.index)}
@@ -126,8 +127,8 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
 
     for x in spec.within_between:
         frame = columns.within_between(frame, x, cluster)
-    main = columns.Terms(main_formula(spec), frame)
-    moderators, slopes = columns.Terms(spec.moderators, frame), columns.Terms(spec.slopes, frame)
+    main = formulas.Terms(main_formula(spec), frame)
+    moderators, slopes = formulas.Terms(spec.moderators, frame), formulas.Terms(spec.slopes, frame)
     for terms in (moderators, slopes):
         absent = [t for t in terms.labels if t not in main.labels]
         if absent:
@@ -155,7 +156,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     design = xr.Dataset(variables | columns.raw_variables(frame), coords, attrs)
     arrays = Arrays(design)
     if arrays.X.shape[1] or arrays.n_contrasts:
-        columns.check_columns(arrays.full, arrays.full_terms)
+        formulas.check_columns(arrays.full, arrays.full_terms)
     if arrays.sigmas:
         _check_spread(spec, arrays)
     if spec.cluster and spec.treatment:
@@ -170,7 +171,7 @@ def split_columns(spec) -> list[str]:
 
 def main_formula(spec) -> str:
     """All terms of X: split covariates, covariates, moderators, slopes."""
-    parts = [*map(columns.quoted, split_columns(spec)), spec.covariates, spec.moderators, spec.slopes]
+    parts = [*map(formulas.quoted, split_columns(spec)), spec.covariates, spec.moderators, spec.slopes]
     return " + ".join(part for part in parts if part.strip())
 
 
@@ -191,7 +192,7 @@ def _check_formulas(spec, used) -> None:
 def _check_spread(spec, arrays: "Arrays") -> None:
     """A residual SD needs residuals: beside the columns of the model, within clusters, and within arms that have their own."""
     y = arrays.y
-    columns.check_residual(arrays.full, y, spec.outcome)
+    formulas.check_residual(arrays.full, y, spec.outcome)
     means = np.bincount(arrays.code, y) / np.bincount(arrays.code)
     if "intercept" in arrays.varying and np.ptp(y - means[arrays.code]) <= 1e-9 * np.ptp(y):
         raise DataError(

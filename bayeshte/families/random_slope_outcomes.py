@@ -13,6 +13,7 @@ import xarray as xr
 from scipy import stats
 
 from bayeshte import design as columns
+from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families.random_slope_design import Arrays, flatten, indicators, main_formula
 from bayeshte.marginal import gaussian, glmm
@@ -174,8 +175,8 @@ def _rows_from(spec, D: Arrays, frame: pd.DataFrame, clusters: str, arm: str | N
     """The rows of another frame, coded as the analysed one was."""
     old = columns.raw_frame(D.design)
     frame = _split_as_before(spec, D, frame, old)
-    main = columns.Terms(main_formula(spec), old)
-    used = columns.formula_columns(main_formula(spec), old)
+    main = formulas.Terms(main_formula(spec), old)
+    used = formulas.formula_columns(main_formula(spec), old)
     columns.check_frame(frame, used)
     frame, _ = columns.complete_rows(frame, [c for c in frame if c in {*used, D.treatment, D.cluster}], "error")
     X = main.on(frame)
@@ -185,7 +186,7 @@ def _rows_from(spec, D: Arrays, frame: pd.DataFrame, clusters: str, arm: str | N
         code = _codes(frame, D.cluster, D.labels(D.cluster), "clusters='new' predicts for clusters outside the data")
     if D.n_contrasts and arm is None:
         own = _codes(frame, D.treatment, D.labels(D.arms), "arm= predicts for one arm")
-    return Rows(X, columns.Terms(spec.moderators, old).on(frame), slopes, code, np.empty((0, len(frame)))), own
+    return Rows(X, formulas.Terms(spec.moderators, old).on(frame), slopes, code, np.empty((0, len(frame)))), own
 
 
 def _split_as_before(spec, D: Arrays, frame: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:

@@ -83,10 +83,10 @@ def plot_priors(fit: Fit) -> Figure:
     draws, note = _parameters(fit)
     lines, cols = style.grid(len(draws), _columns(draws))
     fig, axes = style.canvas(style.PAGE, 0.5 + 1.25 * lines, lines, cols)
-    priors = _priors(fit)
     for (label, x), ax in zip(draws.items(), style.used(axes, len(draws)), strict=True):
-        _prior_panel(ax, x.ravel(), priors[label], fit.posterior.sizes.get("varying", 0))
-        ax.set_title(f"{style.shorten(label, TITLE)}\n{_named(priors[label])}")
+        prior = fit.priors["corr" if label.startswith("corr[") else label]
+        _prior_panel(ax, x.ravel(), prior, fit.posterior.sizes.get("varying", 0))
+        ax.set_title(f"{style.shorten(label, TITLE)}\n{_named(prior)}")
     fig.supxlabel(f"posterior (filled) and prior (dashed), density{note}", fontsize=style.SMALL)
     style.say_verdict(fit, fig)
     return fig
@@ -126,16 +126,6 @@ def _named(prior: Prior) -> str:
         k = prior["exponent"]
         return f"improper: ∝ x^{k:g}" if k not in (0, 1) else "improper: ∝ x" if k else "flat above 0 (improper)"
     return f"{prior.name}({', '.join(style.number(v) for _, v in prior.params)})"
-
-
-def _priors(fit: Fit) -> dict[str, Prior]:
-    """Prior of every parameter by its label in tables; priors are stored in the order of the elements of a variable."""
-    out = {}
-    for name in fit.parameters:
-        labels = elements(fit.posterior[name])[0]
-        own = [p for key, p in fit.priors.items() if key.split("[")[0] == name]
-        out |= dict(zip(labels, own * len(labels) if name == "corr" else own, strict=name != "corr"))
-    return out
 
 
 def _parameters(fit: Fit) -> tuple[dict[str, np.ndarray], str]:

@@ -41,7 +41,9 @@ PARAMETERS = ("gamma0", "gamma1", "sd", "sigma")
 PROCESS = """
 
 import bayeshte as bh
-spec = bh.RandomSlope(outcome="mathk", treatment="stark", reference="regular", cluster="schoolidk", varying="small", missing="drop")
+spec = bh.RandomSlope(
+    outcome="mathk", treatment="stark", reference="regular", cluster="schoolidk", varying="small", missing="drop"
+)
 fit = bh.fit(spec, bh.datasets.star(), seed=1, progress=False)
 assert fit.diagnosis.ok
 """
@@ -192,15 +194,16 @@ Made by `python tests/benchmarks/run.py` in one run on {date.today()}: {os.cpu_c
 
 ## The flagship: STAR, 5,871 pupils, 79 schools, 4 x 1000 draws after 500
 
-The same model and priors everywhere. Smallest bulk ESS is over the fixed effects, both SDs, their correlation and the residual SD.
+The same model and priors everywhere. Smallest bulk ESS is over the fixed effects, both SDs, their correlation and the
+residual SD.
 
 | | prepare or compile, s | sampling, s | smallest bulk ESS | ESS a second | times slower |
 |---|---|---|---|---|---|
 {chr(10).join(lines)}
 
 {reml}
-Preparing is reducing rows and finding the mode (ours), compiling the graph (joint, with whatever the compile cache held), compiling
-C++ (brms, 500 warm-up and 1000 draws a chain, two cores).
+Preparing is reducing rows and finding the mode (ours), compiling the graph (joint, with whatever the compile cache held),
+compiling C++ (brms, 500 warm-up and 1000 draws a chain, two cores).
 
 ## From `python` to the posterior
 
