@@ -12,6 +12,8 @@ from bayeshte.summary import diagnostics, elements, is_fixed
 
 #: What is asked of every quantity (Vehtari et al., 2021); 1.05 is Mplus's BCONVERGENCE criterion on the PSR.
 MAX_RHAT, MAX_PSR, MIN_ESS, MIN_BFMI = 1.01, 1.05, 400, 0.3
+#: Of random effects that were sampled: the largest of hundreds exceeds 1.01 by chance alone.
+MAX_RHAT_EFFECTS = 1.05
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,7 @@ def diagnose(draws: xr.DataTree, complete: bool = True) -> Diagnosis:
         False for a run that was stopped, which is a failed check by itself.
     """
     posterior = draws["posterior"].to_dataset()
-    sampled = {k: v for k, v in posterior.data_vars.items() if k != "effect" and v.attrs.get("drawn_exactly") != 1}
-    labels, values = [], []
-    for v in sampled.values():
-        names, x = elements(v)
-        moving = ~is_fixed(x)
-        labels += [n for n, keep in zip(names, moving, strict=True) if keep]
-        values.append(x[..., moving])
-    x = np.concatenate(values, axis=-1)
+    labels, x = _moving({k: v for k, v in posterior.data_vars.items() if k not in ("u", "effect")})
     d = diagnostics(x)
     checks = [
         _worst("R-hat", d["rhat"], labels, MAX_RHAT, largest=True),
@@ -88,12 +83,27 @@ def diagnose(draws: xr.DataTree, complete: bool = True) -> Diagnosis:
         _worst("bulk ESS", d["ess_bulk"], labels, MIN_ESS, largest=False),
         _worst("tail ESS", d["ess_tail"], labels, MIN_ESS, largest=False),
     ]
+    if "u" in posterior and posterior["u"].attrs.get("drawn_exactly") != 1:
+        labels, x = _moving({"u": posterior["u"]})
+        rhat = diagnostics(x)["rhat"]
+        checks.append(_worst("R-hat of random effects", rhat, labels, MAX_RHAT_EFFECTS, largest=True))
     if "sample_stats" in draws.children:
         checks += _sampler_checks(draws["sample_stats"].to_dataset())
     if not complete:
         n = posterior.sizes["draw"]
         checks.append(Check("complete", False, n, np.nan, f"the run was stopped, {n} draws a chain were kept"))
     return Diagnosis(tuple(checks))
+
+
+def _moving(variables: dict[str, xr.DataArray]) -> tuple[list[str], np.ndarray]:
+    """Labels and draws (chain, draw, element) of the elements that vary."""
+    labels, values = [], []
+    for v in variables.values():
+        names, x = elements(v)
+        moving = ~is_fixed(x)
+        labels += [n for n, keep in zip(names, moving, strict=True) if keep]
+        values.append(x[..., moving])
+    return labels, np.concatenate(values, axis=-1)
 
 
 def _worst(name: str, values: np.ndarray, labels: list[str], limit: float, largest: bool) -> Check:

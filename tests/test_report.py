@@ -44,7 +44,7 @@ def quick(spec, data, draws=200, tune=300) -> bh.Fit:
 
 def without_figures(fit, path, monkeypatch) -> str:
     """A report without the pictures, which take most of the time."""
-    monkeypatch.setattr(plots, "figures", lambda fit: {})
+    monkeypatch.setattr(plots, "figures", lambda fit, *thresholds: {})
     return report(fit, path).read_text(encoding="utf-8")
 
 

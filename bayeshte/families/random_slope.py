@@ -240,7 +240,7 @@ class RandomSlope(ModelSpec):
         D = data_model.Arrays(design)
         rows, arms = outcomes.population(self, D, frame, weight, arm, clusters)
         if weight is None:
-            values = outcomes.predictions(self, D, draws, rows, arms, clusters, linear_predictor)
+            values = outcomes.predictions(D, draws, rows, arms, clusters, linear_predictor)
             return outcomes.unstack(
                 values, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy()
             )

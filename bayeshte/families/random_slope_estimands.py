@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.families.random_slope_design import Arrays
-from bayeshte.families.random_slope_outcomes import averages, is_linear, rows_of, unstack
+from bayeshte.families.random_slope_outcomes import averages, cluster_means, is_linear, rows_of, unstack
 from bayeshte.spec import Estimand
 
 
@@ -26,7 +26,7 @@ def _weights(D: Arrays, kind: str) -> np.ndarray:
 def effect_draws(posterior, design, *, predictor, kind: str, clusters: str = "these", contrast: str = "difference"):
     """Draws of an average effect, one a contrast."""
     D = Arrays(design)
-    means = averages(predictor, D, posterior, rows_of(D, _weights(D, kind)), clusters)
+    means = averages(predictor, D, posterior, rows_of(D, _weights(D, kind), clusters), clusters)
     control, treated = means[:, :, :1], means[:, :, 1:]
     values = {
         "difference": lambda: treated - control,
@@ -165,20 +165,17 @@ def _cluster_means(D: Arrays, predictor) -> list[Estimand]:
     """Without a treatment: the mean outcome, every cluster's, and how they spread (the meta-analytic summary)."""
 
     def mean(posterior, design, kind="persons", clusters="new"):
-        values = averages(predictor, D, posterior, rows_of(D, _weights(D, kind)), clusters)
+        values = averages(predictor, D, posterior, rows_of(D, _weights(D, kind), clusters), clusters)
         return unstack(values[:, 0, 0], posterior)
 
     out = [Estimand("mean", "expected outcome of the persons in the data, in a new cluster", mean, headline=True)]
     if not D.q:
         return out
 
-    def cluster_means(posterior, design):
-        n = np.bincount(D.code, minlength=D.n_clusters)
-        weight = (D.code == np.arange(D.n_clusters)[:, None]) / n[:, None]
-        values = averages(predictor, D, posterior, rows_of(D, weight))[:, :, 0]
-        return unstack(values, posterior, **{D.cluster: D.labels(D.cluster)})
+    def each(posterior, design):
+        return unstack(cluster_means(predictor, D, posterior), posterior, **{D.cluster: D.labels(D.cluster)})
 
-    out.append(Estimand("cluster mean", "expected outcome of the persons in the data of each cluster", cluster_means))
+    out.append(Estimand("cluster mean", "expected outcome of the persons in the data of each cluster", each))
     if "intercept" in D.varying:
         out.append(
             Estimand(

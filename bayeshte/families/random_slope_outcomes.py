@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import stats
+from scipy import sparse, stats
 
 from bayeshte import design as columns
 from bayeshte import formulas
@@ -33,9 +33,14 @@ class Rows:
     weight: np.ndarray
 
 
-def rows_of(D: Arrays, weight: np.ndarray) -> Rows:
+def rows_of(D: Arrays, weight: np.ndarray, clusters: str = "these") -> Rows:
     """The rows of the data with `weight` (group, row), reduced to as few rows as give the same averages."""
-    return reduce(Rows(D.X, D.M, D.S, D.code, weight), linear=is_linear(D))
+    return reduce(Rows(D.X, D.M, D.S, _code(D.code, clusters), weight), linear=is_linear(D))
+
+
+def _code(code: np.ndarray, clusters: str) -> np.ndarray:
+    """Clusters matter only if their own random effects are used; else rows of all of them can be one."""
+    return code if clusters == "these" else np.zeros_like(code)
 
 
 def is_linear(D: Arrays) -> bool:
@@ -129,6 +134,13 @@ def averages(predictor, D: Arrays, posterior: xr.Dataset, rows: Rows, clusters: 
     return out
 
 
+def cluster_means(predictor, D: Arrays, posterior: xr.Dataset) -> np.ndarray:
+    """Expected outcome of each cluster's own persons: (draw, cluster)."""
+    rows = rows_of(D, (1 / np.bincount(D.code)[D.code])[None])
+    values = predictions(D, posterior, rows, np.zeros(len(rows.code), int), "these", predictor)
+    return (sparse.csr_array((rows.weight[0], (rows.code, np.arange(len(rows.code))))) @ values.T).T
+
+
 def unstack(values: np.ndarray, posterior: xr.Dataset, **dims) -> xr.DataArray:
     """(draw, ...) back to labelled chains and draws."""
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
@@ -153,11 +165,11 @@ def population(spec, D: Arrays, frame: pd.DataFrame | None, weight: np.ndarray |
             raise SpecError(f"arm={arm!r} is not an arm.{near(arm, labels)}")
         own = np.full(len(rows.code), labels.index(arm))
     if weight is not None:
-        rows = replace(rows, weight=np.asarray(weight, float))
+        rows = replace(rows, code=_code(rows.code, clusters), weight=np.asarray(weight, float))
     return rows, own
 
 
-def predictions(spec, D: Arrays, posterior, rows: Rows, arms: np.ndarray, clusters: str, predictor) -> np.ndarray:
+def predictions(D: Arrays, posterior, rows: Rows, arms: np.ndarray, clusters: str, predictor) -> np.ndarray:
     """Expected outcome of every row in its arm: (draw, row)."""
     flat = stacked(posterior, D)
     S = len(flat["gamma0"])

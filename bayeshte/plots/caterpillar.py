@@ -149,7 +149,7 @@ def _draw_ranked(fit: Fit, panel: _Panel, ax: Axes) -> None:
     _markers(ax, rank, t["estimate"].to_numpy(), t, size)
     ax.set_xlim(0, n + 1)
     ax.set_xlabel(f"{fit.design.attrs['cluster']}: rank of {n}, by estimate")
-    ax.set_ylabel(style.wrap(panel.label, 1.9))
+    ax.set_ylabel(style.wrap(panel.label, 2.1))
 
 
 def _draw_named(fit: Fit, panel: _Panel, ax: Axes) -> None:

@@ -103,13 +103,18 @@ def _calibration(fit: Fit) -> tuple[PlotCollection, str, str]:
 
 
 @style.paper
-def plot_checks(fit: Fit) -> Figure:
+def plot_checks(fit: Fit, checks: pd.DataFrame | None = None) -> Figure:
     """Posterior predictive checks: each observed statistic against its replicated 95 % interval.
 
     Every statistic has its own unit, so the axis is the replicated distribution: its median in the middle, the ends of its
     95 % interval at the two lines. Given these clusters ("within") and for new ones ("between").
+
+    Parameters
+    ----------
+    checks : DataFrame, optional
+        From `bh.predictive_checks`, if it is there already.
     """
-    table = predictive_checks(fit)
+    table = predictive_checks(fit) if checks is None else checks
     levels = table["level"].unique()
     height = 0.8 + 0.17 * len(table) + 0.35 * len(levels)
     sizes = [(table["level"] == v).sum() for v in levels]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from arviz_plots import PlotCollection
 from matplotlib.figure import Figure
 
@@ -18,16 +19,28 @@ from bayeshte.plots.outcome import SUBGROUPS, levels_of, plot_outcome
 from bayeshte.plots.predictive import plot_checks, plot_ppc
 
 
-def figures(fit: Fit) -> dict[str, Figure]:
+def figures(
+    fit: Fit,
+    meaningful: float | None = None,
+    rope: tuple[float, float] | None = None,
+    checks: pd.DataFrame | None = None,
+) -> dict[str, Figure]:
     """The standard figures of a fit by name, in the order of a report; what does not apply is left out.
 
     ``caterpillar, pooling, baseline, effect, cate_COLUMN`` (a moderator each), ``outcome, ppc, checks, priors, trace,
     rank``. None of them stays open in pyplot.
+
+    Parameters
+    ----------
+    meaningful, rope
+        Thresholds to show, as in `bh.effects`.
+    checks : DataFrame, optional
+        From `bh.predictive_checks`, if it is there already.
     """
-    return {name: _closed(draw()) for name, draw in _standard(fit).items()}
+    return {name: _closed(draw()) for name, draw in _standard(fit, meaningful, rope, checks).items()}
 
 
-def _standard(fit: Fit) -> dict[str, Callable]:
+def _standard(fit: Fit, meaningful, rope, checks) -> dict[str, Callable]:
     treated = bool(fit.design.attrs["treatment"])
     clustered = bool(varying(fit)) if treated else "u" in fit.posterior
     moderators = _moderators(fit)
@@ -35,17 +48,22 @@ def _standard(fit: Fit) -> dict[str, Callable]:
     few = [m for m in moderators if len(levels_of(frame[m])) <= SUBGROUPS]
     out: dict[str, Callable] = {}
     if clustered:
-        out["caterpillar"] = partial(plot_caterpillar, fit)
+        out["caterpillar"] = partial(plot_caterpillar, fit, meaningful=meaningful)
         if "u" in fit.posterior and any(compared(fit, arm) for arm in varying(fit) or [""]):
             out["pooling"] = partial(plot_pooling, fit)
     if has_baseline(fit):
         out["baseline"] = partial(plot_baseline, fit)
-    out["effect"] = partial(plot_effect, fit, "ATE" if treated else "mean")
-    out |= {re.sub(r"\W+", "_", f"cate_{m}"): partial(plot_cate, fit, m) for m in moderators}
+    thresholds = {"meaningful": meaningful, "rope": rope} if treated else {}
+    out["effect"] = partial(plot_effect, fit, "ATE" if treated else "mean", **thresholds)
+    out |= {re.sub(r"\W+", "_", f"cate_{m}"): partial(plot_cate, fit, m, meaningful=meaningful) for m in moderators}
     if treated:
         out["outcome"] = partial(plot_outcome, fit, few[0] if few else None)
-    checks = {"ppc": plot_ppc, "checks": plot_checks, "priors": plot_priors, "trace": plot_trace, "rank": plot_rank}
-    return out | {name: partial(draw, fit) for name, draw in checks.items()}
+    out |= {"ppc": partial(plot_ppc, fit), "checks": partial(plot_checks, fit, checks)}
+    return out | {
+        "priors": partial(plot_priors, fit),
+        "trace": partial(plot_trace, fit),
+        "rank": partial(plot_rank, fit),
+    }
 
 
 def _moderators(fit: Fit) -> list[str]:

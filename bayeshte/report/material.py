@@ -67,6 +67,7 @@ def attempt(function: Callable, *args, **options) -> Attempt:
 
 def gather(fit: Fit, meaningful: float | None, rope: tuple[float, float] | None) -> Material:
     """Compute what the report shows."""
+    predictive = attempt(checks.predictive_checks, fit)
     return Material(
         fit=fit,
         meaningful=meaningful,
@@ -75,13 +76,13 @@ def gather(fit: Fit, meaningful: float | None, rope: tuple[float, float] | None)
         effects=effects(fit, meaningful, rope),
         headline=tuple(e.name for e in fit.spec.estimands(fit.design) if e.headline),
         clusters=cluster_effects(fit, meaningful) if "effect" in fit.posterior else None,
-        predictive=attempt(checks.predictive_checks, fit),
+        predictive=predictive,
         loo=attempt(_leave_out, fit),
         sensitivity=attempt(checks.prior_sensitivity, fit),
         prior_overlap=attempt(checks.prior_posterior_overlap, fit),
         balance=attempt(checks.balance, fit),
         overlap=attempt(checks.overlap, fit),
-        figures=_figures(fit, meaningful, rope),
+        figures=plots.figures(fit, meaningful, rope, predictive.value),
     )
 
 
@@ -95,14 +96,3 @@ def _leave_out(fit: Fit):
             f"{by_row.message} Not done for {fit.design.sizes['row']:,} rows: checks.loo(fit, 'row').".strip()
         )
     return checks.loo(fit, "row")
-
-
-def _figures(fit: Fit, meaningful, rope) -> dict[str, Figure]:
-    """The standard figures, with the thresholds in those that show them."""
-    drawn = plots.figures(fit)
-    if (meaningful is None and rope is None) or not fit.design.attrs["treatment"]:
-        return drawn
-    drawn["effect"] = plots.plot_effect(fit, "ATE", meaningful=meaningful, rope=rope)
-    if "caterpillar" in drawn:
-        drawn["caterpillar"] = plots.plot_caterpillar(fit, meaningful=meaningful)
-    return drawn

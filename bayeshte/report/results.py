@@ -8,7 +8,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bayeshte.convergence import MAX_PSR, MAX_RHAT, MIN_BFMI, MIN_ESS
+from bayeshte.convergence import MAX_PSR, MAX_RHAT, MAX_RHAT_EFFECTS, MIN_BFMI, MIN_ESS
 from bayeshte.fit import Fit
 from bayeshte.report.material import Material
 from bayeshte.tables import apa
@@ -26,6 +26,7 @@ CHECKS = {
         "the chains agree on the whole distribution (rank-normalised; Vehtari et al., 2021)",
     ),
     "PSR": (f"at most {MAX_PSR}", "the classic potential scale reduction that Mplus prints (Gelman & Rubin, 1992)"),
+    "R-hat of random effects": (f"at most {MAX_RHAT_EFFECTS}", "the same for every cluster's sampled random effects"),
     "bulk ESS": (f"at least {MIN_ESS}", "independent draws that the correlated ones are worth, for medians and means"),
     "tail ESS": (f"at least {MIN_ESS}", "the same for the ends of 95 % intervals"),
     "divergences": ("none", "places that the sampler could not follow, where the posterior may be biased"),
