@@ -40,7 +40,7 @@ def figures(
     return {name: _closed(draw()) for name, draw in _standard(fit, meaningful, rope, checks).items()}
 
 
-def _standard(fit: Fit, meaningful, rope, checks) -> dict[str, Callable]:
+def _standard(fit: Fit, meaningful=None, rope=None, checks=None) -> dict[str, Callable]:
     treated = bool(fit.design.attrs["treatment"])
     clustered = bool(varying(fit)) if treated else "u" in fit.posterior
     moderators = _moderators(fit)
