@@ -28,12 +28,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bayeshte import gallery, tables
-from bayeshte.effects import effects
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError, near
 from bayeshte.fit import PACKAGES, Fit, headline, load, summary
 from bayeshte.fit import fit as fit_model
-from bayeshte.plots import figures
 from bayeshte.prior import Prior
+from bayeshte.report import gather, write
 from bayeshte.report import report as write_report
 from bayeshte.summary import elements
 
@@ -192,18 +191,18 @@ def _make_room(folder: Path) -> None:
 
 def _write(fit: Fit, folder: Path) -> int:
     """Tables, figures and the report of a fit; the number of figures."""
-    _write_csv(summary(fit), folder / "summary.csv", fit)
-    _write_csv(effects(fit), folder / "effects.csv", fit)
+    mpl.use("Agg")
+    material = gather(fit)
+    _write_csv(material.summary, folder / "summary.csv", fit)
+    _write_csv(material.effects, folder / "effects.csv", fit)
     _write_csv(fit.diagnosis.table(), folder / "diagnostics.csv", fit)
     (folder / "figures").mkdir()
-    mpl.use("Agg")
-    made = figures(fit)
-    for name, figure in made.items():
+    for name, figure in material.figures.items():
         stem = re.sub(r"[^\w.+-]+", "_", name).strip("_")
         for suffix in ("png", "svg"):
             figure.savefig(folder / "figures" / f"{stem}.{suffix}", dpi=200, bbox_inches="tight")
-    write_report(fit, folder / "report.html")
-    return len(made)
+    write(material, folder / "report.html")
+    return len(material.figures)
 
 
 def _write_csv(table: pd.DataFrame, path: Path, fit: Fit) -> None:

@@ -271,7 +271,7 @@ def _one(spec, truth: xr.Dataset, frame: pd.DataFrame, draws: int, tune: int, se
     except (DataError, SpecError) as error:
         return f"refused: {error}", nothing
     if not made.diagnosis.ok:
-        return made.diagnosis.verdict.lower(), nothing
+        return made.diagnosis.verdict.replace("NOT CONVERGED", "not converged"), nothing
     posterior = quantities(spec, made.design, _thinned(made.posterior))
     true = quantities(spec, made.design, truth.expand_dims(["chain", "draw"])).iloc[0]
     rng = np.random.default_rng(streams[1])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -34,12 +35,14 @@ def call(*words, code=0):
 def fast(monkeypatch):
     """Without figures and report, which have tests of their own."""
 
-    def one_figure(fit):
+    def gather(fit):
         figure, _ = plt.subplots()
         plt.close(figure)
-        return {"posterior_gamma1[small]": figure}
+        shown = {"posterior_gamma1[small]": figure}
+        return SimpleNamespace(fit=fit, summary=bh.summary(fit), effects=bh.effects(fit), figures=shown)
 
-    monkeypatch.setattr(cli, "figures", one_figure)
+    monkeypatch.setattr(cli, "gather", gather)
+    monkeypatch.setattr(cli, "write", lambda m, path: path.write_text(m.fit.diagnosis.verdict))
     monkeypatch.setattr(cli, "write_report", lambda fit, path: path.write_text(fit.diagnosis.verdict))
 
 
@@ -144,9 +147,11 @@ def test_a_stopped_run_keeps_what_it_has(tmp_path, fast, monkeypatch):
 
 
 STOPPABLE = """
+from types import SimpleNamespace
+import bayeshte as bh
 from bayeshte import cli
-cli.figures = lambda fit: {}
-cli.write_report = lambda fit, path: path.write_text(fit.diagnosis.verdict)
+cli.gather = lambda fit: SimpleNamespace(fit=fit, summary=bh.summary(fit), effects=bh.summary(fit), figures={})
+cli.write = lambda m, path: path.write_text(m.fit.diagnosis.verdict)
 cli.app()
 """
 

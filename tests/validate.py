@@ -72,6 +72,7 @@ def studies() -> pd.DataFrame:
 
 COEFFICIENTS = {"gamma0": bh.Normal(0, 2), "gamma1": bh.Normal(0, 1)}
 TERMS = {"gamma2": bh.Normal(0, 0.5), "gamma3": bh.Normal(0, 0.5)}
+RISKS = {"gamma0": bh.Normal(0, 0.8), "gamma1": bh.Normal(0, 0.8)}
 SPREAD = {"sd": bh.HalfNormal(0.8), "corr": bh.LKJ(2)}
 ROLES = {"outcome": "y", "treatment": "arm", "reference": "control", "cluster": "school"}
 THREE = ("control", "low", "high")
@@ -119,16 +120,12 @@ SCENARIOS = {
     ),
     "logit": Scenario(
         "binary outcome",
-        bh.RandomSlope(
-            **ROLES | {"outcome": "passed"}, moderators="x", family="logit", priors=COEFFICIENTS | TERMS | SPREAD
-        ),
+        bh.RandomSlope(**ROLES | {"outcome": "passed"}, moderators="x", family="logit", priors=RISKS | TERMS | SPREAD),
         lambda: trial(low=5, high=40),
     ),
     "probit": Scenario(
         "binary outcome",
-        bh.RandomSlope(
-            **ROLES | {"outcome": "passed"}, moderators="x", family="probit", priors=COEFFICIENTS | TERMS | SPREAD
-        ),
+        bh.RandomSlope(**ROLES | {"outcome": "passed"}, moderators="x", family="probit", priors=RISKS | TERMS | SPREAD),
         lambda: trial(low=5, high=40),
     ),
     "poisson": Scenario(
@@ -217,7 +214,8 @@ def details(name: str, c: Calibration) -> str:
     counts = data[scenario.spec.cluster].value_counts()
     n = f"{len(data)} rows in {len(counts)} clusters of {counts.min()} to {counts.max()}."
     failures = "".join(
-        f"\n- {n} x {text}" for text, n in c.status[~c.status.str.startswith("ok")].value_counts().items()
+        f"\n- {n} not ranked: {text.split(';')[0]}"
+        for text, n in c.status[~c.status.str.startswith("ok")].value_counts().items()
     )
     header = ["quantity", "p ECDF", "p chi-square", "p Holm", *(f"{v:.0%} (z)" for v in LEVELS), "contraction"]
     rows = [header]

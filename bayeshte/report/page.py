@@ -74,14 +74,24 @@ def report(
     SpecError
         For a region of equivalence that is not one.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; name the file, for example {path / 'report.html'}.")
+    _check(Path(path))
+    return write(gather(fit, meaningful, rope), path)
+
+
+def write(m: Material, path: str | Path) -> Path:
+    """Write the page of what `gather` computed; see `report`."""
+    path = _check(Path(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(gather(fit, meaningful, rope)), encoding="utf-8")
+        path.write_text(render(m), encoding="utf-8")
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror or error}.") from None
+    return path
+
+
+def _check(path: Path) -> Path:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name the file, for example {path / 'report.html'}.")
     return path
 
 
