@@ -51,8 +51,11 @@ STAR = dict(treatment="stark", reference="regular", cluster="schoolidk", varying
 
 
 def test_star_agrees_with_lme4(star):
-    """Fixed effects and SDs under weak priors: data/star/reference.txt, mathk ~ small + aide + (small | school), REML."""
-    fit = bh.fit(bh.RandomSlope(outcome="mathk", **STAR), star, seed=1, draws=2000)
+    """Fixed effects and SDs under weak priors: data/star/reference.txt, mathk ~ small + aide + (small | schoolidk), REML.
+
+    A long run, because the median of the intercepts' SD is 0.14 posterior SD above REML's mode, close to the limit.
+    """
+    fit = bh.fit(bh.RandomSlope(outcome="mathk", **STAR), star, seed=1, draws=16_000)
     table = bh.summary(fit).set_index("parameter")
     lme4 = {
         "gamma0": 483.07010705,
