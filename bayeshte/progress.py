@@ -12,7 +12,7 @@ class Bar:
     """A context manager; `shown` is False where there is neither a terminal nor a notebook."""
 
     def __init__(self, wanted: bool = True):
-        in_notebook = "ipykernel" in sys.modules
+        in_notebook = _in_notebook()
         console = Console(stderr=True)
         self.shown = wanted and (in_notebook or console.is_terminal)
         self._bar = _Notebook() if in_notebook and wanted else _Terminal(console, self.shown)
@@ -30,6 +30,12 @@ class Bar:
     def sampling(self, step: Step) -> None:
         """Progress of the sampler; called from its own thread."""
         self._bar.show("Sampling", step.done, step.total, f"{step.divergences} divergences" if step.divergences else "")
+
+
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this; that its packages are imported is not enough."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 class _Terminal:

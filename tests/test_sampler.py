@@ -265,3 +265,15 @@ def test_a_density_that_is_nowhere_finite_is_a_data_error():
     with pytest.raises(bh.DataError, match=r"The sampler stopped: .*\. .*nearly constant within arms") as caught:
         sampler.sample(sampler.compiled(broken, design.coords), **FEW, seed=1)
     assert "backtrace" not in str(caught.value)
+
+
+def test_no_progress_where_nobody_watches():
+    """Jupyter's packages may be imported by something else: without a kernel there is nothing to draw on."""
+    import ipykernel  # noqa: F401
+    import IPython  # noqa: F401
+
+    from bayeshte.progress import Bar
+
+    with Bar() as bar:
+        bar.phase("Preparing")
+        assert not bar.shown
