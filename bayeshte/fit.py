@@ -123,7 +123,7 @@ def fit(
     draws, tune : int
         Draws kept and warm-up draws, each of four chains.
     seed : int, optional
-        The same seed gives the same draws on any number of cores. Without it one is chosen and recorded.
+        The same seed gives the same draws on any number of cores of one machine. Without it one is chosen and recorded.
     cores : int, optional
         Chains that run at the same time; all cores by default.
     target_accept : float

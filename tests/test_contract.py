@@ -11,7 +11,7 @@ from pytensor.graph.traversal import ancestors
 
 import bayeshte as bh
 from bayeshte import store
-from bayeshte.families.random_slope_design import Arrays
+from bayeshte.families.random_slope_arrays import Arrays
 from bayeshte.marginal import gaussian
 from bayeshte.marginal.density import is_even
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import bayeshte as bh
 from bayeshte import design as columns
 from bayeshte import formulas
-from bayeshte.families.random_slope_design import Arrays, main_formula
+from bayeshte.families.random_slope_arrays import Arrays
+from bayeshte.families.random_slope_design import main_formula
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 quickly = settings(deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)

@@ -10,7 +10,7 @@ from scipy import special, stats
 
 from bayeshte import sampler
 from bayeshte.families.random_slope import RandomSlope
-from bayeshte.families.random_slope_design import Arrays
+from bayeshte.families.random_slope_arrays import Arrays
 from bayeshte.marginal import glmm
 from bayeshte.marginal.density import Density, Output
 from bayeshte.prior import LKJ, Flat, Gamma, HalfNormal, Normal, Power, Uniform

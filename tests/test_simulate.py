@@ -10,7 +10,7 @@ from cases import SPECS, frame
 from scipy import stats
 
 import bayeshte as bh
-from bayeshte.families import random_slope_design
+from bayeshte.families import random_slope_arrays
 from bayeshte.marginal import gaussian
 from bayeshte.simulate import calibrate, chi2_test, ecdf_band, ecdf_test, holm, simulate
 
@@ -210,13 +210,13 @@ def wrong_prior(monkeypatch):
 
 def wrong_likelihood(monkeypatch):
     """Cross-products enter four times: the residual SD is taken to be half of what it is."""
-    real = random_slope_design.moments
+    real = random_slope_arrays.moments
 
     def inflated(*args):
         m = real(*args)
         return replace(m, rr=4 * m.rr, Xr=4 * m.Xr, XX=4 * m.XX)
 
-    monkeypatch.setattr(random_slope_design, "moments", inflated)
+    monkeypatch.setattr(random_slope_arrays, "moments", inflated)
 
 
 def wrong_recovery(monkeypatch):

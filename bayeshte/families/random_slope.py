@@ -23,9 +23,10 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 
-from bayeshte.families import random_slope_design as data_model
 from bayeshte.families import random_slope_estimands as reports
 from bayeshte.families import random_slope_outcomes as outcomes
+from bayeshte.families.random_slope_arrays import STORED, Arrays, derived, label
+from bayeshte.families.random_slope_design import build, check_spec
 from bayeshte.families.random_slope_equations import equations
 from bayeshte.families.random_slope_priors import resolve
 from bayeshte.marginal import gaussian, glmm
@@ -116,11 +117,11 @@ class RandomSlope(ModelSpec):
     weights: None = None
 
     def __post_init__(self):
-        data_model.check_spec(self)
+        check_spec(self)
 
     def design(self, data: pd.DataFrame) -> xr.Dataset:
         """The data in model form; see `ModelSpec.design`."""
-        return data_model.build(self, data)
+        return build(self, data)
 
     def frozen_priors(self, design: xr.Dataset) -> dict[str, Prior]:
         """Priors by parameter label: ``gamma1[small]``, ``sd[intercept]``, ``corr``, ``sigma``, ..."""
@@ -128,11 +129,11 @@ class RandomSlope(ModelSpec):
 
     def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
         """The model as it is written above, random effects `u` included."""
-        D = data_model.Arrays(design)
+        D = Arrays(design)
 
         def parameter(name, dims=None):
             labels = [None] if dims is None else D.labels(dims)
-            return random_variable(name, [priors[data_model.label(name, v)] for v in labels], dims)
+            return random_variable(name, [priors[label(name, v)] for v in labels], dims)
 
         with pm.Model(coords=D.coords) as model:
             arm = pm.Data("arm_code", D.arm, dims="row")  # pm.do({"arm_code": ...}) sets everybody's treatment
@@ -180,7 +181,7 @@ class RandomSlope(ModelSpec):
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: random effects integrated exactly (Gaussian), or sampled in good coordinates."""
-        D = data_model.Arrays(design)
+        D = Arrays(design)
         scalars = [prior for name, prior in priors.items() if name != "corr"]
         given = (scalars, priors.get("corr"), tuple(self._outputs(D)))
         if self.family == "gaussian":
@@ -212,19 +213,19 @@ class RandomSlope(ModelSpec):
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Adds the random effects `u`, their correlations `corr`, and every cluster's `effect`."""
-        D = data_model.Arrays(design)
+        D = Arrays(design)
         if D.q > 1 and "corr" not in draws:  # the kernel stores the Cholesky factor, the joint graph both
             L = draws["_corr_factor"].transpose("chain", "draw", "varying", "varying_").to_numpy()
             corr = L @ L.swapaxes(-1, -2)
             corr[..., np.arange(D.q), np.arange(D.q)] = 1.0
             draws = draws.assign(corr=(("chain", "draw", "varying", "varying_"), corr))
-        draws = draws[[v for v in data_model.STORED if v in draws]]
+        draws = draws[[v for v in STORED if v in draws]]
         if D.q and "u" not in draws:
             shape = (draws.sizes["chain"], draws.sizes["draw"], D.n_clusters, D.q)
             u = gaussian.draw_effects(D.moments(), D.parameters(draws), rng)
             draws = draws.assign(u=(("chain", "draw", D.cluster, "varying"), u.reshape(shape), {"drawn_exactly": 1}))
             draws = draws.assign_coords({D.cluster: D.coords[D.cluster]})
-        return data_model.derived(draws, D)
+        return derived(draws, D)
 
     def expected(
         self,
@@ -237,7 +238,7 @@ class RandomSlope(ModelSpec):
         weight: np.ndarray | None = None,
     ) -> xr.DataArray:
         """Expected outcome of rows, or its weighted means; see `ModelSpec.expected`."""
-        D = data_model.Arrays(design)
+        D = Arrays(design)
         rows, arms = outcomes.population(self, D, frame, weight, arm, clusters)
         if weight is None:
             values = outcomes.predictions(D, draws, rows, arms, clusters, linear_predictor)

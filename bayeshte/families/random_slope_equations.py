@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from bayeshte.families.random_slope_design import Arrays
+from bayeshte.families.random_slope_arrays import Arrays
 
 
 def equations(spec, design: xr.Dataset) -> list[str]:

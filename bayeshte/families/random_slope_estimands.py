@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from bayeshte.families.random_slope_design import Arrays
+from bayeshte.families.random_slope_arrays import Arrays
 from bayeshte.families.random_slope_outcomes import averages, cluster_means, is_linear, rows_of, unstack
 from bayeshte.spec import Estimand
 

@@ -15,7 +15,8 @@ from scipy import sparse, stats
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.random_slope_design import Arrays, flatten, indicators, main_formula
+from bayeshte.families.random_slope_arrays import Arrays, flatten, indicators
+from bayeshte.families.random_slope_design import main_formula
 from bayeshte.marginal import gaussian, glmm
 
 CHUNK = 4_000_000  # values held at once

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.random_slope_design import Arrays, label
+from bayeshte.families.random_slope_arrays import Arrays, label
 from bayeshte.prior import LKJ, Flat, Gamma, HalfNormal, Normal, Power, Prior
 
 

@@ -27,6 +27,7 @@ from bayeshte.marginal.kernels.parameters import (
     precondition,
     precondition_gradient,
     scalars,
+    unsigned,
 )
 
 LOG_2PI = math.log(2.0 * math.pi)
@@ -249,10 +250,5 @@ def expand_c(dim, expanded, z_, out_, user_data):
     precondition(carray(z_, (dim,)), d, floats[at : at + d], floats[at + d : at + d + d * d], x)
     scalars(x, n, codes[:n], codes[n : 2 * n], hyper, out[:n], slope, unused)
     correlation(x[n:], q, floats[1], corr)
-    sd = out[ints[3] : ints[3] + q]
-    for i in range(q):  # an SD may be sampled with a sign, which its correlations then share
-        for j in range(q):
-            out[n + i * q + j] = corr[i, j] if (sd[i] < 0.0) == (sd[j] < 0.0) else -corr[i, j]
-    for i in range(q):
-        sd[i] = abs(sd[i])
+    unsigned(out[ints[3] : ints[3] + q], corr, q, out[n:])
     return 0

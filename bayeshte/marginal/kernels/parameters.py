@@ -103,6 +103,16 @@ def correlation_gradient(x, q, eta, factor, dfactor, dx):
 
 
 @njit(**OPTIONS)
+def unsigned(sd, corr, q, factor):
+    """An SD may be sampled with a sign, which its correlations then share: sd made positive, its factor row by row."""
+    for i in range(q):
+        for j in range(q):
+            factor[i * q + j] = corr[i, j] if (sd[i] < 0.0) == (sd[j] < 0.0) else -corr[i, j]
+    for i in range(q):
+        sd[i] = abs(sd[i])
+
+
+@njit(**OPTIONS)
 def precondition(z, d, centre, scale, x):
     """x = centre + scale z: coordinates in which the posterior is close to a standard normal."""
     for i in range(d):
