@@ -2,7 +2,7 @@
 
 Coordinates x are scalars followed by one correlation block. A scalar is real (theta = x), positive (theta = exp x) or
 in an interval (theta = lower + width * logistic x). A correlation matrix of size q has q (q - 1) / 2 coordinates: row i of
-its Cholesky factor is (x_i1, ..., x_i,i-1, 1) scaled to length one.
+its Cholesky factor holds the partial correlations tanh x_i1, ..., tanh x_i,i-1 (`correlation`).
 """
 
 import math
@@ -12,6 +12,7 @@ from numba import njit
 from bayeshte.marginal.kernels.linear import OPTIONS
 
 REAL, POSITIVE, INTERVAL = 0, 1, 2
+LN2 = math.log(2.0)
 
 
 @njit(**OPTIONS)
@@ -68,23 +69,24 @@ def scalars(x, n, transform, family, hyper, theta, slope, dlp):
 def correlation(x, q, eta, factor):
     """Cholesky factor of the correlation matrix, and the LKJ(eta) log prior with Jacobian, up to LKJ's constant.
 
-    With s_i the diagonal: LKJ on the factor gives (2 eta - 2 + q - i) log s_i, the Jacobian of the scaling (i + 1) log s_i.
+    With z_ij = tanh x_ij and 1 - z^2 = 1 / cosh^2 x: factor_ij = z_ij s_ij, s_ij^2 = prod_{k<j} (1 - z_ik^2), the diagonal
+    being s_ii. LKJ on the factor gives (2 eta - 2 + q - i - 1) log s_ii, the Jacobian sum_j log (1 - z_ij^2) s_ij, so every
+    z_ij has the exponent eta + (q - 1 - j) / 2 on 1 - z_ij^2: tails fall like exp(-2 |x|) or faster.
     """
     lp = 0.0
     at = 0
     for i in range(q):
-        squares = 1.0
+        logs = 0.0
         for j in range(i):
-            squares += x[at + j] * x[at + j]
-        s = 1.0 / math.sqrt(squares)
-        for j in range(i):
-            factor[i, j] = x[at + j] * s
-        factor[i, i] = s
+            z = math.tanh(x[at + j])
+            factor[i, j] = z * math.exp(0.5 * logs)
+            log = 2.0 * (LN2 - abs(x[at + j]) - math.log1p(math.exp(-2.0 * abs(x[at + j]))))  # log(1 - z^2)
+            lp += (eta + 0.5 * (q - 2 - j)) * log
+            logs += log
+        factor[i, i] = math.exp(0.5 * logs)
         for j in range(i + 1, q):
             factor[i, j] = 0.0
         at += i
-        if i:
-            lp += (2.0 * eta + q - 1.0) * math.log(s)
     return lp
 
 
@@ -93,12 +95,14 @@ def correlation_gradient(x, q, eta, factor, dfactor, dx):
     """Gradient in x of `correlation` plus that of a function with gradient dfactor in the factor."""
     at = 0
     for i in range(q):
-        s = factor[i, i]
-        along = 0.0
-        for j in range(i + 1):
-            along += dfactor[i, j] * factor[i, j]
-        for j in range(i):
-            dx[at + j] = s * (dfactor[i, j] - along * factor[i, j]) - (2.0 * eta + q - 1.0) * x[at + j] * s * s
+        squares = factor[i, i] * factor[i, i]
+        after = dfactor[i, i] * factor[i, i]  # all later entries of the row shrink with 1 - z_ij^2
+        for j in range(i - 1, -1, -1):
+            z = math.tanh(x[at + j])
+            squares += factor[i, j] * factor[i, j]
+            direct = dfactor[i, j] * math.sqrt(squares) * (1.0 - z * z)
+            dx[at + j] = direct - z * (after + 2.0 * eta + (q - 2.0 - j))
+            after += dfactor[i, j] * factor[i, j]
         at += i
 
 
