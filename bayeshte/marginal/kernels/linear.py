@@ -47,6 +47,55 @@ def inverse_from_cholesky(r, out, n):
             out[i, c] = s / r[i, i]
 
 
+@njit(**OPTIONS)
+def root(a, out, n):
+    """Lower factor of a positive semidefinite matrix; a column of zeros where nothing is left of a diagonal element."""
+    for j in range(n):
+        d = a[j, j]
+        for k in range(j):
+            d -= out[j, k] * out[j, k]
+        d = math.sqrt(d) if d > 1e-14 * a[j, j] else 0.0
+        out[j, j] = d
+        for i in range(j + 1, n):
+            s = a[i, j]
+            for k in range(j):
+                s -= out[i, k] * out[j, k]
+            out[i, j] = s / d if d > 0.0 else 0.0
+
+
+@njit(**OPTIONS)
+def add_product(a, b, n, k, m, factor, out):
+    """out += factor a b for a (n, k), b (k, m)."""
+    for i in range(n):
+        for l in range(k):
+            s = factor * a[i, l]
+            if s != 0.0:
+                for j in range(m):
+                    out[i, j] += s * b[l, j]
+
+
+@njit(**OPTIONS)
+def add_product_t(a, b, n, k, m, factor, out):
+    """out += factor a b' for a (n, k), b (m, k)."""
+    for i in range(n):
+        for j in range(m):
+            s = 0.0
+            for l in range(k):
+                s += a[i, l] * b[j, l]
+            out[i, j] += factor * s
+
+
+@njit(**OPTIONS)
+def add_t_product(a, b, k, n, m, factor, out):
+    """out += factor a' b for a (k, n), b (k, m)."""
+    for l in range(k):
+        for i in range(n):
+            s = factor * a[l, i]
+            if s != 0.0:
+                for j in range(m):
+                    out[i, j] += s * b[l, j]
+
+
 @intrinsic
 def address(typingctx, src):
     """The void pointer at an integer address."""

@@ -1,0 +1,399 @@
+"""Gaussian structural equation models on one or two levels: sufficient statistics, tables, and what was integrated.
+
+The model and its likelihood are those of kernels/structural.py. `Matrices` says how every cell of the matrices is made of
+parameters; `statistics` reduces the data; `density` joins them for the sampler. `implied` gives the same moments for many draws
+at once, from which `log_likelihood` (by cluster) and `draw_between` (latent cluster means) are computed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayeshte.marginal.density import Density, Output, lkj_constant, precondition, prior_tables
+from bayeshte.prior import Prior
+
+LOG_2PI = float(np.log(2 * np.pi))
+CELL = ("psi", "beta", "c")  # covariances of residuals, paths, intercepts and slopes of regressors
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A term ``coef * t_i * t_j * t_k`` of a cell; `factors` are at most three positions in t, 0 being the constant 1."""
+
+    matrix: str
+    level: int
+    row: int
+    column: int
+    coef: float
+    factors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """How the matrices of a model are made: sizes, causal order and entries.
+
+    Attributes
+    ----------
+    levels : int
+        1 or 2.
+    observed, within : int
+        Observed variables P; the first `within` of them vary within clusters (all, with one level).
+    size : int
+        Variables of a level M, observed ones first, then latent ones; the larger of the two levels.
+    regressors : int
+        Q: a constant and covariates of the first level, a constant and covariates of the second.
+    order : tuple of tuple of int
+        For every level its variables, causes before effects.
+    scalars : int
+        Number n of scalar parameters: t is (1, scalars, correlations of the blocks, slots).
+    blocks : tuple of int
+        Sizes of the correlation matrices.
+    entries : tuple of Entry
+    slots : ndarray (context, slot)
+        Numbers that differ between contexts.
+    """
+
+    levels: int
+    observed: int
+    within: int
+    size: int
+    regressors: int
+    order: tuple[tuple[int, ...], ...]
+    scalars: int
+    blocks: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    slots: np.ndarray
+
+    @property
+    def correlations(self) -> int:
+        """Number of correlations in the blocks, which is that of their coordinates."""
+        return sum(q * (q - 1) // 2 for q in self.blocks)
+
+    def cell(self, entry: Entry) -> int:
+        """Position of an entry's cell in the kernel's table."""
+        L, M, Q = self.levels, self.size, self.regressors
+        start = {"psi": 0, "beta": L * M * M, "c": 2 * L * M * M}[entry.matrix]
+        width = Q if entry.matrix == "c" else M
+        return start + (entry.level * M + entry.row) * width + entry.column
+
+    @property
+    def cells(self) -> int:
+        return self.levels * self.size * (2 * self.size + self.regressors)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Vectors of the variables `seen` with one distribution N(K q, within S_W + between S_B), as least squares.
+
+    n vectors; residual cross-products R (m, m) around coefficients k (m, Q); cross-products of the regressors QQ (Q, Q).
+    """
+
+    context: int
+    seen: np.ndarray
+    n: float
+    within: float
+    between: float
+    R: np.ndarray
+    k: np.ndarray
+    QQ: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Rows of a cluster that have one missing-data pattern: how many, their means, the means of the regressors."""
+
+    pattern: int
+    n: float
+    mean: np.ndarray
+    q: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster taken by itself: its own variables' pattern and values, its regressors, its cells."""
+
+    own: int
+    values: np.ndarray
+    q: np.ndarray
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All that the likelihood needs of the data.
+
+    Attributes
+    ----------
+    groups : tuple of Group
+    clusters : tuple of Cluster
+        Those with missing values within.
+    patterns, own : tuple of (int, ndarray)
+        Context and variables seen, of cells and of clusters' own variables.
+    constant : float
+        Of the log density.
+    """
+
+    groups: tuple[Group, ...]
+    clusters: tuple[Cluster, ...]
+    patterns: tuple[tuple[int, np.ndarray], ...]
+    own: tuple[tuple[int, np.ndarray], ...]
+    constant: float
+
+
+@dataclass(frozen=True)
+class Data:
+    """Observed values in the order of the model.
+
+    Attributes
+    ----------
+    Y : ndarray (N, p)
+        Variables that vary within clusters; NaN where missing.
+    X : ndarray (N, .)
+        Covariates of rows that the model conditions on.
+    code : ndarray of int (N,), optional
+        Cluster of each row; None with one level.
+    V, Z : ndarray (J, .)
+        Variables of clusters, NaN where missing, and covariates of clusters.
+    context : ndarray of int (J,) or (N,)
+        Context of each cluster (or row, with one level).
+    """
+
+    Y: np.ndarray
+    X: np.ndarray
+    code: np.ndarray | None
+    V: np.ndarray
+    Z: np.ndarray
+    context: np.ndarray
+
+    @property
+    def regressors(self) -> int:
+        return 1 + self.X.shape[1] + (0 if self.code is None else 1 + self.Z.shape[1])
+
+    @cached_property
+    def cells(self) -> "Cells":
+        """Rows gathered by cluster and missing-data pattern."""
+        return Cells.of(self)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows gathered by cluster (or context, with one level) and missing-data pattern; rows without any value are left out.
+
+    seen (pattern, p) bool; pattern, cluster (cell,); n (cell,); mean (cell, p), NaN where missing; q (cell, Q) means of the
+    regressors; deviation (row, p + Q) from the cell's means and `row_cell` (row,): what the pooled cross-products are made of.
+    """
+
+    seen: np.ndarray
+    pattern: np.ndarray
+    cluster: np.ndarray
+    n: np.ndarray
+    mean: np.ndarray
+    q: np.ndarray
+    deviation: np.ndarray
+    row_cell: np.ndarray
+
+    @classmethod
+    def of(cls, data: Data) -> "Cells":
+        keep = ~np.isnan(data.Y).all(1)
+        Y = data.Y[keep]
+        N, p = Y.shape
+        cluster = data.code[keep] if data.code is not None else data.context[keep]
+        missing = np.isnan(Y)
+        if missing.any():
+            seen, pattern = np.unique(~missing, axis=0, return_inverse=True)
+            pattern = pattern.ravel()
+        else:
+            seen, pattern = np.ones((1, p), bool), np.zeros(N, np.int64)
+        keys, row_cell = np.unique(cluster * len(seen) + pattern, return_inverse=True)
+        n = np.bincount(row_cell, minlength=len(keys)).astype(float)
+        full = np.column_stack([Y, np.ones(N), data.X[keep]])
+        means = np.stack([np.bincount(row_cell, v, minlength=len(keys)) / n for v in full.T], axis=1)
+        q = means[:, p:]
+        if data.code is not None:
+            j = keys // len(seen)
+            q = np.column_stack([q, np.ones(len(keys)), data.Z[j]])
+        deviation = full - means[row_cell]
+        return cls(seen, keys % len(seen), keys // len(seen), n, means[:, :p], q, deviation, row_cell)
+
+
+def _least_squares(Y: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residual cross-products (m, m), coefficients (m, Q), cross-products of the regressors (Q, Q)."""
+    norm = np.sqrt((q**2).sum(0))
+    norm[norm == 0] = 1.0
+    k = (np.linalg.lstsq(q / norm, Y, rcond=None)[0] / norm[:, None]).T
+    residual = Y - q @ k.T
+    return residual.T @ residual, k, q.T @ q
+
+
+def statistics(data: Data) -> Statistics:
+    """Reduces rows to groups and clusters: one pass; afterwards nothing depends on the number of rows."""
+    cells = data.cells
+    p, Q, columns = data.Y.shape[1], data.regressors, data.X.shape[1]
+    if data.code is None:
+        groups, constant = [], 0.0
+        for k, c in enumerate(cells.pattern):
+            seen = np.flatnonzero(cells.seen[c])
+            rows = cells.row_cell == k
+            full = cells.deviation[rows] + np.r_[cells.mean[k], cells.q[k]]
+            fitted = _least_squares(full[:, seen], full[:, p:])
+            groups.append(Group(int(cells.cluster[k]), seen, cells.n[k], 1.0, 0.0, *fitted))
+            constant -= 0.5 * cells.n[k] * len(seen) * LOG_2PI
+        return Statistics(tuple(groups), (), (), (), constant)
+    J = len(data.context)
+    complete = np.bincount(cells.cluster[~cells.seen[cells.pattern].all(1)], minlength=J) == 0
+    complete &= np.bincount(cells.cluster, minlength=J) > 0
+    groups, constant = _deviations(data, columns)
+    means, more = _means(data, complete)
+    one_by_one, patterns, own, rest = _one_by_one(data, np.flatnonzero(~complete))
+    assert all(g.k.shape[1] == Q for g in (*groups, *means))
+    return Statistics((*groups, *means), one_by_one, patterns, own, constant + more + rest)
+
+
+def _deviations(data: Data, columns: int) -> tuple[list[Group], float]:
+    """Pooled cross-products of deviations from cell means, by context and pattern."""
+    cells, p, Q = data.cells, data.Y.shape[1], data.regressors
+    key = data.context[cells.cluster] * len(cells.seen) + cells.pattern
+    groups, constant = [], 0.0
+    for value in np.unique(key):
+        mine = key == value
+        n = cells.n[mine].sum() - mine.sum()
+        if n == 0:
+            continue
+        seen = np.flatnonzero(cells.seen[value % len(cells.seen)])
+        rows = cells.deviation[mine[cells.row_cell]]
+        k, QQ = np.zeros((len(seen), Q)), np.zeros((Q, Q))
+        if columns:
+            R, k[:, 1 : 1 + columns], QQ[1 : 1 + columns, 1 : 1 + columns] = _least_squares(
+                rows[:, seen], rows[:, p + 1 : p + 1 + columns]
+            )
+        else:
+            R = rows[:, seen].T @ rows[:, seen]
+        groups.append(Group(int(value // len(cells.seen)), seen, n, 1.0, 0.0, R, k, QQ))
+        constant -= 0.5 * n * len(seen) * LOG_2PI
+    return groups, constant
+
+
+def _means(data: Data, complete: np.ndarray) -> tuple[list[Group], float]:
+    """Means of complete clusters with the clusters' own variables, by size, context and pattern of the latter."""
+    cells, p = data.cells, data.Y.shape[1]
+    chosen = np.flatnonzero(complete[cells.cluster])
+    j = cells.cluster[chosen]
+    known = ~np.isnan(data.V)
+    sizes = cells.n[chosen]
+    groups, constant = [], 0.0
+    table = np.column_stack([sizes, data.context[j], known[j]])
+    kinds, kind = np.unique(table, axis=0, return_inverse=True)
+    for k, row in enumerate(kinds):
+        mine = chosen[kind.ravel() == k]
+        own = np.flatnonzero(row[2:])
+        vectors = np.column_stack([cells.mean[mine], data.V[cells.cluster[mine]][:, own]])
+        seen = np.r_[np.arange(p), p + own]
+        fitted = _least_squares(vectors, cells.q[mine])
+        groups.append(Group(int(row[1]), seen, len(mine), 1.0 / row[0], 1.0, *fitted))
+        constant -= 0.5 * len(mine) * (len(seen) * LOG_2PI + p * np.log(row[0]))
+    return groups, constant
+
+
+def _one_by_one(data: Data, which: np.ndarray):
+    """Clusters with missing values, their patterns, and the constant."""
+    cells, Q = data.cells, data.regressors
+    patterns: dict[tuple[int, int], int] = {}
+    own: dict[tuple[int, bytes], int] = {}
+    known, out, constant = ~np.isnan(data.V), [], 0.0
+    by_cluster = np.split(
+        np.arange(len(cells.cluster)), np.searchsorted(cells.cluster, np.arange(1, len(data.context)))
+    )
+    for j in which:
+        context = int(data.context[j])
+        mine = []
+        for c in by_cluster[j]:
+            pattern = patterns.setdefault((context, int(cells.pattern[c])), len(patterns))
+            seen = cells.seen[cells.pattern[c]]
+            mine.append(Cell(pattern, cells.n[c], cells.mean[c][seen], cells.q[c]))
+            constant -= 0.5 * seen.sum() * LOG_2PI
+        q = np.zeros(Q)
+        q[1 + data.X.shape[1] :] = np.r_[1.0, data.Z[j]]
+        kind = own.setdefault((context, known[j].tobytes()), len(own))
+        out.append(Cluster(kind, data.V[j][known[j]], q, tuple(mine)))
+        constant -= 0.5 * known[j].sum() * LOG_2PI
+    p = data.Y.shape[1]
+    seen = tuple((c, np.flatnonzero(cells.seen[k])) for c, k in patterns)
+    values = tuple((c, p + np.flatnonzero(np.frombuffer(b, bool))) for c, b in own)
+    return tuple(out), seen, values, constant
+
+
+def density(
+    matrices: Matrices,
+    data: Statistics,
+    priors: Sequence[Prior],
+    signed: Sequence[int],
+    lkj: Sequence[Prior],
+    outputs: tuple[Output, ...],
+    start: np.ndarray,
+    unit: np.ndarray,
+) -> Density:
+    """The kernel's tables, preconditioned.
+
+    Parameters
+    ----------
+    priors : sequence of Prior
+        Of the scalars, in order.
+    signed : sequence of int
+        Scalars that are SDs, which may be sampled with a sign (`density.prior_tables`).
+    lkj : sequence of Prior
+        Of the blocks.
+    outputs : tuple of Output
+        Names and shapes for the scalars in order, then the correlations of the blocks.
+    start, unit : ndarray (n + correlations,)
+        A rough guess of the coordinates and of how far each may be off.
+    """
+    from bayeshte.marginal.kernels import structural as kernel  # compiled on first use
+
+    m = matrices
+    P, Q, n = m.observed, m.regressors, m.scalars
+    codes, hyper, constant = prior_tables(priors, signed)
+    etas = [prior["eta"] for prior in lkj]
+    constant += sum(lkj_constant(eta, q) for eta, q in zip(etas, m.blocks, strict=True)) + data.constant
+    d = n + m.correlations
+    free = [e for e in m.entries if e.factors]
+    fixed = np.zeros(m.cells)
+    for e in m.entries:
+        if not e.factors:
+            fixed[m.cell(e)] += e.coef
+    ints = [d, n, len(m.blocks), m.levels, m.size, P, m.within, Q, len(free), *m.slots.shape]
+    ints += [len(data.groups), len(data.patterns), len(data.own), len(data.clusters), *codes, *m.blocks]
+    ints += [i for order in m.order for i in order]
+    for e in free:
+        ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
+    for context, seen in [*((g.context, g.seen) for g in data.groups), *data.patterns, *data.own]:
+        ints += [context, len(seen), *seen, *[0] * (P - len(seen))]
+    for c in data.clusters:
+        ints += [c.own, len(c.cells)]
+    ints += [cell.pattern for c in data.clusters for cell in c.cells]
+    floats = [[constant], hyper, etas, np.zeros(d), np.eye(d).ravel(), [e.coef for e in free], fixed, m.slots.ravel()]
+    for g in data.groups:
+        floats += [[g.n, g.within, g.between], _padded(g.R, P * P), _padded(g.k, P * Q), g.QQ.ravel()]
+    for c in data.clusters:
+        floats += [c.q, _padded(c.values, P)]
+    for c in data.clusters:
+        for cell in c.cells:
+            floats += [[cell.n], _padded(cell.mean, P), cell.q]
+    raw = Density(
+        kernel.log_density_c,
+        kernel.expand_c,
+        np.array(ints, np.int64),
+        np.concatenate([np.asarray(f, float) for f in floats]),
+        d,
+        outputs,
+        at=1 + 4 * n + len(m.blocks),
+        n_top=d,
+    )
+    return precondition(raw, start, unit)
+
+
+def _padded(values: np.ndarray, size: int) -> np.ndarray:
+    out = np.zeros(size)
+    out[: values.size] = values.ravel()
+    return out
