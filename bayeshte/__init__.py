@@ -16,7 +16,7 @@ from bayeshte.checks import (
 from bayeshte.convergence import Diagnosis
 from bayeshte.effects import cate, cluster_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
-from bayeshte.families import RandomSlope
+from bayeshte.families import SEM, RandomSlope
 from bayeshte.fit import Fit, fit, load, save, summary
 from bayeshte.plots import (
     plot_baseline,
@@ -71,6 +71,7 @@ __all__ = [
     "Power",
     "Prior",
     "RandomSlope",
+    "SEM",
     "SpecError",
     "StudentT",
     "Uniform",

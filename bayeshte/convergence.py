@@ -1,5 +1,6 @@
 """Whether the draws can be trusted, in plain words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -14,6 +15,9 @@ from bayeshte.summary import diagnostics, elements, is_fixed
 MAX_RHAT, MAX_PSR, MIN_ESS, MIN_BFMI = 1.01, 1.05, 400, 0.3
 #: Of random effects that were sampled: the largest of hundreds exceeds 1.01 by chance alone.
 MAX_RHAT_EFFECTS = 1.05
+
+#: Marks of variables that need no check of their own: drawn from their exact conditional, or computed from others.
+EXACT = ("drawn_exactly", "computed")
 
 
 @dataclass(frozen=True)
@@ -64,18 +68,21 @@ class Diagnosis:
         return f"<p style='color:{colour};font-weight:600'>{escape(self.verdict)}</p>"
 
 
-def diagnose(draws: xr.DataTree, complete: bool = True) -> Diagnosis:
+def diagnose(draws: xr.DataTree, latent: Sequence[str] = (), complete: bool = True) -> Diagnosis:
     """R-hat, PSR, effective sample sizes, divergences, tree depth and E-BFMI of everything that was sampled.
 
     Parameters
     ----------
     draws : DataTree
         Groups ``posterior`` and ``sample_stats``.
+    latent : sequence of str
+        Variables that are no parameters. Those marked as drawn exactly, or derived, are not looked at; the others (random
+        effects that were sampled) have a limit of their own.
     complete : bool
         False for a run that was stopped, which is a failed check by itself.
     """
     posterior = draws["posterior"].to_dataset()
-    labels, x = _moving({k: v for k, v in posterior.data_vars.items() if k not in ("u", "effect")})
+    labels, x = _moving({k: v for k, v in posterior.data_vars.items() if k not in latent})
     d = diagnostics(x)
     checks = [
         _worst("R-hat", d["rhat"], labels, MAX_RHAT, largest=True),
@@ -83,8 +90,9 @@ def diagnose(draws: xr.DataTree, complete: bool = True) -> Diagnosis:
         _worst("bulk ESS", d["ess_bulk"], labels, MIN_ESS, largest=False),
         _worst("tail ESS", d["ess_tail"], labels, MIN_ESS, largest=False),
     ]
-    if "u" in posterior and posterior["u"].attrs.get("drawn_exactly") != 1:
-        labels, x = _moving({"u": posterior["u"]})
+    sampled = {k: posterior[k] for k in latent if k in posterior and not {*posterior[k].attrs} & {*EXACT}}
+    if sampled:
+        labels, x = _moving(sampled)
         rhat = diagnostics(x)["rhat"]
         checks.append(_worst("R-hat of random effects", rhat, labels, MAX_RHAT_EFFECTS, largest=True))
     if "sample_stats" in draws.children:

@@ -93,7 +93,7 @@ def complete_rows(data: pd.DataFrame, columns: Sequence[str], missing: str) -> t
     decimal = [c for c in frame if types.is_float_dtype(frame[c].dtype)]
     frame = frame.assign(**{c: frame[c].to_numpy(float, na_value=np.nan) for c in decimal})
     for column in decimal:
-        _check_size(frame, column)
+        check_size(frame, column)
     counts = {str(k): int(v) for k, v in frame.isna().sum().items() if v}
     rows = frame.isna().any(axis=1).to_numpy()
     if counts:
@@ -112,7 +112,8 @@ def complete_rows(data: pd.DataFrame, columns: Sequence[str], missing: str) -> t
     return frame.assign(**{c: _plain(frame[c]) for c in frame}), counts
 
 
-def _check_size(frame: pd.DataFrame, column: str) -> None:
+def check_size(frame: pd.DataFrame, column: str) -> None:
+    """Refuse infinite values, and values whose squares are not finite or not above zero."""
     values = np.abs(frame[column].to_numpy())
     infinite = np.isinf(values)
     if infinite.any():

@@ -24,7 +24,7 @@ from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.prior import Prior
 from bayeshte.progress import Bar
 from bayeshte.spec import ModelSpec
-from bayeshte.summary import LEVEL, table
+from bayeshte.summary import LEVEL
 
 PACKAGES = ("bayeshte", "pymc", "pytensor", "nutpie", "numba", "arviz", "numpy", "pandas", "xarray")
 
@@ -67,7 +67,7 @@ class Fit:
     @property
     def parameters(self) -> list[str]:
         """Names of the model's parameters (no random effects, nothing derived but correlations)."""
-        return [str(v) for v in self.posterior.data_vars if v not in ("u", "effect")]
+        return [str(v) for v in self.posterior.data_vars if v not in self.spec.latent]
 
     def __repr__(self):
         n = self.posterior.sizes
@@ -200,7 +200,9 @@ def assemble(spec, design, priors, tree: xr.DataTree, record: Mapping[str, objec
     seed = np.random.SeedSequence(record["seed"], spawn_key=(1,))
     posterior = spec.recover(tree["posterior"].to_dataset(), design, np.random.default_rng(seed))
     draws = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": tree["sample_stats"].to_dataset()})
-    return Fit(spec, design, priors, draws, diagnose(draws, complete), dict(record) | {"complete": complete})
+    return Fit(
+        spec, design, priors, draws, diagnose(draws, spec.latent, complete), dict(record) | {"complete": complete}
+    )
 
 
 def save(fit: Fit, path: str | Path) -> Path:
@@ -228,7 +230,9 @@ def load(path: str | Path) -> Fit:
     if saved.complete:
         draws = saved.draws
         done = bool(saved.record.get("complete", True))
-        return Fit(saved.spec, saved.design, saved.priors, draws, diagnose(draws, done), saved.record)
+        return Fit(
+            saved.spec, saved.design, saved.priors, draws, diagnose(draws, saved.spec.latent, done), saved.record
+        )
     return assemble(saved.spec, saved.design, saved.priors, saved.draws, saved.record, complete=False)
 
 
@@ -243,4 +247,4 @@ def summary(fit: Fit, interval: str = "eti", level: float = LEVEL) -> pd.DataFra
     level : float
         Their probability.
     """
-    return fit.diagnosis.mark(table(fit.posterior, fit.parameters, interval=interval, level=level))
+    return fit.diagnosis.mark(fit.spec.summary(fit.posterior, interval, level))

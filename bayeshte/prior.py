@@ -5,7 +5,7 @@ A `Prior` is a name and parameters. The same value draws a PyMC random variable 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +153,35 @@ class Prior:
             raise SpecError(f"{self!r} cannot be drawn from elementwise.")
         rv = getattr(pm, self.name).dist(**dict(self.params), shape=size)
         return pm.draw(rv, random_seed=rng)
+
+
+def override(
+    default: Mapping[str, Prior], given: Mapping[str, Prior], aliases: Mapping[str, str] | None = None
+) -> dict[str, Prior]:
+    """`default` with the priors that a user names by key, by variable (``"sd"`` for every ``"sd[...]"``) or by alias.
+
+    Raises
+    ------
+    SpecError
+        A name that no parameter has, something that is no prior, a prior of the wrong support.
+    """
+    out, aliases = dict(default), aliases or {}
+    for name, prior in given.items():
+        matches = [k for k in out if k == aliases.get(name, name) or k.startswith(f"{name}[")]
+        if not matches:
+            raise SpecError(f"priors: {name!r} is not a parameter of this model.{near(name, [*out, *aliases])}")
+        for k in matches:
+            if not isinstance(prior, Prior):
+                raise SpecError(f"priors[{name!r}] must be a prior such as bh.Normal(0, 5), got {prior!r}.")
+            supports = {"positive", "interval"} if out[k].support == "positive" else {out[k].support}
+            if out[k].support == "real":
+                supports = {"real", "interval"}
+            if prior.support not in supports or (
+                out[k].support == "positive" and prior.support == "interval" and prior["lower"] < 0
+            ):
+                raise SpecError(f"priors[{name!r}]: {prior!r} has the wrong support for {k} ({out[k].support}).")
+            out[k] = prior
+    return out
 
 
 def random_variable(

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,14 @@ class ModelSpec(ABC):
 
     A family is a frozen dataclass that implements these methods; nothing else of it is called by the package.
     docs/new-family.md builds one step by step.
+
+    Attributes
+    ----------
+    latent : tuple of str
+        Variables that `recover` stores and that are no parameters: random effects, what is computed from them.
     """
+
+    latent: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def design(self, data: pd.DataFrame) -> xr.Dataset:
@@ -77,6 +84,18 @@ class ModelSpec(ABC):
     @abstractmethod
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """`draws` with what `marginal` integrated drawn back, and derived quantities added."""
+
+    @abstractmethod
+    def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
+        """Label, label of the prior, and draws (chain, draw) of every parameter; each correlation once."""
+
+    @abstractmethod
+    def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
+        """Draws (chain, draw, q, q) of the correlation matrices that have one prior together, by its label."""
+
+    @abstractmethod
+    def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:
+        """The parameters as they are printed, in the schema of `bayeshte.summary`; other columns may stand in front."""
 
     @abstractmethod
     def expected(

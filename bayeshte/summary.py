@@ -9,6 +9,7 @@ quantity has no posterior variance.
 """
 
 import itertools
+from collections.abc import Iterable
 
 import arviz as az
 import numpy as np
@@ -49,7 +50,10 @@ def rows(values: xr.DataArray, interval: str = "eti", level: float = LEVEL) -> p
     level : float
         Probability of the interval.
     """
-    labels, x = elements(values)
+    return _rows(*elements(values), interval, level)
+
+
+def _rows(labels: list[str], x: np.ndarray, interval: str, level: float) -> pd.DataFrame:
     flat = x.reshape(-1, x.shape[-1])
     fixed = is_fixed(x)
     finite = np.isfinite(flat).all(0)
@@ -99,13 +103,8 @@ def _fill(live: np.ndarray, values: np.ndarray) -> np.ndarray:
     return out
 
 
-def table(draws: xr.Dataset, names: list[str], **options) -> pd.DataFrame:
-    """Rows of several variables; of a correlation matrix the part below the diagonal only."""
-    parts = []
-    for name in names:
-        part = rows(draws[name], **options)
-        if name == "corr":
-            size = draws.sizes["varying"]
-            part = part[np.tril(np.ones((size, size), bool), -1).T.ravel()]
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+def table(parameters: Iterable[tuple[str, xr.DataArray]], interval: str = "eti", level: float = LEVEL) -> pd.DataFrame:
+    """Rows of scalars (chain, draw) by label."""
+    labels, values = zip(*parameters, strict=True)
+    x = np.stack([v.transpose("chain", "draw").to_numpy() for v in values], axis=-1)
+    return _rows(list(labels), x, interval, level)

@@ -56,7 +56,7 @@ def two_level(zero=False):
             *symmetric(B, 1, 3, AT["sb1"], AT["sb3"], R13),
         ]
     order = ((5, 1, 0, 2, 3, 4), (5, 3, 1, 0, 4, 2))
-    return Matrices(2, P, 3, M, Q, order, len(NAMES), (3,), tuple(entries), np.array([[0.0], [1.0]]))
+    return Matrices(2, P, 3, M, Q, order, len(NAMES), (3,), tuple(entries), (), np.array([[0.0], [1.0]]))
 
 
 def density(matrices, data):
@@ -146,7 +146,7 @@ def test_equals_a_dense_normal(missing, zero):
 def likelihood(f, priors, t):
     """The kernel's log density at parameters t, with flat priors and coordinates that are the parameters."""
     n, codes = len(NAMES), f.ints.copy()
-    codes[15 : 15 + 2 * n] = 0  # real, flat
+    codes[16 : 16 + 2 * n] = 0  # real, flat
     floats = f.floats.copy()
     floats[f.at : f.at + f.n_top] = 0
     floats[f.at + f.n_top : f.at + f.n_top + f.n_top**2] = np.eye(f.n_top).ravel()
@@ -206,7 +206,7 @@ def test_one_level_with_missing_values():
         Entry("c", W, 0, 0, 1.0, (4,)),
         Entry("c", W, 1, 1, 0.7),
     )
-    m = Matrices(1, 2, 2, 2, 2, ((0, 1),), 4, (), entries, np.zeros((1, 0)))
+    m = Matrices(1, 2, 2, 2, 2, ((0, 1),), 4, (), entries, (), np.zeros((1, 0)))
     rng = np.random.default_rng(5)
     Y = rng.normal(size=(40, 2))
     Y[rng.random(Y.shape) < 0.3] = np.nan

@@ -120,9 +120,8 @@ def log_prior(fit: Fit) -> xr.DataArray:
     for _, prior, x in _parameters(fit):
         if prior.name != "LKJ":
             total += prior.log_density(x).reshape(shape)
-    if "corr" in fit.priors:
-        corr = fit.posterior["corr"].transpose("chain", "draw", "varying", "varying_").to_numpy()
-        total += (fit.priors["corr"]["eta"] - 1) * np.linalg.slogdet(corr)[1]
+    for label, corr in fit.spec.correlations(fit.posterior).items():
+        total += (fit.priors[label]["eta"] - 1) * np.linalg.slogdet(corr)[1]
     return xr.DataArray(total, dims=("chain", "draw"))
 
 
@@ -135,16 +134,8 @@ def _log_likelihood(fit: Fit) -> xr.DataArray:
 
 def _parameters(fit: Fit) -> Iterator[tuple[str, Prior, np.ndarray]]:
     """Label, prior and draws (chain * draw,) of every element of the top-level parameters; correlations once."""
-    for name in fit.parameters:
-        labels, x = elements(fit.posterior[name])
-        if name == "corr":
-            below = np.flatnonzero(np.tril(np.ones(2 * [fit.posterior.sizes["varying"]]), -1).T)
-            labels, x = [labels[k] for k in below], x[..., below]
-            priors = [fit.priors["corr"]] * len(labels)
-        else:
-            priors = [p for k, p in fit.priors.items() if k == name or k.startswith(f"{name}[")]
-        for k, (label, prior) in enumerate(zip(labels, priors, strict=True)):
-            yield label, prior, x[..., k].ravel()
+    for label, key, x in fit.spec.parameters(fit.posterior):
+        yield label, fit.priors[key], x.transpose("chain", "draw").to_numpy().ravel()
 
 
 def _quantities(fit: Fit) -> xr.DataArray:

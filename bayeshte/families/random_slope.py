@@ -25,7 +25,7 @@ import xarray as xr
 
 from bayeshte.families import random_slope_estimands as reports
 from bayeshte.families import random_slope_outcomes as outcomes
-from bayeshte.families.random_slope_arrays import STORED, Arrays, derived, label
+from bayeshte.families.random_slope_arrays import LATENT, STORED, Arrays, derived, label, scalars
 from bayeshte.families.random_slope_design import build, check_spec
 from bayeshte.families.random_slope_equations import equations
 from bayeshte.families.random_slope_priors import resolve
@@ -33,6 +33,7 @@ from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.density import Density, Output
 from bayeshte.prior import Prior, random_variable
 from bayeshte.spec import Estimand, ModelSpec
+from bayeshte.summary import table
 
 
 def linear_predictor(T, X, M, S, gamma0, gamma1, gamma2, gamma3, u0, u1, u2):
@@ -98,6 +99,8 @@ class RandomSlope(ModelSpec):
     --------
     >>> RandomSlope(outcome="math", treatment="class_type", reference="regular", cluster="school", varying="small")
     """
+
+    latent = LATENT
 
     outcome: str
     treatment: str | None = None
@@ -226,6 +229,20 @@ class RandomSlope(ModelSpec):
             draws = draws.assign(u=(("chain", "draw", D.cluster, "varying"), u.reshape(shape), {"drawn_exactly": 1}))
             draws = draws.assign_coords({D.cluster: D.coords[D.cluster]})
         return derived(draws, D)
+
+    def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
+        """Label, label of the prior, and draws of every parameter; of correlations the part below the diagonal."""
+        return [(name, "corr" if name.startswith("corr[") else name, values) for name, values in scalars(posterior)]
+
+    def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
+        """Draws of the correlation matrix of the random effects."""
+        if "corr" not in posterior:
+            return {}
+        return {"corr": posterior["corr"].transpose("chain", "draw", "varying", "varying_").to_numpy()}
+
+    def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:
+        """The parameters, one a row."""
+        return table(scalars(posterior), interval, level)
 
     def expected(
         self,

@@ -7,9 +7,11 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.marginal.gaussian import Moments, Parameters, moments
+from bayeshte.summary import elements
 
 #: variables of a posterior, in the order of the tables
-STORED = ("gamma0", "gamma1", "gamma2", "gamma3", "sd", "corr", "sigma", "nu", "u", "effect")
+LATENT = ("u", "effect")
+STORED = ("gamma0", "gamma1", "gamma2", "gamma3", "sd", "corr", "sigma", "nu", *LATENT)
 
 
 def label(variable: str, element: str | None = None) -> str:
@@ -208,6 +210,19 @@ def flatten(values: xr.DataArray) -> np.ndarray:
     return a.reshape(-1, *a.shape[2:])
 
 
+def scalars(posterior: xr.Dataset) -> list[tuple[str, xr.DataArray]]:
+    """Every parameter by label, (chain, draw); of the correlation matrix the part below the diagonal."""
+    out = []
+    for name in [v for v in posterior.data_vars if v not in LATENT]:
+        labels, x = elements(posterior[name])
+        keep = range(len(labels))
+        if name == "corr":
+            q = posterior.sizes["varying"]
+            keep = np.flatnonzero(np.tril(np.ones((q, q)), -1).T.ravel())
+        out += [(labels[k], xr.DataArray(x[..., k], dims=("chain", "draw"))) for k in keep]
+    return out
+
+
 def derived(draws: xr.Dataset, D: Arrays) -> xr.Dataset:
     """Adds each cluster's effect on the scale of eta: gamma1 + gamma3 times its mean moderators + U1."""
     if not (D.n_contrasts and D.cluster):
@@ -223,4 +238,5 @@ def derived(draws: xr.Dataset, D: Arrays) -> xr.Dataset:
         effect = effect + xr.DataArray(u1, dims=("chain", "draw", D.cluster, D.treatment))
     effect = effect.expand_dims({D.cluster: D.n_clusters} if D.cluster not in effect.dims else {})
     order = ("chain", "draw", D.cluster, D.treatment)
+    effect.attrs = {"computed": 1}
     return draws.assign(effect=effect.transpose(*order).assign_coords({D.cluster: D.coords[D.cluster]}))

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from bayeshte.errors import DataError, SpecError, near
+from bayeshte.errors import DataError, SpecError
 from bayeshte.families.random_slope_arrays import Arrays, label
-from bayeshte.prior import LKJ, Flat, Gamma, HalfNormal, Normal, Power, Prior
+from bayeshte.prior import LKJ, Flat, Gamma, HalfNormal, Normal, Power, Prior, override
 
 
 def resolve(given: str | Mapping[str, Prior], family: str, design: xr.Dataset) -> dict[str, Prior]:
@@ -24,24 +24,7 @@ def resolve(given: str | Mapping[str, Prior], family: str, design: xr.Dataset) -
     if isinstance(given, str) and given != "default":
         raise SpecError(f"priors={given!r}: write 'default', 'mplus' or a mapping of labels to priors.")
     out = _default(D, family)
-    if isinstance(given, str):
-        return out
-    for key, prior in given.items():
-        matches = [k for k in out if k == key or k.startswith(f"{key}[")]
-        if not matches:
-            raise SpecError(f"priors: {key!r} is not a parameter of this model.{near(key, out)}")
-        for k in matches:
-            if not isinstance(prior, Prior):
-                raise SpecError(f"priors[{key!r}] must be a prior such as bh.Normal(0, 5), got {prior!r}.")
-            supports = {"positive", "interval"} if out[k].support == "positive" else {out[k].support}
-            if out[k].support == "real":
-                supports = {"real", "interval"}
-            if prior.support not in supports or (
-                out[k].support == "positive" and prior.support == "interval" and prior["lower"] < 0
-            ):
-                raise SpecError(f"priors[{key!r}]: {prior!r} has the wrong support for {k} ({out[k].support}).")
-            out[k] = prior
-    return out
+    return out if isinstance(given, str) else override(out, given)
 
 
 def _default(D: Arrays, family: str) -> dict[str, Prior]:

@@ -15,12 +15,14 @@ from bayeshte.marginal.density import Density, Output, lkj_constant, preconditio
 from bayeshte.prior import Prior
 
 LOG_2PI = float(np.log(2 * np.pi))
-CELL = ("psi", "beta", "c")  # covariances of residuals, paths, intercepts and slopes of regressors
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A term ``coef * t_i * t_j * t_k`` of a cell; `factors` are at most three positions in t, 0 being the constant 1."""
+    """A term ``coef * t_i * t_j * t_k`` of a cell; `factors` are at most three positions in t.
+
+    `matrix` is ``"psi"`` (covariances of residuals), ``"beta"`` (paths and loadings) or ``"c"`` (coefficients of the regressors).
+    """
 
     matrix: str
     level: int
@@ -51,6 +53,8 @@ class Matrices:
     blocks : tuple of int
         Sizes of the correlation matrices.
     entries : tuple of Entry
+    checks : tuple of tuple of int
+        (level, variables): sets whose Psi is checked to be positive definite; in blocks it is by construction.
     slots : ndarray (context, slot)
         Numbers that differ between contexts.
     """
@@ -64,6 +68,7 @@ class Matrices:
     scalars: int
     blocks: tuple[int, ...]
     entries: tuple[Entry, ...]
+    checks: tuple[tuple[int, ...], ...]
     slots: np.ndarray
 
     @property
@@ -193,6 +198,17 @@ class Cells:
     q: np.ndarray
     deviation: np.ndarray
     row_cell: np.ndarray
+
+    @cached_property
+    def cross(self) -> np.ndarray:
+        """Cross-products of the deviations of (y, 1, covariates) by cell, (cell, ., .); NaN where a value is missing."""
+        width = self.deviation.shape[1]
+        out = np.empty((len(self.n), width, width))
+        for a in range(width):
+            for b in range(a + 1):
+                product = self.deviation[:, a] * self.deviation[:, b]
+                out[:, a, b] = out[:, b, a] = np.bincount(self.row_cell, product, minlength=len(self.n))
+        return out
 
     @classmethod
     def of(cls, data: Data) -> "Cells":
@@ -363,10 +379,12 @@ def density(
         if not e.factors:
             fixed[m.cell(e)] += e.coef
     ints = [d, n, len(m.blocks), m.levels, m.size, P, m.within, Q, len(free), *m.slots.shape]
-    ints += [len(data.groups), len(data.patterns), len(data.own), len(data.clusters), *codes, *m.blocks]
+    ints += [len(data.groups), len(data.patterns), len(data.own), len(data.clusters), len(m.checks), *codes, *m.blocks]
     ints += [i for order in m.order for i in order]
     for e in free:
         ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
+    for level, *variables in m.checks:
+        ints += [level, len(variables), *variables, *[0] * (m.size - len(variables))]
     for context, seen in [*((g.context, g.seen) for g in data.groups), *data.patterns, *data.own]:
         ints += [context, len(seen), *seen, *[0] * (P - len(seen))]
     for c in data.clusters:
@@ -397,3 +415,31 @@ def _padded(values: np.ndarray, size: int) -> np.ndarray:
     out = np.zeros(size)
     out[: values.size] = values.ravel()
     return out
+
+
+def implied(m: Matrices, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances S (draw, level, context, M, M) and mean coefficients K (draw, level, context, M, Q) of many draws.
+
+    t : (draw, scalars + correlations), as they are reported (SDs positive).
+    """
+    draws, contexts = len(t), len(m.slots)
+    S = np.empty((draws, m.levels, contexts, m.size, m.size))
+    K = np.empty((draws, m.levels, contexts, m.size, m.regressors))
+    for c in range(contexts):
+        for level in range(m.levels):
+            Psi, beta, k = cells(m, t, level, c)
+            A = np.linalg.inv(np.eye(m.size) - beta)
+            S[:, level, c] = A @ Psi @ A.swapaxes(-1, -2)
+            K[:, level, c] = A @ k
+    return S, K
+
+
+def cells(m: Matrices, t: np.ndarray, level: int, context: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Psi (draw, M, M), B (draw, M, M) and c (draw, M, Q) of a level."""
+    full = np.column_stack([np.ones(len(t)), t, np.tile(m.slots[context], (len(t), 1))])
+    width = {"psi": m.size, "beta": m.size, "c": m.regressors}
+    out = {name: np.zeros((len(t), m.size, width[name])) for name in width}
+    for e in m.entries:
+        if e.level == level:
+            out[e.matrix][:, e.row, e.column] += e.coef * full[:, list(e.factors)].prod(1)
+    return out["psi"], out["beta"], out["c"]

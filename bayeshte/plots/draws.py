@@ -13,7 +13,6 @@ from bayeshte.fit import Fit, summary
 from bayeshte.plots import style
 from bayeshte.plots.with_arviz import TITLE, finish, layout
 from bayeshte.prior import Prior
-from bayeshte.summary import elements
 
 PARAMETERS = 24  # on a page
 SIMULATIONS = 250  # of the rank envelope: one second instead of eight, for bounds a line's width away
@@ -136,11 +135,8 @@ def _parameters(fit: Fit) -> tuple[dict[str, np.ndarray], str]:
     if len(table) > PARAMETERS:
         note = f"; the {PARAMETERS} of {len(table)} parameters with the smallest ESS"
         table = table.loc[table["ess_bulk"].fillna(0).nsmallest(PARAMETERS).index.sort_values()]
-    draws = {}
-    for name in fit.parameters:
-        labels, x = elements(fit.posterior[name])
-        draws |= {label: x[..., k] for k, label in enumerate(labels)}
-    return {label: draws[label] for label in table["parameter"]}, note
+    draws = {label: x.transpose("chain", "draw").to_numpy() for label, _, x in fit.spec.parameters(fit.posterior)}
+    return {label: draws[label] for label in table["parameter"] if label in draws}, note
 
 
 def _columns(draws: dict[str, np.ndarray]) -> int:

@@ -25,12 +25,13 @@ of its own. Data come in two lanes:
 Derivatives. dS_c = 1/2 [e e' - A + A P A] with e = h - A u; dW_m = -n_m / 2 [(d_m - u)(d_m - u)' + P]; dd_m = -n_m W_m (d_m - u);
 dPsi = A' dS A, dc = A' dK, dB = 2 A' dS S + dc K'.
 
-ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, groups, wcombos, vcombos, clusters, then (transform, family) of the n
-scalars, size of each block of correlations, order of the variables (L M: causes first), entries (cell, i, j, k), groups
-(context, m, variables [P]), wcombos and vcombos (context, m, variables [P]), clusters (vcombo, number of cells), wcombo of each
-cell. floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d), coef (E), fixed cells (Psi: L M M,
-B: L M M, c: L M Q), slots of each context, groups (n', w_W, w_B, R [P P], k [P Q], Q [Q Q]), clusters (q [Q], v [P]), cells
-(n, ybar [P], q [Q]). Within-level variables are the first p of the P observed ones. Arrays in brackets are padded.
+ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, groups, wcombos, vcombos, clusters, checks, then (transform, family) of
+the n scalars, size of each block of correlations, order of the variables (L M: causes first), entries (cell, i, j, k), checks
+(level, m, variables [M]) of Psi, groups (context, m, variables [P]), wcombos and vcombos (context, m, variables [P]), clusters
+(vcombo, number of cells), wcombo of each cell. floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d),
+coef (E), fixed cells (Psi: L M M, B: L M M, c: L M Q), slots of each context, groups (n', w_W, w_B, R [P P], k [P Q],
+Q [Q Q]), clusters (q [Q], v [P]), cells (n, ybar [P], q [Q]). Within-level variables are the first p of the P observed ones.
+Arrays in brackets are padded.
 """
 
 import math
@@ -57,7 +58,7 @@ from bayeshte.marginal.kernels.parameters import (
 )
 
 WITHIN, BETWEEN = 0, 1
-HEADER = 15
+HEADER = 16
 
 
 @njit(**OPTIONS)
@@ -423,7 +424,7 @@ def log_density(z, ints, floats, grad):
     """Log posterior density at preconditioned coordinates z; the gradient goes to grad."""
     d, n, blocks, levels, M = ints[0], ints[1], ints[2], ints[3], ints[4]
     P, p, Q, E = ints[5], ints[6], ints[7], ints[8]
-    contexts, slots, G, NW, NV, J = ints[9], ints[10], ints[11], ints[12], ints[13], ints[14]
+    contexts, slots, G, NW, NV, J, NC = ints[9], ints[10], ints[11], ints[12], ints[13], ints[14], ints[15]
     at = HEADER
     codes = ints[at : at + 2 * n]
     at += 2 * n
@@ -433,6 +434,8 @@ def log_density(z, ints, floats, grad):
     at += levels * M
     entries = ints[at : at + 4 * E].reshape((E, 4))
     at += 4 * E
+    checks = ints[at : at + NC * (2 + M)].reshape((NC, 2 + M))
+    at += NC * (2 + M)
     group_ints = ints[at : at + G * (2 + P)].reshape((G, 2 + P))
     at += G * (2 + P)
     wcombos = ints[at : at + NW * (2 + P)].reshape((NW, 2 + P))
@@ -478,6 +481,13 @@ def log_density(z, ints, floats, grad):
         for s in range(slots):
             t[1 + d + s] = slot_values[c * slots + s]
         fill(entries, coef, t, fixed, cell[c])
+        for k in range(NC):
+            Psi = cell[c, checks[k, 0] * M * M : (checks[k, 0] + 1) * M * M].reshape((M, M))
+            for i in range(checks[k, 1]):
+                for j in range(i + 1):
+                    work[i, j] = Psi[checks[k, 2 + i], checks[k, 2 + j]]
+            if not cholesky(work, checks[k, 1]) > -math.inf:
+                return math.nan
         for l in range(levels):
             Psi = cell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
             B = cell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))

@@ -1,0 +1,209 @@
+"""Structural equation models for trials, on one level or two: mediation, path models, factors.
+
+Variables on both levels are split into latent parts, y_ij = b_j + w_ij (Lüdtke et al., 2008; Jak, 2025), and each level has a
+linear model of its own,
+
+    f = c q + B f + zeta,   zeta ~ N(0, Psi),
+
+with f the parts of the observed variables and the factors of the level, q the constant and the covariates it conditions on.
+The model text says which elements of B, c and Psi are free (`bayeshte.model_text`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import xarray as xr
+
+from bayeshte.families import sem_graph, sem_priors
+from bayeshte.families.sem_design import build, check_spec, data_of
+from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
+from bayeshte.families.sem_estimands import estimands
+from bayeshte.families.sem_structure import VARIABLES, Structure
+from bayeshte.marginal import structural, structural_draws
+from bayeshte.marginal.density import Density, Output, is_even, unconstrain
+from bayeshte.model_text import ParameterTable, parameter_table
+from bayeshte.prior import Prior
+from bayeshte.spec import Estimand, ModelSpec
+
+#: variables of a posterior, in the order of the tables
+STORED = (*VARIABLES, "derived", "cluster_mean")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SEM(ModelSpec):
+    """A structural equation model of continuous variables, from model text.
+
+    Parameters
+    ----------
+    model : str
+        Model of one level, in lavaan's operators.
+    within, between : str
+        Models of the two levels. A variable in both texts is on both levels and split into its two latent parts; one in
+        `within` only has no part between clusters; one in `between` only is a variable of clusters.
+    cluster : str, optional
+        Column of the clusters.
+    derived : mapping of str to str
+        Quantities computed from labels in every draw: ``{"indirect": "a*b"}``.
+    priors : str or mapping
+        ``"default"`` (weakly informative, scaled to the data), ``"mplus"`` (its flat set), or overrides of the default, by
+        label (``"b1"``), by row (``"between: advant ~ treat"``) or by variable (``"sd"``).
+
+    Examples
+    --------
+    >>> SEM(
+    ...     cluster="school",
+    ...     within="mvpa ~ w1*advant",
+    ...     between="mvpa ~ b*advant; advant ~ a*treat",
+    ...     derived={"indirect": "a*b", "contextual": "b - w1"},
+    ... )
+    """
+
+    latent = ("cluster_mean", "derived")
+
+    model: str = ""
+    within: str = ""
+    between: str = ""
+    cluster: str | None = None
+    derived: Mapping[str, str] = field(default_factory=dict)
+    priors: str | Mapping[str, Prior] = "default"
+
+    def __post_init__(self):
+        check_spec(self)
+        self.structure.matrices(np.zeros((1, len(self.structure.moderators))))  # refuses what cannot be built
+
+    @cached_property
+    def table(self) -> ParameterTable:
+        """The parameter table: every row of the model, with what the rules added."""
+        texts = {"model": self.model} if self.model else {"within": self.within, "between": self.between}
+        return parameter_table(**texts, derived=self.derived)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Where every row of the table stands in the matrices."""
+        return Structure(self.table)
+
+    def design(self, data: pd.DataFrame) -> xr.Dataset:
+        """The data in model form; see `ModelSpec.design`."""
+        return build(self, self.structure, data)
+
+    def frozen_priors(self, design: xr.Dataset) -> dict[str, Prior]:
+        """Priors by parameter: ``path[between: advant ~ treat]``, ``sd[within: mvpa]``, ``corr[within: advant, peers]``."""
+        return sem_priors.resolve(self.priors, self.structure, design, data_of(design))
+
+    def _matrices(self, design: xr.Dataset) -> structural.Matrices:
+        return self.structure.matrices(design["slots"].to_numpy())
+
+    def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
+        """The model as it is written above, cluster means included."""
+        return sem_graph.joint(self.structure, design, data_of(design), self._matrices(design), priors)
+
+    def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
+        """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
+        s, m = self.structure, self._matrices(design)
+        scalars = [priors[p.key] for p in s.parameters]
+        sds = [k for k, p in enumerate(s.parameters) if p.variable == "sd"]
+        outputs = (Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,)))
+        data = data_of(design)
+        start, unit = _guess(s, scalars, sem_priors.Scales(s, design, data), m.correlations)
+        statistics = structural.statistics(data)
+        return structural.density(m, statistics, scalars, sds, [priors[b.key] for b in s.blocks], outputs, start, unit)
+
+    def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
+        """Parameters by name, `derived` quantities, and the latent `cluster_mean`s drawn from their exact conditional."""
+        s = self.structure
+        if "_scalars" in draws:
+            draws = named(s, draws)
+        out = draws[[v for v in STORED if v in draws]]
+        if self.table.derived and "derived" not in out:
+            out = out.assign(derived=derived(s, out))
+        if s.both and "cluster_mean" not in out:
+            shape = (out.sizes["chain"], out.sizes["draw"], design.sizes[self.cluster], len(s.both))
+            both = np.array([s.within.index(v) for v in s.both])
+            b = structural_draws.draw_cluster_means(self._matrices(design), data_of(design), stacked(s, out), both, rng)
+            dims = ("chain", "draw", self.cluster, "between_variable")
+            out = out.assign(cluster_mean=(dims, b.reshape(shape), {"drawn_exactly": 1}))
+            out = out.assign_coords({d: design[d].to_numpy() for d in dims[2:]})
+        return out
+
+    def expected(
+        self,
+        draws: xr.Dataset,
+        design: xr.Dataset,
+        *,
+        arm: str | None = None,
+        clusters: str = "these",
+        frame: pd.DataFrame | None = None,
+        weight: np.ndarray | None = None,
+    ) -> xr.DataArray:
+        raise NotImplementedError
+
+    def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
+        """Label, label of the prior, and draws of every free number; correlations of blocks share a prior."""
+        return parameters(self.structure, posterior)
+
+    def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
+        """Draws of the correlation matrix of every block."""
+        return correlations(self.structure, posterior)
+
+    def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:
+        """The parameter table with estimates: `level`, `header`, `label` in front; variances and covariances, not SDs."""
+        return summary(self.structure, posterior, interval, level)
+
+    def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
+        """By cluster with all latent variables integrated, or by row given the cluster means."""
+        m, data, t = self._matrices(design), data_of(design), stacked(self.structure, draws)
+        if unit == "cluster" and self.cluster:
+            values, dim = structural_draws.log_likelihood(m, data, t), self.cluster
+        elif not self.cluster:
+            values, dim = structural_draws.log_likelihood(m, data, t), "row"
+        else:
+            S, K = structural.implied(m, t)
+            b = np.zeros((len(t), len(data.context), m.within))
+            if self.structure.both:
+                given = draws["cluster_mean"].transpose("chain", "draw", self.cluster, "between_variable").to_numpy()
+                both = [self.structure.within.index(v) for v in self.structure.both]
+                b[..., both] = given.reshape(len(t), *given.shape[2:])
+            values, dim = structural_draws.row_likelihood(data, S[:, 0], K[:, 0], b[:, data.code]), "row"
+        shape = (draws.sizes["chain"], draws.sizes["draw"], -1)
+        coords = {"chain": draws["chain"], "draw": draws["draw"], dim: design[dim].to_numpy()}
+        return xr.DataArray(values.reshape(shape), coords, ("chain", "draw", dim))
+
+    def discrepancies(self, design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]]:
+        return {}
+
+    def estimands(self, design: xr.Dataset) -> list[Estimand]:
+        """Derived quantities, total, indirect and contextual effects, ICC, R-square, standardised paths."""
+        return estimands(self.structure, self._matrices(design), design)
+
+    def equations(self, design: xr.Dataset) -> list[str]:
+        return []
+
+
+def _guess(
+    structure: Structure, priors: list[Prior], scales: sem_priors.Scales, correlations: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates near the mode: no paths, means and SDs of the data; and how far each may be off."""
+    start, unit = np.zeros(len(priors) + correlations), np.full(len(priors) + correlations, 0.5)
+    for k, (p, prior) in enumerate(zip(structure.parameters, priors, strict=True)):
+        row = p.rows[0]
+        mean, s = scales.of(row.level, row.lhs)
+        value = {"intercept": mean, "sd": 0.7 * s, "loading": 0.0, "path": 0.0, "corr": 0.0, "cov": 0.0}[p.variable]
+        if p.variable == "loading":
+            value = scales.of(row.level, row.rhs)[1] / s
+        start[k] = unconstrain(prior, value) if p.variable != "sd" or not is_even(prior) else value
+        match p.variable:
+            case "path":
+                unit[k] = 0.5 * s / scales.of(row.level, row.rhs)[1]
+            case "loading":
+                unit[k] = 0.5 * value
+            case "intercept":
+                unit[k] = s
+            case "sd":
+                unit[k] = 0.3 * value if is_even(prior) else 0.3
+            case "cov":
+                unit[k] = 0.3 * s * scales.of(row.level, row.rhs)[1]
+    return start, unit

@@ -1,0 +1,126 @@
+"""The joint PyMC graph of a structural equation model: every latent cluster mean is a random variable.
+
+    between:  (b_j, v_j) ~ N(K_B q_j, S_B),   S = A Psi A',  K = A c,  A = (I - B)^-1
+    within:   y_ij ~ N(b_j + K_W q_ij, S_W)
+
+The cluster means b_j of the variables on both levels come first, the clusters' own variables v_j given them. Rows with different
+missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import xarray as xr
+
+from bayeshte.families.sem_structure import Structure
+from bayeshte.marginal.structural import Data, Matrices
+from bayeshte.prior import Prior, random_variable
+
+
+def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, priors: Mapping[str, Prior]) -> pm.Model:
+    """See the module's docstring. Raises SpecError where elements of a variable have different kinds of priors."""
+    coords = {str(k): v.to_numpy() for k, v in design.coords.items()}
+    coords |= {f"{v}s": structure.elements(v) for v in ("loading", "path", "intercept", "sd", "corr", "cov")}
+    with pm.Model(coords=coords) as model:
+        t = pt.concatenate([pt.ones(1), _parameters(structure, priors)])
+        levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
+        p, Q = m.within, m.regressors
+        if not structure.two_level:
+            for k, (rows, seen) in enumerate(_patterns(data.Y)):
+                q = np.column_stack([np.ones(len(rows)), data.X[rows]])
+                for c in np.unique(data.context[rows]):
+                    S, K = levels[0][c]
+                    mine = data.context[rows] == c
+                    name = f"y_{k}" if len(m.slots) == 1 else f"y_{k}_{c}"
+                    pm.MvNormal(
+                        name, q[mine] @ K[seen].T, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows[mine], seen)]
+                    )
+            return model
+
+        J, columns = len(data.context), data.X.shape[1]
+        q = np.zeros((J, Q))
+        q[:, 1 + columns :] = np.column_stack([np.ones(J), data.Z])
+        both = [structure.observed.index(v) for v in structure.both]
+        S, K = (pt.stack([level[i] for level in levels[1]])[data.context] for i in (0, 1))
+        mean = (q[:, None, :] * K).sum(-1)
+        b = pt.zeros((J, p))
+        deviation = pt.zeros((J, 0))
+        if both:
+            latent = pm.MvNormal(
+                "cluster_mean",
+                mean[:, both],
+                cov=S[:, both][:, :, both],
+                dims=(design.attrs["cluster"], "between_variable"),
+            )
+            b = pt.set_subtensor(b[:, both], latent)
+            deviation = latent - mean[:, both]
+        for k, (rows, seen) in enumerate(_patterns(data.V)):
+            own = p + seen
+            Sj = S[rows]
+            to = (
+                pt.linalg.solve(Sj[:, both][:, :, both], Sj[:, both][:, :, own])
+                if both
+                else pt.zeros((len(rows), 0, len(own)))
+            )
+            centre = mean[rows][:, own] + (to * deviation[rows][:, :, None]).sum(1)
+            cov = Sj[:, own][:, :, own] - Sj[:, own][:, :, both] @ to
+            pm.MvNormal(f"v_{k}", centre, cov=cov, observed=data.V[np.ix_(rows, seen)])
+        S, K = levels[0][0]
+        for k, (rows, seen) in enumerate(_patterns(data.Y)):
+            q = np.zeros((len(rows), Q))
+            q[:, : 1 + columns] = np.column_stack([np.ones(len(rows)), data.X[rows]])
+            centre = b[data.code[rows]][:, seen] + q @ K[seen].T
+            pm.MvNormal(f"y_{k}", centre, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows, seen)])
+    return model
+
+
+def _parameters(structure: Structure, priors: Mapping[str, Prior]):
+    """All free numbers in the order of the matrices: scalars, then the correlations of the blocks."""
+    parts, names = [], ("loading", "path", "intercept", "sd", "corr", "cov")
+    blocks = [
+        _lower(random_variable(f"_corr_factor_{k}", [priors[b.key]], size=len(b.variables)))
+        for k, b in enumerate(structure.blocks)
+    ]
+    for variable in names:
+        mine = [p for p in structure.parameters if p.variable == variable]
+        if not mine and not (variable == "corr" and blocks):
+            continue
+        if variable == "corr" and blocks:
+            alone = [random_variable(f"_{p.key}", [priors[p.key]]) for p in mine]
+            parts += [pt.stack(alone)] if alone else []
+            pm.Deterministic("corr", pt.concatenate([*parts[len(parts) - bool(alone) :], *blocks]), dims="corrs")
+            continue
+        parts.append(random_variable(variable, [priors[p.key] for p in mine], f"{variable}s"))
+    return pt.concatenate([*parts, *blocks])
+
+
+def _lower(factor):
+    """Correlations of a block, rows of the lower triangle, from its Cholesky factor."""
+    R = factor @ factor.T
+    return R[np.tril_indices(factor.type.shape[0], -1)]
+
+
+def _implied(m: Matrices, t, level: int, slots: np.ndarray):
+    """S and K of the observed variables on a level, in a context."""
+    t = pt.concatenate([t, slots])
+    Psi, B, c = pt.zeros((m.size, m.size)), pt.zeros((m.size, m.size)), pt.zeros((m.size, m.regressors))
+    for e in m.entries:
+        if e.level == level:
+            value = e.coef * (t[list(e.factors)].prod() if e.factors else 1.0)
+            if e.matrix == "psi":
+                Psi = pt.inc_subtensor(Psi[e.row, e.column], value)
+            elif e.matrix == "beta":
+                B = pt.inc_subtensor(B[e.row, e.column], value)
+            else:
+                c = pt.inc_subtensor(c[e.row, e.column], value)
+    A = pt.linalg.inv(pt.eye(m.size) - B)[: m.observed]
+    return A @ Psi @ A.T, A @ c
+
+
+def _patterns(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(rows, columns seen) of every pattern of missing values that has any value."""
+    known = ~np.isnan(values)
+    patterns, which = np.unique(known, axis=0, return_inverse=True)
+    return [(np.flatnonzero(which.ravel() == k), np.flatnonzero(p)) for k, p in enumerate(patterns) if p.any()]

@@ -1,0 +1,134 @@
+"""Default and Mplus priors of structural equation models, resolved to numbers before anything is sampled.
+
+Default: with s the SD of a variable on its level (of cluster means between clusters; a factor has that of its first indicator),
+paths y ~ x are Normal(0, 2.5 s_y / s_x), free loadings Normal(0, 2.5 s_y / s_f), SDs HalfNormal(s), blocks of correlations
+LKJ(2), other correlations Uniform(-1, 1) as far as the matrix is positive definite. An intercept is Normal(mean, w), w = 2.5 s_y
+sqrt(1 + sum (mean_x / s_x)^2) over the predictors: what the paths' priors let it be. Scaling a variable scales its priors.
+
+Mplus: N(0, infinity), and flat on variances and covariances: IG(-1, 0) and IW(0, -p - 1), which is LKJ(1) times sd^p.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from bayeshte.errors import DataError, SpecError
+from bayeshte.families.sem_structure import Parameter, Structure
+from bayeshte.marginal.structural import Data
+from bayeshte.model_text import Row
+from bayeshte.prior import LKJ, Flat, HalfNormal, Normal, Power, Prior, Uniform, override
+
+
+def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.Dataset, data: Data) -> dict[str, Prior]:
+    """Prior of every free number by key, scalars in the order of the kernel, then the blocks of correlations."""
+    if given == "mplus":
+        return _mplus(structure, data)
+    if isinstance(given, str) and given != "default":
+        raise SpecError(f"priors={given!r}: write 'default', 'mplus' or a mapping of labels to priors.")
+    scales = Scales(structure, design, data)
+    out = {p.key: _default(p, structure, scales) for p in structure.parameters}
+    out |= {b.key: LKJ(2) for b in structure.blocks}
+    if isinstance(given, str):
+        return out
+    aliases = {r.label: p.key for p in structure.parameters for r in p.rows if r.label}
+    aliases |= {p.element: p.key for p in structure.parameters if p.variable in ("loading", "path")}
+    return override(out, given, aliases)
+
+
+class Scales:
+    """Mean and SD of every variable on each level, from the data."""
+
+    def __init__(self, structure: Structure, design: xr.Dataset, data: Data):
+        self.structure = structure
+        self.moments: dict[tuple[str, str], tuple[float, float]] = {}
+        level, Y = structure.levels[0], data.Y
+        if not structure.two_level:
+            for k, v in enumerate(structure.within):
+                self.moments[level, v] = float(np.nanmean(Y[:, k])), float(np.nanstd(Y[:, k]))
+        else:
+            self._by_level(data)
+        covariates = [(structure.levels[0], "X", "within_covariate")]
+        covariates += [(structure.levels[1], "Z", "between_covariate")] if structure.two_level else []
+        for name, array, dim in covariates:
+            for k, v in enumerate(design[dim].to_numpy()):
+                x = design[array].to_numpy()[:, k]
+                self.moments[name, str(v)] = float(x.mean()), float(x.std())
+
+    def _by_level(self, data: Data) -> None:
+        within, between = self.structure.levels
+        J = len(data.context)
+        for k, v in enumerate(self.structure.within):
+            known = ~np.isnan(data.Y[:, k])
+            y, c = data.Y[known, k], data.code[known]
+            n = np.bincount(c, minlength=J)
+            means = np.bincount(c, y, minlength=J)[n > 0] / n[n > 0]
+            full = np.zeros(J)
+            full[n > 0] = means
+            pooled = np.sqrt(((y - full[c]) ** 2).sum() / max(len(y) - (n > 0).sum(), 1))
+            self.moments[within, v] = float(y.mean()), float(pooled)
+            if v in self.structure.both:
+                self.moments[between, v] = float(y.mean()), float(max(means.std(), 0.05 * pooled))
+        for k, v in enumerate(self.structure.own):
+            self.moments[between, v] = float(np.nanmean(data.V[:, k])), float(np.nanstd(data.V[:, k]))
+
+    def of(self, level: str, name: str) -> tuple[float, float]:
+        """Mean and SD; of a factor 0 and the SD of what its scale comes from; of a product those of its parts multiplied."""
+        if (level, name) in self.moments:
+            return self.moments[level, name]
+        if ":" in name:
+            parts = [self.of(level, v) for v in name.split(":")]
+            return float(np.prod([m for m, _ in parts])), float(np.prod([s + abs(m) for m, s in parts]))
+        rows = self.structure.table.at(level)
+        own = self.structure.sd(level, name)
+        if own.fixed:
+            return 0.0, float(np.sqrt(own.fixed))
+        for r in rows:  # the marker
+            if r.op == "=~" and r.lhs == name and r.fixed:
+                return 0.0, self.of(level, r.rhs)[1] / abs(r.fixed)
+        return 0.0, 1.0
+
+
+def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
+    row: Row = p.rows[0]
+    mean, s = scales.of(row.level, row.lhs)
+    match p.variable:
+        case "path":
+            return Normal(0, 2.5 * s / scales.of(row.level, row.rhs)[1])
+        case "loading":
+            return Normal(0, 2.5 * scales.of(row.level, row.rhs)[1] / s)
+        case "intercept":
+            if row.lhs in structure.table.factors(row.level):
+                return Normal(0, 2.5 * s)
+            causes = [
+                scales.of(row.level, r.rhs) for r in structure.table.at(row.level) if r.op == "~" and r.lhs == row.lhs
+            ]
+            return Normal(mean, 2.5 * s * np.sqrt(1 + sum((m / x) ** 2 for m, x in causes)))
+        case "sd":
+            return HalfNormal(s)
+        case "cov":
+            return Normal(0, s * scales.of(row.level, row.rhs)[1])
+        case _:
+            return Uniform(-1, 1)
+
+
+def _mplus(structure: Structure, data: Data) -> dict[str, Prior]:
+    out: dict[str, Prior] = {}
+    for p in structure.parameters:
+        row = p.rows[0]
+        if p.variable == "sd":
+            covary = [r for r in structure.table.at(row.level) if r.op == "~~" and r.lhs != r.rhs and r.fixed is None]
+            out[p.key] = Power(1 + sum(row.lhs in (r.lhs, r.rhs) for r in covary))
+        else:
+            out[p.key] = Uniform(-1, 1) if p.variable == "corr" else Flat()
+    out |= {b.key: LKJ(1) for b in structure.blocks}
+    if structure.two_level:
+        largest = max((len(b.variables) for b in structure.blocks if b.level == structure.levels[1]), default=1)
+        needed = 2 * largest + 1 + data.Z.shape[1]
+        if len(data.context) <= needed:
+            raise DataError(
+                f"Flat priors on the between level leave the posterior improper: it needs more than {needed} clusters "
+                f"({data.Z.shape[1]} cluster covariates, {largest} variables whose residuals covary), there are "
+                f"{len(data.context)}. Use priors='default', or name proper priors of the between SDs."
+            )
+    return out

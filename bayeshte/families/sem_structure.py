@@ -1,0 +1,305 @@
+"""From the parameter table of a structural equation model to its matrices: which parameter stands in which cell.
+
+Observed variables are ordered: those that vary within clusters (on both levels, or within only), then those of clusters.
+A variable is *modelled* if the table has variance rows for it, else the model conditions on it: it is a covariate.
+Variances are sampled as SDs, covariances as correlations: in a block of variables that all covary freely as one correlation
+matrix (LKJ), else one by one.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayeshte.errors import SpecError
+from bayeshte.marginal.structural import Entry, Matrices
+from bayeshte.model_text import ParameterTable, Row
+
+#: variable: what its elements are, in the order of tables
+VARIABLES = {
+    "loading": "loadings of factors",
+    "path": "regression coefficients",
+    "intercept": "intercepts and means",
+    "sd": "standard deviations of residuals, or of variables that nothing predicts",
+    "corr": "correlations of residuals",
+    "cov": "covariances of residuals that are held equal",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A free number: `variable` of `VARIABLES`, its label there, and the rows of the table that it stands in."""
+
+    variable: str
+    element: str
+    rows: tuple[Row, ...]
+
+    @property
+    def key(self) -> str:
+        """Its name in priors and tables: ``path[between: advant ~ treat]``."""
+        return f"{self.variable}[{self.element}]"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Variables of a level whose residuals all covary freely."""
+
+    level: str
+    variables: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        prefix = f"{self.level}: " if self.level else ""
+        return f"corr[{prefix}{', '.join(self.variables)}]"
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A parameter table with the place of every variable and parameter."""
+
+    table: ParameterTable
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return self.table.levels
+
+    @property
+    def two_level(self) -> bool:
+        return len(self.levels) == 2
+
+    def modelled(self, level: str) -> list[str]:
+        """Observed variables of a level that have variances."""
+        with_variance = {r.lhs for r in self.table.at(level) if r.op == "~~" and r.lhs == r.rhs}
+        return [v for v in self.table.observed(level) if v in with_variance]
+
+    @cached_property
+    def within(self) -> list[str]:
+        """Modelled variables that vary within clusters (all, with one level)."""
+        return self.modelled(self.levels[0])
+
+    @cached_property
+    def both(self) -> list[str]:
+        """Those of `within` that have a latent part between clusters as well."""
+        return [v for v in self.within if v in self.modelled(self.levels[1])] if self.two_level else []
+
+    @cached_property
+    def own(self) -> list[str]:
+        """Modelled variables of clusters."""
+        return [v for v in self.modelled(self.levels[1]) if v not in self.within] if self.two_level else []
+
+    @cached_property
+    def observed(self) -> list[str]:
+        return [*self.within, *self.own]
+
+    def covariates(self, level: str) -> list[str]:
+        """What a level conditions on: exogenous observed variables, and products of them."""
+        rows = [r for r in self.table.at(level) if r.op == "~"]
+        known = set(self.modelled(level)) | set(self.table.factors(level)) | set(self.table.slopes)
+        return list(dict.fromkeys(r.rhs for r in rows if not {*r.rhs.split(":")} & known))
+
+    def products(self, level: str) -> list[Row]:
+        """Paths of a covariate times a latent or modelled variable."""
+        known = set(self.modelled(level)) | set(self.table.factors(level)) | set(self.table.slopes)
+        rows = [r for r in self.table.at(level) if r.op == "~" and ":" in r.rhs and {*r.rhs.split(":")} & known]
+        for r in rows:
+            parts = r.rhs.split(":")
+            if len(parts) != 2 or {*parts} <= known:
+                raise SpecError(f"{r.name}: a product of two latent or modelled variables is not supported yet.")
+            if level == "within":
+                raise SpecError(
+                    f"{r.name}: let the slope of the variable vary, s | y ~ x, and regress s on the other one between clusters."
+                )
+        return rows
+
+    @cached_property
+    def moderators(self) -> list[str]:
+        """Covariates that multiply a modelled variable: their values make the contexts."""
+        found = []
+        for r in self.products(self.levels[-1]):
+            found += [v for v in r.rhs.split(":") if v in self._plain_covariates(self.levels[-1])]
+        return list(dict.fromkeys(found))
+
+    def _plain_covariates(self, level: str) -> set[str]:
+        known = set(self.modelled(level)) | set(self.table.factors(level)) | set(self.table.slopes)
+        return {v for v in self.table.observed(level) if v not in known}
+
+    def variables(self, level: str) -> list[str]:
+        """Variables of a level in the order of its matrices: observed ones, whether they are there or not, then factors."""
+        return [*self.observed, *self.table.factors(level)]
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Free scalars in the order of the tables; correlations that are in no block among them."""
+        found: dict[tuple[str, str], list[Row]] = {}
+        for row in self.table.rows:
+            if row.fixed is not None or (row in self._blocked):
+                continue
+            key = (self.variable(row), self.label(row))
+            found.setdefault(key, []).append(row)
+        made = [Parameter(variable, element, tuple(rows)) for (variable, element), rows in found.items()]
+        order = list(VARIABLES)
+        return tuple(sorted(made, key=lambda p: order.index(p.variable)))
+
+    @cached_property
+    def _shared(self) -> set[str]:
+        labels = [r.label for r in self.table.rows if r.label and r.fixed is None]
+        return {v for v in labels if labels.count(v) > 1}
+
+    @cached_property
+    def _components(self) -> list[tuple[str, list[str], list[Row]]]:
+        """Sets of variables whose residuals covary, with the rows that say so."""
+        out: list[tuple[str, list[str], list[Row]]] = []
+        for level in self.levels:
+            sets: list[tuple[list[str], list[Row]]] = []
+            for r in self.table.at(level):
+                if r.op != "~~" or r.lhs == r.rhs or r.fixed == 0:
+                    continue
+                touched = [s for s in sets if {r.lhs, r.rhs} & {*s[0]}]
+                names = list(dict.fromkeys([*(v for s in touched for v in s[0]), r.lhs, r.rhs]))
+                rows = [*(row for s in touched for row in s[1]), r]
+                sets = [s for s in sets if s not in touched] + [(names, rows)]
+            out += [(level, names, rows) for names, rows in sets]
+        return out
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Sets of variables with all correlations free and their own."""
+        out = []
+        for level, names, rows in self._components:
+            q = len(names)
+            if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and r.label not in self._shared for r in rows):
+                names = [v for v in (*self.variables(level), *self.table.slopes) if v in names]
+                out.append(Block(level, tuple(names)))
+        return tuple(out)
+
+    def checks(self) -> tuple[tuple[int, ...], ...]:
+        """(level, variables) whose covariances are no block, so that they may fail to be positive definite."""
+        blocks = [(b.level, {*b.variables}) for b in self.blocks]
+        rest = [(level, names) for level, names, _ in self._components if (level, {*names}) not in blocks]
+        return tuple((self.levels.index(a), *(self.variables(a).index(v) for v in names)) for a, names in rest)
+
+    @cached_property
+    def _blocked(self) -> set[Row]:
+        """Covariance rows that are elements of blocks."""
+        sets = [(b.level, {*b.variables}) for b in self.blocks]
+        rows = [r for r in self.table.rows if r.op == "~~" and r.lhs != r.rhs and r.fixed is None]
+        return {r for r in rows if any(r.level == level and {r.lhs, r.rhs} <= names for level, names in sets)}
+
+    @cached_property
+    def correlations(self) -> list[str]:
+        """Elements of the correlations of the blocks, in the order of the kernel: rows of the lower triangles."""
+        out = []
+        for b in self.blocks:
+            for i in range(1, len(b.variables)):
+                for j in range(i):
+                    pair = {b.variables[i], b.variables[j]}
+                    (row,) = [r for r in self._blocked if r.level == b.level and {r.lhs, r.rhs} == pair]
+                    out.append(_element(row))
+        return out
+
+    @cached_property
+    def position(self) -> dict[tuple[str, str], int]:
+        """Place of (variable, element) in t: 1 for the first scalar, then the correlations of the blocks."""
+        out = {(p.variable, p.element): k for k, p in enumerate(self.parameters, start=1)}
+        return out | {("corr", e): len(out) + k for k, e in enumerate(self.correlations, start=1)}
+
+    def variable(self, row: Row) -> str:
+        """Which posterior variable a free row belongs to."""
+        if row.op == "~~" and row.lhs != row.rhs:
+            return "cov" if row.label in self._shared else "corr"
+        return {"=~": "loading", "~": "path", "~1": "intercept", "~~": "sd"}[row.op]
+
+    def place(self, row: Row) -> int:
+        """Place in t of a free row."""
+        return self.position[self.variable(row), self.label(row)]
+
+    def label(self, row: Row) -> str:
+        """Label of a free row's element: what the rows that share it are called, else the row's own."""
+        return row.label if row.label in self._shared else _element(row)
+
+    def elements(self, variable: str) -> list[str]:
+        """Labels of a variable's elements, as its posterior has them."""
+        scalars = [p.element for p in self.parameters if p.variable == variable]
+        return scalars + (self.correlations if variable == "corr" else [])
+
+    def sd(self, level: str, name: str) -> Row:
+        """The variance row of a variable."""
+        (row,) = [r for r in self.table.at(level) if r.op == "~~" and r.lhs == r.rhs == name]
+        return row
+
+    @cached_property
+    def regressors(self) -> list[tuple[str, str]]:
+        """(level, covariate) of the regressors; "" is the constant."""
+        return [(level, v) for level in self.levels for v in ("", *self.covariates(level))]
+
+    def matrices(self, slots: np.ndarray) -> Matrices:
+        """How the matrices are made; `slots` holds the moderators' values by context, (context, moderator)."""
+        sizes = [len(self.variables(level)) for level in self.levels]
+        entries = [e for level in self.levels for row in self.table.at(level) for e in self._entries(row)]
+        return Matrices(
+            levels=len(self.levels),
+            observed=len(self.observed),
+            within=len(self.within),
+            size=max(sizes),
+            regressors=len(self.regressors),
+            order=tuple(self._order(level, max(sizes)) for level in self.levels),
+            scalars=len(self.parameters),
+            blocks=tuple(len(b.variables) for b in self.blocks),
+            entries=tuple(entries),
+            checks=self.checks(),
+            slots=slots,
+        )
+
+    def _entries(self, row: Row) -> list[Entry]:
+        """The cells that a row of the table fills."""
+        level, names = self.levels.index(row.level), self.variables(row.level)
+        value = 1.0 if row.fixed is None else row.fixed
+        free = () if row.fixed is not None else (self.place(row),)
+        if row.op == "=~":
+            return [Entry("beta", level, names.index(row.rhs), names.index(row.lhs), value, free)]
+        if row.op == "~1":
+            return [Entry("c", level, names.index(row.lhs), self.regressors.index((row.level, "")), value, free)]
+        if row.op == "~":
+            i = names.index(row.lhs)
+            if (row.level, row.rhs) in self.regressors:
+                return [Entry("c", level, i, self.regressors.index((row.level, row.rhs)), value, free)]
+            if row in self.products(row.level):
+                (moderator,) = [v for v in row.rhs.split(":") if v in self.moderators]
+                (other,) = [v for v in row.rhs.split(":") if v != moderator]
+                slot = 1 + len(self.position) + self.moderators.index(moderator)
+                return [Entry("beta", level, i, names.index(other), value, (*free, slot))]
+            return [Entry("beta", level, i, names.index(row.rhs), value, free)]
+        i, j = names.index(row.lhs), names.index(row.rhs)
+        if i == j:
+            return [Entry("psi", level, i, i, value, free * 2)]
+        if row.fixed is None and self.variable(row) == "corr":
+            for name in (row.lhs, row.rhs):
+                own = self.sd(row.level, name)
+                if own.fixed is None:
+                    free = (*free, self.place(own))
+                elif own.fixed > 0:
+                    value *= float(np.sqrt(own.fixed))
+                else:
+                    raise SpecError(f"{row.name}: the variance of {name} is fixed at 0, so it covaries with nothing.")
+        return [Entry("psi", level, i, j, value, free), Entry("psi", level, j, i, value, free)]
+
+    def _order(self, level: str, size: int) -> tuple[int, ...]:
+        """Variables of a level, causes before effects."""
+        names = self.variables(level)
+        causes = {v: set() for v in names}
+        for r in self.table.at(level):
+            if r.op == "=~":
+                causes[r.rhs].add(r.lhs)
+            elif r.op == "~":
+                causes[r.lhs] |= {v for v in r.rhs.split(":") if v in causes}
+        out: list[str] = []
+        while len(out) < len(names):
+            out += [v for v in names if v not in out and causes[v] <= {*out}]
+        return (*(names.index(v) for v in out), *range(len(names), size))
+
+
+def _element(row: Row) -> str:
+    """Its label there: of an SD the variable, of the rest the row."""
+    if row.op in ("~1", "~~") and row.rhs in ("", row.lhs):
+        return f"{row.level}: {row.lhs}" if row.level else row.lhs
+    return row.name
