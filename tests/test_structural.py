@@ -8,6 +8,7 @@ from scipy import stats
 
 from bayeshte.marginal import structural
 from bayeshte.marginal.density import Output, lkj_constant, prior_tables
+from bayeshte.marginal.kernels.structural import HEADER
 from bayeshte.marginal.structural import Data, Entry, Matrices
 from bayeshte.prior import LKJ, HalfNormal, HalfStudentT, Normal, Uniform
 
@@ -146,7 +147,7 @@ def test_equals_a_dense_normal(missing, zero):
 def likelihood(f, priors, t):
     """The kernel's log density at parameters t, with flat priors and coordinates that are the parameters."""
     n, codes = len(NAMES), f.ints.copy()
-    codes[16 : 16 + 2 * n] = 0  # real, flat
+    codes[HEADER : HEADER + 2 * n] = 0  # real, flat
     floats = f.floats.copy()
     floats[f.at : f.at + f.n_top] = 0
     floats[f.at + f.n_top : f.at + f.n_top + f.n_top**2] = np.eye(f.n_top).ravel()

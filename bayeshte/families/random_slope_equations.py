@@ -3,28 +3,29 @@
 import xarray as xr
 
 from bayeshte.families.random_slope_arrays import Arrays
+from bayeshte.latex import text
 
 
 def equations(spec, design: xr.Dataset) -> list[str]:
     """The model in LaTeX."""
     D = Arrays(design)
-    names = {k: _tex(v) for k, v in (("y", spec.outcome), ("t", spec.treatment or ""), ("c", spec.cluster or ""))}
-    random = {"intercept": "U_{0j}"} | {a: rf"U_{{\text{{{_tex(a)}}},j}}" for a in D.varying if a != "intercept"}
+    names = {k: text(v) for k, v in (("y", spec.outcome), ("t", spec.treatment or ""), ("c", spec.cluster or ""))}
+    random = {"intercept": "U_{0j}"} | {a: rf"U_{{{text(a)},j}}" for a in D.varying if a != "intercept"}
     base = r"\gamma_0" + (" + U_{0j}" if "intercept" in D.varying else "")
     terms = [f"({base})" if "intercept" in D.varying else base]
     for arm in D.contrasts:
-        slope = [rf"\gamma_{{1,\text{{{_tex(arm)}}}}}"]
+        slope = [rf"\gamma_{{1,{text(arm)}}}"]
         if D.M.shape[1]:
-            slope.append(rf"\gamma_{{3,\text{{{_tex(arm)}}}}}^\top M_{{ij}}")
+            slope.append(rf"\gamma_{{3,{text(arm)}}}^\top M_{{ij}}")
         if arm in D.varying:
             slope.append(random[arm])
         body = f"({' + '.join(slope)})" if len(slope) > 1 else slope[0]
-        terms.append(rf"{body}\,[\text{{{names['t']}}}_{{ij}} = \text{{{_tex(arm)}}}]")
+        terms.append(rf"{body}\,[{names['t']}_{{ij}} = {text(arm)}]")
     if D.X.shape[1]:
         terms.append(r"\gamma_2^\top X_{ij}")
-    terms += [rf"{random[s]}\,\text{{{_tex(s)}}}_{{ij}}" for s in D.slopes]
+    terms += [rf"{random[s]}\,{text(s)}_{{ij}}" for s in D.slopes]
     eta = " + ".join(terms)
-    outcome = rf"\text{{{names['y']}}}_{{ij}}"
+    outcome = rf"{names['y']}_{{ij}}"
     noise = {
         "gaussian": rf"{outcome} &\sim N(\eta_{{ij}},\ \sigma^2)",
         "student": rf"{outcome} &\sim t_\nu(\eta_{{ij}},\ \sigma)",
@@ -33,24 +34,17 @@ def equations(spec, design: xr.Dataset) -> list[str]:
         "poisson": rf"{outcome} &\sim \text{{Poisson}}(\exp \eta_{{ij}})",
     }[D.family]
     if D.sigmas > 1:
-        noise = rf"{outcome} &\sim N(\eta_{{ij}},\ \sigma^2_{{\text{{{names['t']}}}}})"
+        noise = rf"{outcome} &\sim N(\eta_{{ij}},\ \sigma^2_{{{names['t']}}})"
     if D.se is not None:
-        noise = rf"{outcome} &\sim N(\eta_{{ij}},\ \text{{{_tex(spec.standard_error)}}}_{{ij}}^2)"
+        noise = rf"{outcome} &\sim N(\eta_{{ij}},\ {text(spec.standard_error)}_{{ij}}^2)"
     lines = [noise, rf"\eta_{{ij}} &= {eta}"]
     if D.q > 1:
         effects = r",\ ".join(random[v] for v in D.varying)
         lines.append(
             rf"({effects})^\top &\sim N(0,\ \tau),\quad "
             r"\tau = \text{diag}(\text{sd})\,\text{corr}\,\text{diag}(\text{sd}),\quad "
-            rf"j = \text{{{names['c']}}}"
+            rf"j = {names['c']}"
         )
     elif D.q:
-        lines.append(rf"{random[D.varying[0]]} &\sim N(0,\ \text{{sd}}^2),\quad j = \text{{{names['c']}}}")
+        lines.append(rf"{random[D.varying[0]]} &\sim N(0,\ \text{{sd}}^2),\quad j = {names['c']}")
     return lines
-
-
-def _tex(text: str) -> str:
-    """Text safe inside LaTeX's text mode."""
-    table = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    table |= {c: f"\\{c}" for c in "&%$#_{}"}
-    return "".join(table.get(c, c) for c in str(text))

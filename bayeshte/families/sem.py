@@ -21,6 +21,7 @@ import xarray as xr
 from bayeshte.families import sem_graph, sem_priors
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
+from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal import structural, structural_draws
@@ -180,7 +181,8 @@ class SEM(ModelSpec):
         return estimands(self.structure, self._matrices(design), design)
 
     def equations(self, design: xr.Dataset) -> list[str]:
-        return []
+        """The model as LaTeX lines, level by level."""
+        return equations(self.structure, self.cluster)
 
 
 def _guess(

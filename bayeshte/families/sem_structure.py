@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from bayeshte.errors import SpecError
-from bayeshte.marginal.structural import Entry, Matrices
+from bayeshte.marginal.structural import Entry, Matrices, Slope
 from bayeshte.model_text import ParameterTable, Row
 
 #: variable: what its elements are, in the order of tables
@@ -124,15 +124,16 @@ class Structure:
         return {v for v in self.table.observed(level) if v not in known}
 
     def variables(self, level: str) -> list[str]:
-        """Variables of a level in the order of its matrices: observed ones, whether they are there or not, then factors."""
-        return [*self.observed, *self.table.factors(level)]
+        """Variables of a level in the order of its matrices: observed ones, there or not, then factors, then random slopes."""
+        slopes = self.table.slopes if self.two_level and level == self.levels[1] else ()
+        return [*self.observed, *self.table.factors(level), *slopes]
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Free scalars in the order of the tables; correlations that are in no block among them."""
         found: dict[tuple[str, str], list[Row]] = {}
         for row in self.table.rows:
-            if row.fixed is not None or (row in self._blocked):
+            if row.fixed is not None or row.slope or row in self._blocked:
                 continue
             key = (self.variable(row), self.label(row))
             found.setdefault(key, []).append(row)
@@ -146,7 +147,7 @@ class Structure:
         return {v for v in labels if labels.count(v) > 1}
 
     @cached_property
-    def _components(self) -> list[tuple[str, list[str], list[Row]]]:
+    def components(self) -> list[tuple[str, list[str], list[Row]]]:
         """Sets of variables whose residuals covary, with the rows that say so."""
         out: list[tuple[str, list[str], list[Row]]] = []
         for level in self.levels:
@@ -165,7 +166,7 @@ class Structure:
     def blocks(self) -> tuple[Block, ...]:
         """Sets of variables with all correlations free and their own."""
         out = []
-        for level, names, rows in self._components:
+        for level, names, rows in self.components:
             q = len(names)
             if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and r.label not in self._shared for r in rows):
                 names = [v for v in (*self.variables(level), *self.table.slopes) if v in names]
@@ -175,7 +176,7 @@ class Structure:
     def checks(self) -> tuple[tuple[int, ...], ...]:
         """(level, variables) whose covariances are no block, so that they may fail to be positive definite."""
         blocks = [(b.level, {*b.variables}) for b in self.blocks]
-        rest = [(level, names) for level, names, _ in self._components if (level, {*names}) not in blocks]
+        rest = [(level, names) for level, names, _ in self.components if (level, {*names}) not in blocks]
         return tuple((self.levels.index(a), *(self.variables(a).index(v) for v in names)) for a, names in rest)
 
     @cached_property
@@ -235,7 +236,9 @@ class Structure:
     def matrices(self, slots: np.ndarray) -> Matrices:
         """How the matrices are made; `slots` holds the moderators' values by context, (context, moderator)."""
         sizes = [len(self.variables(level)) for level in self.levels]
-        entries = [e for level in self.levels for row in self.table.at(level) for e in self._entries(row)]
+        entries = [
+            e for level in self.levels for row in self.table.at(level) if not row.slope for e in self._entries(row)
+        ]
         return Matrices(
             levels=len(self.levels),
             observed=len(self.observed),
@@ -248,6 +251,8 @@ class Structure:
             entries=tuple(entries),
             checks=self.checks(),
             slots=slots,
+            active=len(self._active(self.levels[0])),
+            slopes=tuple(self._slope(name) for name in self.table.slopes),
         )
 
     def _entries(self, row: Row) -> list[Entry]:
@@ -283,9 +288,24 @@ class Structure:
                     raise SpecError(f"{row.name}: the variance of {name} is fixed at 0, so it covaries with nothing.")
         return [Entry("psi", level, i, j, value, free), Entry("psi", level, j, i, value, free)]
 
+    def _slope(self, name: str) -> Slope:
+        """Where the values of a random slope stand."""
+        (row,) = [r for r in self.table.at("within") if r.slope == name]
+        names = self.variables("within")
+        variable, effect = self.variables("between").index(name), names.index(row.lhs)
+        if ("within", row.rhs) in self.regressors:
+            return Slope(variable, "c", effect, self.regressors.index(("within", row.rhs)))
+        return Slope(variable, "beta", effect, names.index(row.rhs))
+
+    def _active(self, level: str) -> list[str]:
+        """Variables that a level has."""
+        there = {*self.modelled(level), *self.table.factors(level)}
+        there |= {*self.table.slopes} if self.two_level and level == self.levels[1] else set()
+        return [v for v in self.variables(level) if v in there]
+
     def _order(self, level: str, size: int) -> tuple[int, ...]:
-        """Variables of a level, causes before effects."""
-        names = self.variables(level)
+        """Variables of a level, causes before effects, those it has before those it has not."""
+        names = self._active(level)
         causes = {v: set() for v in names}
         for r in self.table.at(level):
             if r.op == "=~":
@@ -295,7 +315,8 @@ class Structure:
         out: list[str] = []
         while len(out) < len(names):
             out += [v for v in names if v not in out and causes[v] <= {*out}]
-        return (*(names.index(v) for v in out), *range(len(names), size))
+        places = [self.variables(level).index(v) for v in out]
+        return (*places, *(i for i in range(size) if i not in places))
 
 
 def _element(row: Row) -> str:

@@ -33,6 +33,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Slope:
+    """A random slope: a variable of the between level, and the within cell (``"beta"`` or ``"c"``) that holds it."""
+
+    variable: int
+    matrix: str
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
 class Matrices:
     """How the matrices of a model are made: sizes, causal order and entries.
 
@@ -47,7 +57,7 @@ class Matrices:
     regressors : int
         Q: a constant and covariates of the first level, a constant and covariates of the second.
     order : tuple of tuple of int
-        For every level its variables, causes before effects.
+        For every level its variables, causes before effects; the `active` ones of the first level before those it has not.
     scalars : int
         Number n of scalar parameters: t is (1, scalars, correlations of the blocks, slots).
     blocks : tuple of int
@@ -57,6 +67,10 @@ class Matrices:
         (level, variables): sets whose Psi is checked to be positive definite; in blocks it is by construction.
     slots : ndarray (context, slot)
         Numbers that differ between contexts.
+    active : int
+        Number of variables of the first level that are in the model there.
+    slopes : tuple of Slope
+        Random slopes: then every cluster is taken by itself.
     """
 
     levels: int
@@ -70,6 +84,8 @@ class Matrices:
     entries: tuple[Entry, ...]
     checks: tuple[tuple[int, ...], ...]
     slots: np.ndarray
+    active: int = 0
+    slopes: tuple[Slope, ...] = ()
 
     @property
     def correlations(self) -> int:
@@ -107,12 +123,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Cell:
-    """Rows of a cluster that have one missing-data pattern: how many, their means, the means of the regressors."""
+    """Rows of a cluster that have one missing-data pattern: how many, their means, the means of the regressors.
+
+    R, k, QQ: least squares of the deviations from the means, as in `Group`; for models with random slopes only.
+    """
 
     pattern: int
     n: float
     mean: np.ndarray
     q: np.ndarray
+    R: np.ndarray | None = None
+    k: np.ndarray | None = None
+    QQ: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -243,10 +265,13 @@ def _least_squares(Y: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return residual.T @ residual, k, q.T @ q
 
 
-def statistics(data: Data) -> Statistics:
-    """Reduces rows to groups and clusters: one pass; afterwards nothing depends on the number of rows."""
+def statistics(data: Data, one_by_one: bool = False) -> Statistics:
+    """Reduces rows to groups and clusters: one pass; afterwards nothing depends on the number of rows.
+
+    `one_by_one`: no groups, every cluster by itself with its own deviations, as random slopes need it.
+    """
     cells = data.cells
-    p, Q, columns = data.Y.shape[1], data.regressors, data.X.shape[1]
+    p, columns = data.Y.shape[1], data.X.shape[1]
     if data.code is None:
         groups, constant = [], 0.0
         for k, c in enumerate(cells.pattern):
@@ -258,13 +283,15 @@ def statistics(data: Data) -> Statistics:
             constant -= 0.5 * cells.n[k] * len(seen) * LOG_2PI
         return Statistics(tuple(groups), (), (), (), constant)
     J = len(data.context)
+    if one_by_one:
+        alone, patterns, own, constant = _one_by_one(data, np.arange(J), deviations=True)
+        return Statistics((), alone, patterns, own, constant)
     complete = np.bincount(cells.cluster[~cells.seen[cells.pattern].all(1)], minlength=J) == 0
     complete &= np.bincount(cells.cluster, minlength=J) > 0
     groups, constant = _deviations(data, columns)
     means, more = _means(data, complete)
-    one_by_one, patterns, own, rest = _one_by_one(data, np.flatnonzero(~complete))
-    assert all(g.k.shape[1] == Q for g in (*groups, *means))
-    return Statistics((*groups, *means), one_by_one, patterns, own, constant + more + rest)
+    alone, patterns, own, rest = _one_by_one(data, np.flatnonzero(~complete))
+    return Statistics((*groups, *means), alone, patterns, own, constant + more + rest)
 
 
 def _deviations(data: Data, columns: int) -> tuple[list[Group], float]:
@@ -312,8 +339,8 @@ def _means(data: Data, complete: np.ndarray) -> tuple[list[Group], float]:
     return groups, constant
 
 
-def _one_by_one(data: Data, which: np.ndarray):
-    """Clusters with missing values, their patterns, and the constant."""
+def _one_by_one(data: Data, which: np.ndarray, deviations: bool = False):
+    """Clusters by themselves, their patterns, and the constant."""
     cells, Q = data.cells, data.regressors
     patterns: dict[tuple[int, int], int] = {}
     own: dict[tuple[int, bytes], int] = {}
@@ -321,14 +348,18 @@ def _one_by_one(data: Data, which: np.ndarray):
     by_cluster = np.split(
         np.arange(len(cells.cluster)), np.searchsorted(cells.cluster, np.arange(1, len(data.context)))
     )
+    rows = (
+        np.split(np.argsort(cells.row_cell, kind="stable"), np.cumsum(cells.n).astype(int)[:-1]) if deviations else []
+    )
     for j in which:
         context = int(data.context[j])
         mine = []
         for c in by_cluster[j]:
             pattern = patterns.setdefault((context, int(cells.pattern[c])), len(patterns))
             seen = cells.seen[cells.pattern[c]]
-            mine.append(Cell(pattern, cells.n[c], cells.mean[c][seen], cells.q[c]))
-            constant -= 0.5 * seen.sum() * LOG_2PI
+            fitted = _cell_deviations(data, rows[c], seen) if deviations else ()
+            mine.append(Cell(pattern, cells.n[c], cells.mean[c][seen], cells.q[c], *fitted))
+            constant -= 0.5 * (cells.n[c] if deviations else 1) * seen.sum() * LOG_2PI
         q = np.zeros(Q)
         q[1 + data.X.shape[1] :] = np.r_[1.0, data.Z[j]]
         kind = own.setdefault((context, known[j].tobytes()), len(own))
@@ -340,6 +371,17 @@ def _one_by_one(data: Data, which: np.ndarray):
     return tuple(out), seen, values, constant
 
 
+def _cell_deviations(data: Data, rows: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least squares of the deviations from a cell's means."""
+    deviation, p, Q, columns = data.cells.deviation[rows], data.Y.shape[1], data.regressors, data.X.shape[1]
+    Y, at = deviation[:, np.flatnonzero(seen)], slice(1, 1 + columns)
+    k, QQ = np.zeros((Y.shape[1], Q)), np.zeros((Q, Q))
+    if not columns:
+        return Y.T @ Y, k, QQ
+    R, k[:, at], QQ[at, at] = _least_squares(Y, deviation[:, p + 1 : p + 1 + columns])
+    return R, k, QQ
+
+
 def density(
     matrices: Matrices,
     data: Statistics,
@@ -349,6 +391,7 @@ def density(
     outputs: tuple[Output, ...],
     start: np.ndarray,
     unit: np.ndarray,
+    pilot: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Density:
     """The kernel's tables, preconditioned.
 
@@ -364,6 +407,8 @@ def density(
         Names and shapes for the scalars in order, then the correlations of the blocks.
     start, unit : ndarray (n + correlations,)
         A rough guess of the coordinates and of how far each may be off.
+    pilot : (ndarray (J, slopes, slopes), ndarray (J, slopes)), optional
+        Information A about each cluster's slopes and A times where it puts them; zero without it.
     """
     from bayeshte.marginal.kernels import structural as kernel  # compiled on first use
 
@@ -372,38 +417,59 @@ def density(
     codes, hyper, constant = prior_tables(priors, signed)
     etas = [prior["eta"] for prior in lkj]
     constant += sum(lkj_constant(eta, q) for eta, q in zip(etas, m.blocks, strict=True)) + data.constant
-    d = n + m.correlations
+    d, J, ns = n + m.correlations, len(data.clusters), len(m.slopes)
+    information, towards = pilot or (np.zeros((J, ns, ns)), np.zeros((J, ns)))
     free = [e for e in m.entries if e.factors]
     fixed = np.zeros(m.cells)
     for e in m.entries:
         if not e.factors:
             fixed[m.cell(e)] += e.coef
     ints = [d, n, len(m.blocks), m.levels, m.size, P, m.within, Q, len(free), *m.slots.shape]
-    ints += [len(data.groups), len(data.patterns), len(data.own), len(data.clusters), len(m.checks), *codes, *m.blocks]
+    ints += [
+        len(data.groups),
+        len(data.patterns),
+        len(data.own),
+        len(data.clusters),
+        len(m.checks),
+        len(m.slopes),
+        m.active,
+        *codes,
+        *m.blocks,
+    ]
     ints += [i for order in m.order for i in order]
     for e in free:
         ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
     for level, *variables in m.checks:
         ints += [level, len(variables), *variables, *[0] * (m.size - len(variables))]
-    for context, seen in [*((g.context, g.seen) for g in data.groups), *data.patterns, *data.own]:
-        ints += [context, len(seen), *seen, *[0] * (P - len(seen))]
+    ints += [s.variable for s in m.slopes]
+    for s in m.slopes:
+        column = s.column if s.matrix == "c" else m.order[0].index(s.column)
+        ints += [int(s.matrix == "c"), m.order[0].index(s.row), column]
+    slopes = np.array([s.variable for s in m.slopes], int)
+    own = [(context, np.r_[seen, slopes]) for context, seen in data.own]
+    for context, seen in [*((g.context, g.seen) for g in data.groups), *data.patterns, *own]:
+        ints += [context, len(seen), *seen, *[0] * (m.size - len(seen))]
     for c in data.clusters:
         ints += [c.own, len(c.cells)]
     ints += [cell.pattern for c in data.clusters for cell in c.cells]
     floats = [[constant], hyper, etas, np.zeros(d), np.eye(d).ravel(), [e.coef for e in free], fixed, m.slots.ravel()]
     for g in data.groups:
         floats += [[g.n, g.within, g.between], _padded(g.R, P * P), _padded(g.k, P * Q), g.QQ.ravel()]
-    for c in data.clusters:
-        floats += [c.q, _padded(c.values, P)]
+    for j, c in enumerate(data.clusters):
+        floats += [c.q, _padded(c.values, m.size)]
+        if m.slopes:
+            floats += [information[j].ravel(), towards[j]]
     for c in data.clusters:
         for cell in c.cells:
             floats += [[cell.n], _padded(cell.mean, P), cell.q]
+            if m.slopes:
+                floats += [_padded(cell.R, P * P), _padded(cell.k, P * Q), cell.QQ.ravel()]
     raw = Density(
         kernel.log_density_c,
         kernel.expand_c,
         np.array(ints, np.int64),
         np.concatenate([np.asarray(f, float) for f in floats]),
-        d,
+        d + J * ns,
         outputs,
         at=1 + 4 * n + len(m.blocks),
         n_top=d,

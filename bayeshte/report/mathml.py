@@ -39,12 +39,6 @@ def inline(tex: str) -> Markup:
     return Markup(f"<math>{_row(tex)}</math>")
 
 
-def text(value: object) -> str:
-    """A text of the data as LaTeX that `display` and `inline` print as it is."""
-    named = {v: rf"\{k}{{}}" for k, v in _NAMED.items()} | {c: f"\\{c}" for c in "&%$#_{}"}
-    return rf"\text{{{''.join(named.get(c, c) for c in str(value))}}}"
-
-
 def _broken(tex: str) -> list[str]:
     """An equation in pieces of about `WIDTH` characters, cut before plus signs outside all brackets."""
     depth, start, parts = 0, 0, []

@@ -7,7 +7,8 @@ from scipy import stats
 from bayeshte.fit import Fit
 from bayeshte.prior import Prior
 from bayeshte.report.material import Material
-from bayeshte.report.mathml import display, inline, text
+from bayeshte.latex import text
+from bayeshte.report.mathml import display, inline
 from bayeshte.tables.digits import DASH, number, significant
 
 LIKELIHOODS = {

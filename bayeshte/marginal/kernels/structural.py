@@ -25,13 +25,15 @@ of its own. Data come in two lanes:
 Derivatives. dS_c = 1/2 [e e' - A + A P A] with e = h - A u; dW_m = -n_m / 2 [(d_m - u)(d_m - u)' + P]; dd_m = -n_m W_m (d_m - u);
 dPsi = A' dS A, dc = A' dK, dB = 2 A' dS S + dc K'.
 
-ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, groups, wcombos, vcombos, clusters, checks, then (transform, family) of
-the n scalars, size of each block of correlations, order of the variables (L M: causes first), entries (cell, i, j, k), checks
-(level, m, variables [M]) of Psi, groups (context, m, variables [P]), wcombos and vcombos (context, m, variables [P]), clusters
-(vcombo, number of cells), wcombo of each cell. floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d),
-coef (E), fixed cells (Psi: L M M, B: L M M, c: L M Q), slots of each context, groups (n', w_W, w_B, R [P P], k [P Q],
-Q [Q Q]), clusters (q [Q], v [P]), cells (n, ybar [P], q [Q]). Within-level variables are the first p of the P observed ones.
-Arrays in brackets are padded.
+ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, groups, wcombos, vcombos, clusters, checks, slopes, active variables
+within; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M: causes
+first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi, between
+variables that are slopes, cells of the slopes (0: B, 1: c; row, column among the active), groups, wcombos and vcombos (context,
+m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
+floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d), coef (E), fixed cells (Psi: L M M, B: L M M,
+c: L M Q), slots of each context, groups (n', w_W, w_B, R [P P], k [P Q], Q [Q Q]), clusters (q [Q], v [M], A and g of the
+slopes), cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations too).
+Within-level variables are the first p of the P observed ones. Arrays in brackets are padded. Coordinates: d, then the slopes'.
 """
 
 import math
@@ -46,7 +48,6 @@ from bayeshte.marginal.kernels.linear import (
     add_t_product,
     cholesky,
     inverse_from_cholesky,
-    root,
     views,
 )
 from bayeshte.marginal.kernels.parameters import (
@@ -56,9 +57,9 @@ from bayeshte.marginal.kernels.parameters import (
     precondition_gradient,
     scalars,
 )
+from bayeshte.marginal.kernels.structural_clusters import BETWEEN, WITHIN, clusters, slopes
 
-WITHIN, BETWEEN = 0, 1
-HEADER = 16
+HEADER = 18
 
 
 @njit(**OPTIONS)
@@ -197,234 +198,12 @@ def groups(G, P, Q, ints, floats, S, K, dS, dK):
 
 
 @njit(**OPTIONS)
-def condition(P, p, m, seen, S, Vi, C, L):
-    """b_y given v: inverse of S_vv, C = S_yv S_vv^-1, root of S_c = S_yy - C S_vy; log det S_vv, NaN if not positive definite."""
-    V = np.empty((m, m))
-    for i in range(m):
-        for j in range(m):
-            V[i, j] = S[seen[i], seen[j]]
-    logdet = cholesky(V, m)
-    inverse_from_cholesky(V, Vi, m)
-    Sc = np.empty((p, p))
-    for i in range(p):
-        for j in range(m):
-            s = 0.0
-            for k in range(m):
-                s += S[i, seen[k]] * Vi[k, j]
-            C[i, j] = s
-        for j in range(p):
-            s = S[i, j]
-            for k in range(m):
-                s -= C[i, k] * S[seen[k], j]
-            Sc[i, j] = s
-    root(Sc, L, p)
-    return logdet
-
-
-@njit(**OPTIONS)
-def uncondition(p, m, seen, Vi, C, dSc, dC, dS):
-    """From derivatives in S_c and C to those in S_B (added, not symmetric)."""
-    for i in range(p):
-        for j in range(p):
-            dS[i, j] += dSc[i, j]
-    X = np.empty((p, m))
-    for i in range(p):
-        for j in range(m):
-            s = 0.0
-            for k in range(p):
-                s += dSc[i, k] * C[k, j]
-            X[i, j] = s
-    for i in range(p):
-        for j in range(m):
-            s = 0.0
-            for k in range(m):
-                s += dC[i, k] * Vi[k, j]
-            dS[i, seen[j]] += s - X[i, j]
-            dS[seen[j], i] -= X[i, j]
-            dC[i, j] = s  # dC Vi
-    for i in range(m):
-        for j in range(m):
-            s = 0.0
-            for k in range(p):
-                s += C[k, i] * (X[k, j] - dC[k, j])
-            dS[seen[i], seen[j]] += s
-
-
-@njit(**OPTIONS)
-def clusters(P, p, Q, J, wcombos, vcombos, cluster_ints, cell_ints, cluster_floats, cell_floats, S, K, dS, dK):
-    """Log-likelihood of the clusters that are taken one by one; adds to the derivatives in S and K."""
-    if J == 0:
-        return 0.0
-    ll, NW, NV = 0.0, len(wcombos), len(vcombos)
-    W, dW, logdets, count = np.empty((NW, P, P)), np.zeros((NW, P, P)), np.empty(NW), np.zeros(NW)
-    X = np.empty((P, P))
-    for w in range(NW):
-        m, seen = wcombos[w, 1], wcombos[w, 2:]
-        for i in range(m):
-            for j in range(m):
-                X[i, j] = S[wcombos[w, 0], WITHIN, seen[i], seen[j]]
-        logdets[w] = cholesky(X, m)
-        inverse_from_cholesky(X, W[w], m)
-    Vi, C, L, logdets_v = np.empty((NV, P, P)), np.empty((NV, P, P)), np.zeros((NV, P, P)), np.empty(NV)
-    dSc, dC = np.zeros((NV, P, P)), np.zeros((NV, P, P))
-    for v in range(NV):
-        logdets_v[v] = condition(P, p, vcombos[v, 1], vcombos[v, 2:], S[vcombos[v, 0], BETWEEN], Vi[v], C[v], L[v])
-        if not logdets_v[v] > -math.inf:
-            return math.nan
-    A, AL, M = np.empty((p, p)), np.empty((p, p)), np.empty((p, p))
-    inverse, post, AP = np.empty((p, p)), np.empty((p, p)), np.empty((p, p))
-    e, Ve, mean, dmean = np.empty(P), np.empty(P), np.empty(p), np.empty(p)
-    h, u, rest = np.empty(p), np.empty(p), np.empty(p)
-    most = 0
-    for j in range(J):
-        most = max(most, cluster_ints[j, 1])
-    d = np.empty((most, p))
-    first = 0
-    for j in range(J):
-        v, cells = cluster_ints[j, 0], cluster_ints[j, 1]
-        context, mv, own = vcombos[v, 0], vcombos[v, 1], vcombos[v, 2:]
-        f = cluster_floats[j * (Q + P) : (j + 1) * (Q + P)]
-        for i in range(mv):
-            s = f[Q + i]
-            for q in range(Q):
-                s -= K[context, own[i], q] * f[q]
-            e[i] = s
-        quad = 0.0
-        for i in range(mv):
-            s = 0.0
-            for k in range(mv):
-                s += Vi[v, i, k] * e[k]
-            Ve[i] = s
-            quad += s * e[i]
-        ll -= 0.5 * (quad + logdets_v[v])
-        for i in range(p):
-            s = 0.0
-            for k in range(mv):
-                s += C[v, i, k] * e[k]
-            mean[i] = s
-            h[i] = 0.0
-            dmean[i] = 0.0
-            for k in range(p):
-                A[i, k] = 0.0
-        for c in range(cells):
-            w = cell_ints[first + c]
-            m, seen = wcombos[w, 1], wcombos[w, 2:]
-            cell = cell_floats[(first + c) * (1 + P + Q) : (first + c + 1) * (1 + P + Q)]
-            n = cell[0]
-            count[w] += 1.0
-            for i in range(m):
-                s = cell[1 + i] - mean[seen[i]]
-                for q in range(Q):
-                    s -= K[context, seen[i], q] * cell[1 + P + q]
-                d[c, i] = s
-            quad = logdets[w]
-            for i in range(m):
-                s = 0.0
-                for k in range(m):
-                    s += W[w, i, k] * d[c, k]
-                    A[seen[i], seen[k]] += n * W[w, i, k]
-                h[seen[i]] += n * s
-                quad += n * s * d[c, i]
-            ll -= 0.5 * quad
-        for i in range(p):
-            for k in range(p):
-                s = 0.0
-                for a in range(k, p):
-                    s += A[i, a] * L[v, a, k]
-                AL[i, k] = s
-        for i in range(p):
-            for k in range(i + 1):
-                s = 1.0 if i == k else 0.0
-                for a in range(i, p):
-                    s += L[v, a, i] * AL[a, k]
-                M[i, k] = s
-        ll -= 0.5 * cholesky(M, p)
-        inverse_from_cholesky(M, inverse, p)
-        for i in range(p):
-            for k in range(p):
-                s = 0.0
-                for a in range(i + 1):
-                    s += L[v, i, a] * inverse[a, k]
-                AL[i, k] = s  # scratch: L M^-1
-        for i in range(p):
-            for k in range(p):
-                s = 0.0
-                for a in range(k + 1):
-                    s += AL[i, a] * L[v, k, a]
-                post[i, k] = s
-        for i in range(p):
-            s = 0.0
-            for k in range(p):
-                s += post[i, k] * h[k]
-            u[i] = s
-            ll += 0.5 * s * h[i]
-        for i in range(p):
-            s = h[i]
-            for k in range(p):
-                s -= A[i, k] * u[k]
-            rest[i] = s
-            for k in range(p):
-                s = 0.0
-                for a in range(p):
-                    s += A[i, a] * post[a, k]
-                AP[i, k] = s
-        for i in range(p):
-            for k in range(p):
-                s = rest[i] * rest[k] - A[i, k]
-                for a in range(p):
-                    s += AP[i, a] * A[a, k]
-                dSc[v, i, k] += 0.5 * s
-        for c in range(cells):
-            w = cell_ints[first + c]
-            m, seen = wcombos[w, 1], wcombos[w, 2:]
-            cell = cell_floats[(first + c) * (1 + P + Q) : (first + c + 1) * (1 + P + Q)]
-            n = cell[0]
-            for i in range(m):
-                d[c, i] -= u[seen[i]]
-            for i in range(m):
-                s = 0.0
-                for k in range(m):
-                    s += W[w, i, k] * d[c, k]
-                    dW[w, i, k] -= 0.5 * n * (d[c, i] * d[c, k] + post[seen[i], seen[k]])
-                s *= n  # minus the derivative in d
-                dmean[seen[i]] += s
-                for q in range(Q):
-                    dK[context, seen[i], q] += s * cell[1 + P + q]
-        for k in range(mv):
-            s = -Ve[k]
-            for i in range(p):
-                s += C[v, i, k] * dmean[i]
-                dC[v, i, k] += dmean[i] * e[k]
-            for i in range(mv):
-                dS[context, BETWEEN, own[k], own[i]] += 0.5 * (Ve[k] * Ve[i] - Vi[v, k, i])
-            for q in range(Q):
-                dK[context, own[k], q] -= s * f[q]
-        first += cells
-    for w in range(NW):  # dV = -W dW W - count / 2 W
-        context, m, seen = wcombos[w, 0], wcombos[w, 1], wcombos[w, 2:]
-        for i in range(m):
-            for k in range(m):
-                s = 0.0
-                for a in range(m):
-                    s += W[w, i, a] * dW[w, a, k]
-                X[i, k] = s
-        for i in range(m):
-            for k in range(m):
-                s = -0.5 * count[w] * W[w, i, k]
-                for a in range(m):
-                    s -= X[i, a] * W[w, a, k]
-                dS[context, WITHIN, seen[i], seen[k]] += s
-    for v in range(NV):
-        uncondition(p, vcombos[v, 1], vcombos[v, 2:], Vi[v], C[v], dSc[v], dC[v], dS[vcombos[v, 0], BETWEEN])
-    return ll
-
-
-@njit(**OPTIONS)
-def log_density(z, ints, floats, grad):
-    """Log posterior density at preconditioned coordinates z; the gradient goes to grad."""
+def take(ints, floats):
+    """The tables as arrays: sizes; priors; coordinates; cells; groups; clusters."""
     d, n, blocks, levels, M = ints[0], ints[1], ints[2], ints[3], ints[4]
     P, p, Q, E = ints[5], ints[6], ints[7], ints[8]
-    contexts, slots, G, NW, NV, J, NC = ints[9], ints[10], ints[11], ints[12], ints[13], ints[14], ints[15]
+    contexts, slots, G, NW, NV, J = ints[9], ints[10], ints[11], ints[12], ints[13], ints[14]
+    NC, ns, mw = ints[15], ints[16], ints[17]
     at = HEADER
     codes = ints[at : at + 2 * n]
     at += 2 * n
@@ -436,12 +215,16 @@ def log_density(z, ints, floats, grad):
     at += 4 * E
     checks = ints[at : at + NC * (2 + M)].reshape((NC, 2 + M))
     at += NC * (2 + M)
-    group_ints = ints[at : at + G * (2 + P)].reshape((G, 2 + P))
-    at += G * (2 + P)
-    wcombos = ints[at : at + NW * (2 + P)].reshape((NW, 2 + P))
-    at += NW * (2 + P)
-    vcombos = ints[at : at + NV * (2 + P)].reshape((NV, 2 + P))
-    at += NV * (2 + P)
+    slope_variables = ints[at : at + ns]
+    at += ns
+    slope_cells = ints[at : at + 3 * ns].reshape((ns, 3))
+    at += 3 * ns
+    group_ints = ints[at : at + G * (2 + M)].reshape((G, 2 + M))
+    at += G * (2 + M)
+    wcombos = ints[at : at + NW * (2 + M)].reshape((NW, 2 + M))
+    at += NW * (2 + M)
+    vcombos = ints[at : at + NV * (2 + M)].reshape((NV, 2 + M))
+    at += NV * (2 + M)
     cluster_ints = ints[at : at + 2 * J].reshape((J, 2))
     cell_ints = ints[at + 2 * J :]
 
@@ -459,8 +242,57 @@ def log_density(z, ints, floats, grad):
     at += contexts * slots
     group_floats = floats[at : at + G * (3 + P * P + P * Q + Q * Q)]
     at += G * (3 + P * P + P * Q + Q * Q)
-    cluster_floats = floats[at : at + J * (Q + P)]
-    cell_floats = floats[at + J * (Q + P) :]
+    size = J * (Q + M + ns * ns + ns)
+    cluster_floats, cell_floats = floats[at : at + size], floats[at + size :]
+    return (
+        (d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns),
+        (codes, hyper, sizes, etas, centre, scale),
+        (order, entries, coef, fixed, checks, slot_values),
+        (group_ints, group_floats),
+        (
+            (order[0, :mw], slope_variables, slope_cells, wcombos, vcombos),
+            (cluster_ints, cell_ints),
+            (cluster_floats, cell_floats),
+        ),
+    )
+
+
+@njit(**OPTIONS)
+def levels_of(sizes, structure, t, cell, A, S, parts, K):
+    """Cells, A, S and K of every context and level at t; False if a covariance matrix is not positive definite."""
+    d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = sizes
+    order, entries, coef, fixed, checks, slot_values = structure
+    work = np.empty((M, M))
+    for c in range(contexts):
+        for s in range(slots):
+            t[1 + d + s] = slot_values[c * slots + s]
+        fill(entries, coef, t, fixed, cell[c])
+        for k in range(len(checks)):
+            Psi = cell[c, checks[k, 0] * M * M : (checks[k, 0] + 1) * M * M].reshape((M, M))
+            for i in range(checks[k, 1]):
+                for j in range(i + 1):
+                    work[i, j] = Psi[checks[k, 2 + i], checks[k, 2 + j]]
+            if not cholesky(work, checks[k, 1]) > -math.inf:
+                return False
+        for l in range(levels):
+            Psi = cell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
+            B = cell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
+            k = cell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
+            solve(Psi, B, k, order[l], M, Q, A[c, l], S[c, l], parts[c, l], work)
+            if ns == 0 or l == BETWEEN:  # with random slopes the within level is that of each cluster
+                for i in range(M):
+                    for q in range(Q):
+                        K[c, i, q] += parts[c, l, i, q]
+    return True
+
+
+@njit(**OPTIONS)
+def log_density(z, ints, floats, grad):
+    """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad."""
+    numbers, priors, structure, (group_ints, group_floats), by_cluster = take(ints, floats)
+    d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
+    codes, hyper, sizes, etas, centre, scale = priors
+    order, entries, coef, fixed, checks, slot_values = structure
 
     x, t, dt = np.empty(d), np.empty(1 + d + slots), np.zeros(1 + d + slots)
     slope, dx = np.empty(n), np.zeros(d)
@@ -473,45 +305,30 @@ def log_density(z, ints, floats, grad):
     factors = np.zeros(room)
     lp += correlations(x[n:], blocks, sizes, etas, t[1 + n :], factors)
 
-    cell, dcell = np.empty((contexts, cells)), np.empty(cells)
+    cells = len(fixed)
+    cell, dcell = np.empty((contexts, cells)), np.zeros((contexts, cells))
     A, S, dS = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M))
     parts, K, dK = np.empty((contexts, 2, M, Q)), np.zeros((contexts, M, Q)), np.zeros((contexts, M, Q))
+    if not levels_of(numbers, structure, t, cell, A, S, parts, K):
+        return math.nan
+    lp += groups(len(group_ints), P, Q, group_ints, group_floats, S, K, dS, dK)
+    lp += clusters((P, p, Q, M, J, levels), by_cluster, cell, S, K, z[d:], dS, dK, dcell, grad[d:])
+
     work = np.empty((M, M))
     for c in range(contexts):
         for s in range(slots):
             t[1 + d + s] = slot_values[c * slots + s]
-        fill(entries, coef, t, fixed, cell[c])
-        for k in range(NC):
-            Psi = cell[c, checks[k, 0] * M * M : (checks[k, 0] + 1) * M * M].reshape((M, M))
-            for i in range(checks[k, 1]):
-                for j in range(i + 1):
-                    work[i, j] = Psi[checks[k, 2 + i], checks[k, 2 + j]]
-            if not cholesky(work, checks[k, 1]) > -math.inf:
-                return math.nan
         for l in range(levels):
-            Psi = cell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
-            B = cell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
-            k = cell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
-            solve(Psi, B, k, order[l], M, Q, A[c, l], S[c, l], parts[c, l], work)
+            if ns and l == WITHIN:
+                continue
             for i in range(M):
-                for q in range(Q):
-                    K[c, i, q] += parts[c, l, i, q]
-
-    lp += groups(G, P, Q, group_ints, group_floats, S, K, dS, dK)
-    lp += clusters(P, p, Q, J, wcombos, vcombos, cluster_ints, cell_ints, cluster_floats, cell_floats, S, K, dS, dK)
-
-    for c in range(contexts):
-        for s in range(slots):
-            t[1 + d + s] = slot_values[c * slots + s]
-        for l in range(levels):
-            for i in range(P):
                 for j in range(i):
                     dS[c, l, i, j] = dS[c, l, j, i] = 0.5 * (dS[c, l, i, j] + dS[c, l, j, i])
-            dPsi = dcell[l * M * M : (l + 1) * M * M].reshape((M, M))
-            dB = dcell[(levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
-            dk = dcell[2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
+            dPsi = dcell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
+            dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
+            dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
             unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c], M, Q, work, dPsi, dB, dk)
-        pull(entries, coef, t, dcell, dt)
+        pull(entries, coef, t, dcell[c], dt)
     for i in range(n):
         dx[i] += dt[1 + i] * slope[i]
     correlations_gradient(x[n:], blocks, sizes, etas, dt[1 + n :], factors, dx[n:])
@@ -538,15 +355,24 @@ def log_density_c(dim, z_, grad_, lp_, user_data):
 
 @cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
 def expand_c(dim, expanded, z_, out_, user_data):
-    """Coordinates to parameters: the scalars (SDs perhaps with a sign), the correlations of the blocks."""
+    """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, slopes (cluster, slope)."""
     ints, floats = views(user_data, np.int64, np.float64)
-    d, n, blocks = ints[0], ints[1], ints[2]
-    codes, sizes = ints[HEADER : HEADER + 2 * n], ints[HEADER + 2 * n : HEADER + 2 * n + blocks]
-    out, at = carray(out_, (expanded,)), 1 + 4 * n + blocks
-    x, slope, unused, room = np.empty(d), np.empty(n), np.empty(n), 0
+    numbers, priors, structure, _, by_cluster = take(ints, floats)
+    d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
+    codes, hyper, sizes, etas, centre, scale = priors
+    out, z = carray(out_, (expanded,)), carray(z_, (dim,))
+    x, t, slope, unused, room = np.empty(d), np.empty(1 + d + slots), np.empty(n), np.empty(n), 0
+    t[0] = 1.0
     for b in range(blocks):
         room += sizes[b] * sizes[b]
-    precondition(carray(z_, (dim,)), d, floats[at : at + d], floats[at + d : at + d + d * d], x)
-    scalars(x, n, codes[:n], codes[n:], floats[1 : 1 + 4 * n], out, slope, unused)
-    correlations(x[n:], blocks, sizes, floats[1 + 4 * n : at], out[n:], np.zeros(room))
+    precondition(z, d, centre, scale, x)
+    scalars(x, n, codes[:n], codes[n:], hyper, t[1:], slope, unused)
+    correlations(x[n:], blocks, sizes, etas, t[1 + n :], np.zeros(room))
+    for i in range(d):
+        out[i] = t[1 + i]
+    if ns:
+        A, S = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M))
+        parts, K = np.empty((contexts, 2, M, Q)), np.zeros((contexts, M, Q))
+        levels_of(numbers, structure, t, np.empty((contexts, len(structure[3]))), A, S, parts, K)
+        slopes((Q, M, J), by_cluster, S, K, z[d:], out[d:])
     return 0
