@@ -33,6 +33,8 @@ class Estimand:
         ``"ratio"``, ``"sd"``, ``"correlation"``, ``"share"``, ``"coefficient"``: they do not.
     headline : bool
         Whether a fit shows it at first sight.
+    level, header : str
+        Under which headings tables have it; empty where the family has none.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Estimand:
     draws: Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
     scale: str = "effect"
     headline: bool = False
+    level: str = ""
+    header: str = ""
 
 
 class ModelSpec(ABC):

@@ -30,6 +30,16 @@ MODELS = {
     "chain of covariances": SEM(
         cluster="school", within="y1 ~~ y2; y2 ~~ y3; y1 ~~ 0*y3", between="y1 ~~ c*y2; y2 ~~ c*y3; y1 ~~ 0*y3"
     ),
+    "random slope": SEM(
+        cluster="school",
+        within="s | y ~ m1; y ~ m2 + age; m1 ~~ m2",
+        between="y ~ b*m1 + treat; s ~ treat + m1; m1 ~ treat; m2 ~~ m2; y ~~ s",
+    ),
+    "random slopes": SEM(
+        cluster="school",
+        within="s1 | y ~ x; s2 | y ~ m1; m1 ~ age",
+        between="y ~ treat + m1; climate ~ s1 + s2 + treat; s1 ~~ s2; y ~~ 0*climate; m1 ~ treat",
+    ),
     "one level": SEM(model="m1 ~ a*treat + age; y ~ b*m1 + treat; indirect := a*b"),
     "one level, factors": SEM(model="f =~ y1 + y2 + y3; g =~ NA*m1 + m2; g ~~ 1*g; f ~ g + x"),
 }
@@ -74,11 +84,15 @@ def draws_at(density, points) -> xr.Dataset:
     values = [density.parameters(z) for z in points]
     return xr.Dataset(
         {
-            o.name: (("chain", "draw", f"{o.name}_"), np.array([v[o.name] for v in values])[None])
+            o.name: (("chain", "draw", *(o.dims or [f"{o.name}_"])), np.array([v[o.name] for v in values])[None])
             for o in density.outputs
         },
         {"chain": [0], "draw": range(len(points))},
     )
+
+
+def slopes_of(posterior) -> np.ndarray | None:
+    return posterior["slope"].to_numpy()[0] if "slope" in posterior else None
 
 
 def points_of(density, n: int) -> np.ndarray:
@@ -97,7 +111,7 @@ def log_posterior(spec, density, posterior, z) -> float:
 
     def free(z):
         v = density.parameters(z)
-        return np.r_[v["_scalars"], v["_correlations"]]
+        return np.concatenate([x.ravel() for x in v.values()])
 
     wide, fine = (
         np.column_stack([(free(z + e) - free(z - e)) / (2 * h) for e in h * np.eye(density.n_dim)])
@@ -141,8 +155,8 @@ def test_marginal_and_joint_define_the_same_posterior(case):
         b = rng.normal(0, 3, (len(data.context), len(both)))
         value = float(logp(graph_point(spec, model, posterior, b)))
         if len(both):
-            t = stacked(s, posterior)
-            value -= structural_draws.log_density_of_cluster_means(spec._matrices(design), data, t, both, b[None])[0]
+            given = (spec._matrices(design), data, stacked(s, posterior), both, b[None], slopes_of(posterior))
+            value -= structural_draws.log_density_of_cluster_means(*given)[0]
         differences.append(value - log_posterior(spec, density, posterior, z))
     np.testing.assert_allclose(differences, 0, atol=1e-6)
 
@@ -160,10 +174,11 @@ def test_likelihood_by_cluster_adds_up(case):
     rng = np.random.default_rng(3)
     points = points_of(density, 6)
     posterior = spec.recover(draws_at(density, points), design, rng)
-    unit = "cluster" if spec.cluster else "row"
-    each = spec.log_likelihood(posterior, design, unit)
-    total = each.sum(spec.cluster or "row").to_numpy()[0]
-    # a density of the parameters less the log prior
+    given = (spec._matrices(design), data_of(design), stacked(spec.structure, posterior), slopes_of(posterior))
+    total = structural_draws.log_likelihood(*given).sum(1)
+    if "slope" not in posterior:
+        each = spec.log_likelihood(posterior, design, "cluster" if spec.cluster else "row")
+        np.testing.assert_allclose(each.sum(spec.cluster or "row").to_numpy()[0], total)
     for k, z in enumerate(points):
         one = posterior.isel(draw=[k])
         prior = sum(

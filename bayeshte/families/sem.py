@@ -18,20 +18,21 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
+from bayeshte.errors import SpecError
 from bayeshte.families import sem_graph, sem_priors
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
 from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_structure import VARIABLES, Structure
-from bayeshte.marginal import structural, structural_draws
+from bayeshte.marginal import structural, structural_draws, structural_pilot
 from bayeshte.marginal.density import Density, Output, is_even, unconstrain
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.prior import Prior
 from bayeshte.spec import Estimand, ModelSpec
 
 #: variables of a posterior, in the order of the tables
-STORED = (*VARIABLES, "derived", "cluster_mean")
+STORED = (*VARIABLES, "derived", "cluster_mean", "slope")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class SEM(ModelSpec):
     ... )
     """
 
-    latent = ("cluster_mean", "derived")
+    latent = ("cluster_mean", "slope", "derived")
 
     model: str = ""
     within: str = ""
@@ -107,24 +108,31 @@ class SEM(ModelSpec):
         s, m = self.structure, self._matrices(design)
         scalars = [priors[p.key] for p in s.parameters]
         sds = [k for k, p in enumerate(s.parameters) if p.variable == "sd"]
-        outputs = (Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,)))
+        outputs = [Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,))]
+        if m.slopes:
+            outputs.append(Output("slope", (design.sizes[self.cluster], len(m.slopes)), (self.cluster, "slopes")))
         data = data_of(design)
         start, unit = _guess(s, scalars, sem_priors.Scales(s, design, data), m.correlations)
-        statistics = structural.statistics(data)
-        return structural.density(m, statistics, scalars, sds, [priors[b.key] for b in s.blocks], outputs, start, unit)
+        given = (scalars, sds, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
+        if not m.slopes:
+            return structural.density(m, structural.statistics(data), *given)
+        means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
+        spreads = [s.place(s.sd("between", v)) for v in self.table.slopes]
+        return structural_pilot.density(m, data, *given, means, spreads)
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Parameters by name, `derived` quantities, and the latent `cluster_mean`s drawn from their exact conditional."""
         s = self.structure
         if "_scalars" in draws:
-            draws = named(s, draws)
+            draws = draws.assign(named(s, draws))
         out = draws[[v for v in STORED if v in draws]]
         if self.table.derived and "derived" not in out:
             out = out.assign(derived=derived(s, out))
         if s.both and "cluster_mean" not in out:
             shape = (out.sizes["chain"], out.sizes["draw"], design.sizes[self.cluster], len(s.both))
             both = np.array([s.within.index(v) for v in s.both])
-            b = structural_draws.draw_cluster_means(self._matrices(design), data_of(design), stacked(s, out), both, rng)
+            given = (self._matrices(design), data_of(design), stacked(s, out), both, rng, _slopes(out))
+            b = structural_draws.draw_cluster_means(*given)
             dims = ("chain", "draw", self.cluster, "between_variable")
             out = out.assign(cluster_mean=(dims, b.reshape(shape), {"drawn_exactly": 1}))
             out = out.assign_coords({d: design[d].to_numpy() for d in dims[2:]})
@@ -157,6 +165,8 @@ class SEM(ModelSpec):
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with all latent variables integrated, or by row given the cluster means."""
         m, data, t = self._matrices(design), data_of(design), stacked(self.structure, draws)
+        if unit == "cluster" and m.slopes:
+            raise SpecError("The likelihood of a cluster is not available with random slopes yet: use unit='row'.")
         if unit == "cluster" and self.cluster:
             values, dim = structural_draws.log_likelihood(m, data, t), self.cluster
         elif not self.cluster:
@@ -183,6 +193,14 @@ class SEM(ModelSpec):
     def equations(self, design: xr.Dataset) -> list[str]:
         """The model as LaTeX lines, level by level."""
         return equations(self.structure, self.cluster)
+
+
+def _slopes(posterior: xr.Dataset) -> np.ndarray | None:
+    """Random slopes (draw, cluster, slope), chains stacked; None without."""
+    if "slope" not in posterior:
+        return None
+    x = posterior["slope"].transpose("chain", "draw", ..., "slopes").to_numpy()
+    return x.reshape(-1, *x.shape[2:])
 
 
 def _guess(

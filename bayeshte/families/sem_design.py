@@ -12,7 +12,7 @@ from bayeshte.marginal.structural import Data
 #: dims of the design and of the posterior
 DIMS = (
     *("within_variable", "between_variable", "own_variable", "within_covariate", "between_covariate"),
-    *("loadings", "paths", "intercepts", "sds", "corrs", "covs", "quantity"),
+    *("slopes", "loadings", "paths", "intercepts", "sds", "corrs", "covs", "quantity"),
 )
 
 
@@ -57,6 +57,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         slots = frame[structure.moderators].to_numpy(float).reshape(len(frame), -1)
     values, context = np.unique(slots, axis=0, return_inverse=True)
     where = spec.cluster if structure.two_level else "row"
+    coords |= {"slopes": list(structure.table.slopes)}
     variables |= {"context": (where, context.ravel()), "slots": (("context_", "moderator_"), values)}
     for k, v in enumerate(structure.within):
         _check_varies(variables["Y"][1][:, k], v, "")

@@ -120,6 +120,8 @@ def summary(structure: Structure, posterior: xr.Dataset, interval: str, level: f
     lines = []
     zero = xr.zeros_like(posterior["chain"] * posterior["draw"], dtype=float)
     for row in structure.table.rows:
+        if row.slope:  # its mean and variance are rows of the between level
+            continue
         name = row.name.removeprefix(f"{row.level}: ")
         lines.append((row.level, header(structure, row), row.label, name, row_draws(structure, posterior, row) + zero))
     out = table([(name, values) for *_, name, values in lines], interval, level)

@@ -24,7 +24,9 @@ def equations(structure: Structure, cluster: str | None) -> list[str]:
     for level in structure.levels:
         if structure.two_level:
             lines.append(text(f"{level.capitalize()} {cluster}:"))
-        lines += [_equation(structure, level, v) for v in structure.table.names(level) if _explained(structure, level, v)]
+        lines += [
+            _equation(structure, level, v) for v in structure.table.names(level) if _explained(structure, level, v)
+        ]
         lines += _distributions(structure, level)
     return lines + [rf"{text(name)} &= {text(expression.text)}" for name, expression in structure.table.derived]
 

@@ -1,6 +1,7 @@
 """What a paper reports of a structural equation model: effects along paths, contextual effects, variance explained."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,38 +13,43 @@ from bayeshte.marginal.structural import Matrices, cells, implied
 from bayeshte.model_text import Row
 from bayeshte.spec import Estimand
 
+#: which of the headings has what a first look needs: the first that is there
+HEADLINES = ("derived", "effects along paths", "contextual effects", "R-square")
+
 
 def estimands(structure: Structure, m: Matrices, design: xr.Dataset) -> list[Estimand]:
-    """Derived quantities; total and indirect effects; contextual effects; ICC, R-square and standardised paths."""
+    """Derived quantities; effects along paths, R-square and standardised paths by level; contextual effects; ICC."""
     out = [
-        Estimand(name, f"{name} = {expression.text}", partial(_derived, name=name), headline=True)
+        Estimand(name, expression.text, partial(_derived, name=name), header="derived")
         for name, expression in structure.table.derived
     ]
     for level in structure.levels:
-        out += _effects(structure, m, level)
-    out += _contextual(structure)
-    for v in structure.both:
-        out.append(
-            Estimand(
-                f"ICC of {v}",
-                f"share of the variance of {v} that lies between clusters",
-                _icc(structure, m, v),
-                "share",
-            )
-        )
-    for level in structure.levels:
-        where = f", {level}" if level else ""
-        for v in structure.table.endogenous(level):
-            text = f"share of the variance of {v} that its predictors explain{where and f', {level} clusters'}"
-            out.append(Estimand(f"R-square of {v}{where}", text, _share(structure, m, level, v), "share"))
-        for row in structure.table.at(level):
-            if row.op in ("~", "=~") and row not in structure.products(level) and not row.slope:
-                y, x = (row.lhs, row.rhs) if row.op == "~" else (row.rhs, row.lhs)
-                text = f"{row.name} in SDs of {y} for an SD of {x}, implied by the model"
-                out.append(
-                    Estimand(f"standardised {row.name}", text, _standardised(structure, m, row, y, x), "coefficient")
-                )
+        out += [*_effects(structure, m, level), *_explained(structure, m, level)]
+    out += [*_contextual(structure), *_iccs(structure, m)]
+    found = {e.header for e in out}
+    leading = next((h for h in HEADLINES if h in found), "")
+    return [replace(e, headline=e.header == leading) for e in out]
+
+
+def _explained(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
+    """R-square of what is explained, and standardised paths and loadings."""
+    where, out = f", {level}" if level else "", []
+    for v in structure.table.endogenous(level):
+        text = f"share of the variance of {v} that its predictors explain{where and f', {level} clusters'}"
+        draws = _share(structure, m, level, v)
+        out.append(Estimand(f"R-square of {v}{where}", text, draws, "share", level=level, header="R-square"))
+    for row in structure.table.at(level):
+        if row.op in ("~", "=~") and row not in structure.products(level) and not row.slope:
+            y, x = (row.lhs, row.rhs) if row.op == "~" else (row.rhs, row.lhs)
+            text = f"SDs of {y} for an SD of {x}, as the model implies them"
+            given = {"scale": "coefficient", "level": level, "header": "standardised"}
+            out.append(Estimand(f"standardised {row.name}", text, _standardised(structure, m, row, y, x), **given))
     return out
+
+
+def _iccs(structure: Structure, m: Matrices) -> list[Estimand]:
+    text, given = "share of the variance of {} that lies between clusters", {"scale": "share", "header": "ICC"}
+    return [Estimand(f"ICC of {v}", text.format(v), _icc(structure, m, v), **given) for v in structure.both]
 
 
 def _derived(posterior, design, *, name):
@@ -65,20 +71,14 @@ def _effects(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
         for y in dict.fromkeys(w for v in _reached(paths, x) for w in paths.get(v, [])):
             if y == x:
                 continue
-            where = {"level": index, "x": x, "y": y, "structure": structure, "m": m}
             through = ", ".join(v for v in _reached(paths, x) if y in _reached(paths, v))
-            out.append(
-                Estimand(
-                    f"total effect of {x} on {y}{suffix}", f"sum over all ways from {x} to {y}, direct and through {through}",
-                    partial(_along, **where, direct=True),
-                )
-            )  # fmt: skip
-            out.append(
-                Estimand(
-                    f"indirect effect of {x} on {y}{suffix}", f"sum over all ways from {x} to {y} through {through}",
-                    partial(_along, **where, direct=False),
-                )
-            )  # fmt: skip
+            kinds = {"total": f"sum over all ways from {x} to {y}", "indirect": f"sum over all ways through {through}"}
+            if y in paths[x]:
+                kinds["direct"] = f"path from {x} to {y} by itself"
+            for kind, text in kinds.items():
+                draws = partial(_along, structure=structure, m=m, level=index, x=x, y=y, kind=kind)
+                name = f"{kind} effect of {x} on {y}{suffix}"
+                out.append(Estimand(name, text, draws, level=level, header="effects along paths"))
     return out
 
 
@@ -94,8 +94,8 @@ def _reached(paths: dict[str, list[str]], start: str) -> list[str]:
     return out
 
 
-def _along(posterior, design, *, structure, m, level, x, y, direct):
-    """Effects from A = (I - B)^-1: of a variable A[y, x], of a covariate (A c)[y, x]; without the path itself if not `direct`."""
+def _along(posterior, design, *, structure, m, level, x, y, kind):
+    """Effects from A = (I - B)^-1: A[y, x] of a variable, (A c)[y, x] of a covariate; indirect: without the path itself."""
     t = stacked(structure, posterior)
     _, beta, c = cells(m, t, level)
     names = structure.variables(structure.levels[level])
@@ -107,7 +107,7 @@ def _along(posterior, design, *, structure, m, level, x, y, direct):
     else:
         j = structure.regressors.index((structure.levels[level], x))
         total, own = (A @ c)[:, i, j], c[:, i, j]
-    return _labelled(total if direct else total - own, posterior)
+    return _labelled({"total": total, "direct": own, "indirect": total - own}[kind], posterior)
 
 
 def _labelled(values: np.ndarray, posterior: xr.Dataset) -> xr.DataArray:
@@ -127,6 +127,7 @@ def _contextual(structure: Structure) -> list[Estimand]:
             f"contextual effect of {x} on {y}",
             f"path from {x} to {y} between clusters minus that within",
             partial(_difference, structure=structure, one=between[y, x], two=within[y, x]),
+            header="contextual effects",
         )
         for y, x in within
         if (y, x) in between and x in structure.both

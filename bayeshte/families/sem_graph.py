@@ -1,9 +1,10 @@
 """The joint PyMC graph of a structural equation model: every latent cluster mean is a random variable.
 
     between:  (b_j, v_j) ~ N(K_B q_j, S_B),   S = A Psi A',  K = A c,  A = (I - B)^-1
-    within:   y_ij ~ N(b_j + K_W q_ij, S_W)
+    within:   y_ij ~ N(b_j + K_W q_ij, S_W),   with random slopes s_j in B_W (or c_W) of the cluster, (b_j, v_j, s_j) normal
 
-The cluster means b_j of the variables on both levels come first, the clusters' own variables v_j given them. Rows with different
+The cluster means b_j of the variables on both levels come first, random slopes and the
+clusters' own variables v_j given them. Rows with different
 missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated.
 """
 
@@ -22,6 +23,7 @@ from bayeshte.prior import Prior, random_variable
 def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, priors: Mapping[str, Prior]) -> pm.Model:
     """See the module's docstring. Raises SpecError where elements of a variable have different kinds of priors."""
     coords = {str(k): v.to_numpy() for k, v in design.coords.items()}
+    coords["slopes"] = list(structure.table.slopes)
     coords |= {f"{v}s": structure.elements(v) for v in ("loading", "path", "intercept", "sd", "corr", "cov")}
     with pm.Model(coords=coords) as model:
         t = pt.concatenate([pt.ones(1), _parameters(structure, priors)])
@@ -39,41 +41,47 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
                     )
             return model
 
-        J, columns = len(data.context), data.X.shape[1]
-        q = np.zeros((J, Q))
-        q[:, 1 + columns :] = np.column_stack([np.ones(J), data.Z])
-        both = [structure.observed.index(v) for v in structure.both]
+        columns, cluster = data.X.shape[1], design.attrs["cluster"]
+        q = np.zeros((len(data.context), Q))
+        q[:, 1 + columns :] = np.column_stack([np.ones(len(q)), data.Z])
         S, K = (pt.stack([level[i] for level in levels[1]])[data.context] for i in (0, 1))
         mean = (q[:, None, :] * K).sum(-1)
-        b = pt.zeros((J, p))
-        deviation = pt.zeros((J, 0))
+        both = [structure.observed.index(v) for v in structure.both]
+        slopes = [s.variable for s in m.slopes]
+        known, deviation, b = [], pt.zeros((len(q), 0)), pt.zeros((len(q), p))
+        for name, dim, which in (("cluster_mean", "between_variable", both), ("slope", "slopes", slopes)):
+            if which:
+                centre, cov = _given(S, mean, which, known, deviation)
+                value = pm.MvNormal(name, centre, cov=cov, dims=(cluster, dim))
+                known, deviation = known + which, pt.concatenate([deviation, value - mean[:, which]], axis=1)
         if both:
-            latent = pm.MvNormal(
-                "cluster_mean",
-                mean[:, both],
-                cov=S[:, both][:, :, both],
-                dims=(design.attrs["cluster"], "between_variable"),
-            )
-            b = pt.set_subtensor(b[:, both], latent)
-            deviation = latent - mean[:, both]
+            b = pt.set_subtensor(b[:, both], model["cluster_mean"])
         for k, (rows, seen) in enumerate(_patterns(data.V)):
-            own = p + seen
-            Sj = S[rows]
-            to = (
-                pt.linalg.solve(Sj[:, both][:, :, both], Sj[:, both][:, :, own])
-                if both
-                else pt.zeros((len(rows), 0, len(own)))
-            )
-            centre = mean[rows][:, own] + (to * deviation[rows][:, :, None]).sum(1)
-            cov = Sj[:, own][:, :, own] - Sj[:, own][:, :, both] @ to
+            centre, cov = _given(S[rows], mean[rows], list(p + seen), known, deviation[rows])
             pm.MvNormal(f"v_{k}", centre, cov=cov, observed=data.V[np.ix_(rows, seen)])
         S, K = levels[0][0]
+        if slopes:  # matrices of every cluster
+            S, K = (x[data.code] for x in _implied(m, t, 0, m.slots[0], model["slope"]))
         for k, (rows, seen) in enumerate(_patterns(data.Y)):
             q = np.zeros((len(rows), Q))
             q[:, : 1 + columns] = np.column_stack([np.ones(len(rows)), data.X[rows]])
-            centre = b[data.code[rows]][:, seen] + q @ K[seen].T
-            pm.MvNormal(f"y_{k}", centre, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows, seen)])
+            if slopes:
+                fitted, cov = (q[:, None, :] * K[rows][:, seen]).sum(-1), S[rows][:, seen][:, :, seen]
+            else:
+                fitted, cov = q @ K[seen].T, S[seen][:, seen]
+            centre = b[data.code[rows]][:, seen] + fitted
+            pm.MvNormal(f"y_{k}", centre, cov=cov, observed=data.Y[np.ix_(rows, seen)])
     return model
+
+
+def _given(S, mean, target: list[int], known: list[int], deviation):
+    """Mean and covariance of between variables `target` given those `known`, which deviate from their mean by `deviation`."""
+    if not known:
+        return mean[:, target], S[:, target][:, :, target]
+    to = pt.linalg.solve(S[:, known][:, :, known], S[:, known][:, :, target])
+    return mean[:, target] + (to * deviation[:, :, None]).sum(1), S[:, target][:, :, target] - S[:, target][
+        :, :, known
+    ] @ to
 
 
 def _parameters(structure: Structure, priors: Mapping[str, Prior]):
@@ -102,9 +110,9 @@ def _lower(factor):
     return R[np.tril_indices(factor.type.shape[0], -1)]
 
 
-def _implied(m: Matrices, t, level: int, slots: np.ndarray):
-    """S and K of the observed variables on a level, in a context."""
-    t = pt.concatenate([t, slots])
+def _implied(m: Matrices, t, level: int, values: np.ndarray, slopes=None):
+    """S and K of a level in a context; with `slopes` (cluster, slope) those of every cluster."""
+    t = pt.concatenate([t, values])
     Psi, B, c = pt.zeros((m.size, m.size)), pt.zeros((m.size, m.size)), pt.zeros((m.size, m.regressors))
     for e in m.entries:
         if e.level == level:
@@ -115,8 +123,15 @@ def _implied(m: Matrices, t, level: int, slots: np.ndarray):
                 B = pt.inc_subtensor(B[e.row, e.column], value)
             else:
                 c = pt.inc_subtensor(c[e.row, e.column], value)
-    A = pt.linalg.inv(pt.eye(m.size) - B)[: m.observed]
-    return A @ Psi @ A.T, A @ c
+    if slopes is not None:
+        B, c = (pt.tile(x, (slopes.shape[0], 1, 1)) for x in (B, c))
+        for k, s in enumerate(m.slopes):
+            if s.matrix == "beta":
+                B = pt.inc_subtensor(B[:, s.row, s.column], slopes[:, k])
+            else:
+                c = pt.inc_subtensor(c[:, s.row, s.column], slopes[:, k])
+    A = pt.linalg.inv(pt.eye(m.size) - B)
+    return A @ Psi @ A.mT, A @ c
 
 
 def _patterns(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -73,13 +73,16 @@ class Scales:
             self.moments[between, v] = float(np.nanmean(data.V[:, k])), float(np.nanstd(data.V[:, k]))
 
     def of(self, level: str, name: str) -> tuple[float, float]:
-        """Mean and SD; of a factor 0 and the SD of what its scale comes from; of a product those of its parts multiplied."""
+        """Mean and SD; of a factor 0 and the SD of what its scale comes from; of a slope 0 and s_y / s_x."""
         if (level, name) in self.moments:
             return self.moments[level, name]
         if ":" in name:
             parts = [self.of(level, v) for v in name.split(":")]
             return float(np.prod([m for m, _ in parts])), float(np.prod([s + abs(m) for m, s in parts]))
         rows = self.structure.table.at(level)
+        if name in self.structure.table.slopes:
+            (path,) = [r for r in self.structure.table.at("within") if r.slope == name]
+            return 0.0, self.of("within", path.lhs)[1] / self.of("within", path.rhs)[1]
         own = self.structure.sd(level, name)
         if own.fixed:
             return 0.0, float(np.sqrt(own.fixed))
@@ -98,7 +101,7 @@ def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
         case "loading":
             return Normal(0, 2.5 * scales.of(row.level, row.rhs)[1] / s)
         case "intercept":
-            if row.lhs in structure.table.factors(row.level):
+            if row.lhs in {*structure.table.factors(row.level), *structure.table.slopes}:
                 return Normal(0, 2.5 * s)
             causes = [
                 scales.of(row.level, r.rhs) for r in structure.table.at(row.level) if r.op == "~" and r.lhs == row.lhs

@@ -169,7 +169,7 @@ class Structure:
         for level, names, rows in self.components:
             q = len(names)
             if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and r.label not in self._shared for r in rows):
-                names = [v for v in (*self.variables(level), *self.table.slopes) if v in names]
+                names = [v for v in self.variables(level) if v in names]
                 out.append(Block(level, tuple(names)))
         return tuple(out)
 
@@ -251,6 +251,7 @@ class Structure:
             entries=tuple(entries),
             checks=self.checks(),
             slots=slots,
+            regressors_within=1 + len(self.covariates(self.levels[0])),
             active=len(self._active(self.levels[0])),
             slopes=tuple(self._slope(name) for name in self.table.slopes),
         )

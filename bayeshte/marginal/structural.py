@@ -69,6 +69,8 @@ class Matrices:
         Numbers that differ between contexts.
     active : int
         Number of variables of the first level that are in the model there.
+    regressors_within : int
+        How many of the regressors belong to the first level.
     slopes : tuple of Slope
         Random slopes: then every cluster is taken by itself.
     """
@@ -85,6 +87,7 @@ class Matrices:
     checks: tuple[tuple[int, ...], ...]
     slots: np.ndarray
     active: int = 0
+    regressors_within: int = 0
     slopes: tuple[Slope, ...] = ()
 
     @property
@@ -391,9 +394,25 @@ def density(
     outputs: tuple[Output, ...],
     start: np.ndarray,
     unit: np.ndarray,
+) -> Density:
+    """`tables` in coordinates around the mode.
+
+    start, unit : ndarray (n + correlations,)
+        A rough guess of the coordinates and of how far each may be off.
+    """
+    return precondition(tables(matrices, data, priors, signed, lkj, outputs), start, unit)
+
+
+def tables(
+    matrices: Matrices,
+    data: Statistics,
+    priors: Sequence[Prior],
+    signed: Sequence[int],
+    lkj: Sequence[Prior],
+    outputs: tuple[Output, ...],
     pilot: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Density:
-    """The kernel's tables, preconditioned.
+    """The kernel's tables, in its own coordinates.
 
     Parameters
     ----------
@@ -405,10 +424,8 @@ def density(
         Of the blocks.
     outputs : tuple of Output
         Names and shapes for the scalars in order, then the correlations of the blocks.
-    start, unit : ndarray (n + correlations,)
-        A rough guess of the coordinates and of how far each may be off.
-    pilot : (ndarray (J, slopes, slopes), ndarray (J, slopes)), optional
-        Information A about each cluster's slopes and A times where it puts them; zero without it.
+    pilot : (ndarray (J, f, f), ndarray (J, f)), optional
+        A and g of the quadratic that the log likelihood of each cluster's rows is near the mode, in f = (b_j, s_j); else zero.
     """
     from bayeshte.marginal.kernels import structural as kernel  # compiled on first use
 
@@ -418,7 +435,9 @@ def density(
     etas = [prior["eta"] for prior in lkj]
     constant += sum(lkj_constant(eta, q) for eta, q in zip(etas, m.blocks, strict=True)) + data.constant
     d, J, ns = n + m.correlations, len(data.clusters), len(m.slopes)
-    information, towards = pilot or (np.zeros((J, ns, ns)), np.zeros((J, ns)))
+    constant -= 0.5 * J * ns * LOG_2PI
+    f = m.within + ns
+    information, towards = pilot or (np.zeros((J, f, f)), np.zeros((J, f)))
     free = [e for e in m.entries if e.factors]
     fixed = np.zeros(m.cells)
     for e in m.entries:
@@ -433,6 +452,7 @@ def density(
         len(m.checks),
         len(m.slopes),
         m.active,
+        m.regressors_within,
         *codes,
         *m.blocks,
     ]
@@ -441,7 +461,7 @@ def density(
         ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
     for level, *variables in m.checks:
         ints += [level, len(variables), *variables, *[0] * (m.size - len(variables))]
-    ints += [s.variable for s in m.slopes]
+    ints += [*range(m.within), *(s.variable for s in m.slopes)]
     for s in m.slopes:
         column = s.column if s.matrix == "c" else m.order[0].index(s.column)
         ints += [int(s.matrix == "c"), m.order[0].index(s.row), column]
@@ -464,7 +484,7 @@ def density(
             floats += [[cell.n], _padded(cell.mean, P), cell.q]
             if m.slopes:
                 floats += [_padded(cell.R, P * P), _padded(cell.k, P * Q), cell.QQ.ravel()]
-    raw = Density(
+    return Density(
         kernel.log_density_c,
         kernel.expand_c,
         np.array(ints, np.int64),
@@ -474,7 +494,6 @@ def density(
         at=1 + 4 * n + len(m.blocks),
         n_top=d,
     )
-    return precondition(raw, start, unit)
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayeshte.marginal.structural import LOG_2PI, Data, Matrices, implied
+from bayeshte.marginal.structural import LOG_2PI, Data, Matrices, cells, implied
 
 CHUNK = 4_000_000  # values held at once
 
@@ -27,25 +27,53 @@ class Conditional:
     log_likelihood: np.ndarray
 
 
-def conditionals(m: Matrices, data: Data, t: np.ndarray) -> Iterator[tuple[slice, Conditional]]:
-    """Pieces of the draws and classes of clusters; t (draw, scalars + correlations)."""
-    classes = _classes(data)
+def conditionals(
+    m: Matrices, data: Data, t: np.ndarray, slopes: np.ndarray | None = None
+) -> Iterator[tuple[slice, Conditional]]:
+    """Pieces of the draws and classes of clusters; t (draw, scalars + correlations), random slopes (draw, cluster, slope).
+
+    With random slopes all is given them: they are among what is known of a cluster, and the likelihood is of them as well.
+    """
+    classes = _classes(data, alone=bool(m.slopes))
     step = max(1, CHUNK // max(1, len(data.context) * m.size**2))
     for s in range(0, len(t), step):
         part = slice(s, s + step)
         S, K = implied(m, t[part])
-        for members, own, cells in classes:
-            yield part, _conditional(m, data, S, K, members, own, cells)
+        for members, own, by_cluster in classes:
+            known, at = data.V[members][:, own][None], m.within + own
+            if m.slopes:
+                (j,), mine = members, slopes[part, members[0]]
+                S[:, 0, data.context[j]], K[:, 0, data.context[j]] = implied_within(m, t[part], mine)
+                known = np.concatenate([np.repeat(known[0], len(mine), axis=0), mine], axis=1)[:, None]
+                at = np.r_[at, [s.variable for s in m.slopes]]
+            yield part, _conditional(m, data, S, K, members, at, known, by_cluster)
 
 
-def _classes(data: Data) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(clusters, seen own variables, cells (cluster, k)) of clusters with one context, own pattern and (pattern, n) of cells."""
-    cells, known = data.cells, ~np.isnan(data.V)
-    bounds = np.searchsorted(cells.cluster, np.arange(len(data.context) + 1))
+def implied_within(m: Matrices, t: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """S (draw, M, M) and K (draw, M, Q) of the within level of a cluster with these slopes (draw, slope)."""
+    Psi, beta, c = cells(m, t, level=0)
+    for k, s in enumerate(m.slopes):
+        (beta if s.matrix == "beta" else c)[:, s.row, s.column] += slopes[:, k]
+    A = np.linalg.inv(np.eye(m.size) - beta)
+    return A @ Psi @ A.swapaxes(-1, -2), A @ c
+
+
+def _classes(data: Data, alone: bool) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(clusters, seen own variables, cells (cluster, k)) of clusters with one context, own pattern and (pattern, n) of cells.
+
+    `alone`: every cluster is a class of its own.
+    """
+    found_cells, known = data.cells, ~np.isnan(data.V)
+    bounds = np.searchsorted(found_cells.cluster, np.arange(len(data.context) + 1))
     found: dict[tuple, list[int]] = {}
     for j in range(len(data.context)):
         mine = slice(bounds[j], bounds[j + 1])
-        key = (data.context[j], known[j].tobytes(), cells.pattern[mine].tobytes(), cells.n[mine].tobytes())
+        key = (
+            j if alone else data.context[j],
+            known[j].tobytes(),
+            found_cells.pattern[mine].tobytes(),
+            found_cells.n[mine].tobytes(),
+        )
         found.setdefault(key, []).append(j)
     out = []
     for members in map(np.array, found.values()):
@@ -55,27 +83,26 @@ def _classes(data: Data) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     return out
 
 
-def _conditional(m: Matrices, data: Data, S, K, members, own, cells) -> Conditional:
+def _conditional(m: Matrices, data: Data, S, K, members, at, known, by_cluster) -> Conditional:
     p, columns = m.within, data.X.shape[1]
     context = data.context[members[0]]
     Sw, Sb = S[:, 0, context, :p, :p], S[:, 1, context]
     Kw, Kb = K[:, 0, context, :p], K[:, 1, context]
     q = np.zeros((len(members), m.regressors))
     q[:, 1 + columns :] = np.column_stack([np.ones(len(members)), data.Z[members]])
-    level = np.einsum("jq,sfq->sjf", q, Kb[:, : m.observed])
+    level = np.einsum("jq,sfq->sjf", q, Kb)
     mean, Sc = level[..., :p], Sb[:, :p, :p]
     ll = np.zeros(mean.shape[:2])
-    if len(own):
-        at = p + own
+    if len(at):
         V = Sb[:, at[:, None], at]
         C = np.linalg.solve(V, Sb[:, at, :p]).swapaxes(-1, -2)
-        e = data.V[members][:, own] - level[..., at]
+        e = known - level[..., at]
         mean = mean + e @ C.swapaxes(-1, -2)
         Sc = Sc - C @ Sb[:, at, :p]
-        ll -= 0.5 * (_quadratic(e, V) + np.linalg.slogdet(V)[1][:, None] + len(own) * LOG_2PI)
+        ll -= 0.5 * (_quadratic(e, V) + np.linalg.slogdet(V)[1][:, None] + len(at) * LOG_2PI)
     A, h = np.zeros((len(Sw), p, p)), np.zeros(mean.shape)
     c = data.cells
-    for k in cells.T:
+    for k in by_cluster.T:
         seen = np.flatnonzero(c.seen[c.pattern[k[0]]])
         n = c.n[k[0]]
         V = Sw[:, seen[:, None], seen]
@@ -99,11 +126,11 @@ def _quadratic(e: np.ndarray, V: np.ndarray) -> np.ndarray:
     return (e * np.linalg.solve(V, e.swapaxes(-1, -2)).swapaxes(-1, -2)).sum(-1)
 
 
-def _trace(data: Data, cells: np.ndarray, seen: np.ndarray, W: np.ndarray, Kw: np.ndarray) -> np.ndarray:
+def _trace(data: Data, which: np.ndarray, seen: np.ndarray, W: np.ndarray, Kw: np.ndarray) -> np.ndarray:
     """tr W (sum of squares of deviations from the cell's mean, around the covariates), (draw, cluster)."""
     G, p, columns = data.cells.cross, data.Y.shape[1], data.X.shape[1]
     keep = np.r_[seen, p + 1 + np.arange(columns)]
-    G = G[cells][:, keep[:, None], keep]
+    G = G[which][:, keep[:, None], keep]
     if not columns:
         return np.einsum("sab,jab->sj", W, G)
     T = np.concatenate([np.tile(np.eye(len(seen)), (len(W), 1, 1)), -Kw[:, seen, 1 : 1 + columns]], axis=-1)
@@ -111,11 +138,11 @@ def _trace(data: Data, cells: np.ndarray, seen: np.ndarray, W: np.ndarray, Kw: n
 
 
 def draw_cluster_means(
-    m: Matrices, data: Data, t: np.ndarray, both: np.ndarray, rng: np.random.Generator
+    m: Matrices, data: Data, t: np.ndarray, both: np.ndarray, rng: np.random.Generator, slopes: np.ndarray | None = None
 ) -> np.ndarray:
     """Latent means of the variables `both` of every cluster, drawn given parameters and data: (draw, cluster, variable)."""
     out = np.empty((len(t), len(data.context), len(both)))
-    for part, c in conditionals(m, data, t):
+    for part, c in conditionals(m, data, t, slopes):
         values, vectors = np.linalg.eigh(c.covariance[:, both[:, None], both])
         root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
         z = rng.standard_normal((*c.mean.shape[:2], len(both)))
@@ -123,10 +150,12 @@ def draw_cluster_means(
     return out
 
 
-def log_density_of_cluster_means(m: Matrices, data: Data, t: np.ndarray, both: np.ndarray, b: np.ndarray) -> np.ndarray:
+def log_density_of_cluster_means(
+    m: Matrices, data: Data, t: np.ndarray, both: np.ndarray, b: np.ndarray, slopes: np.ndarray | None = None
+) -> np.ndarray:
     """log p(b | y, theta) summed over clusters, (draw,), for b (draw, cluster, variable)."""
     out = np.zeros(len(t))
-    for part, c in conditionals(m, data, t):
+    for part, c in conditionals(m, data, t, slopes):
         V = c.covariance[:, both[:, None], both]
         e = b[part][:, c.clusters] - c.mean[..., both]
         each = _quadratic(e, V) + np.linalg.slogdet(V)[1][:, None] + len(both) * LOG_2PI
@@ -134,12 +163,15 @@ def log_density_of_cluster_means(m: Matrices, data: Data, t: np.ndarray, both: n
     return out
 
 
-def log_likelihood(m: Matrices, data: Data, t: np.ndarray) -> np.ndarray:
-    """Log-likelihood of every cluster with its latent means integrated (draw, cluster); of every row, with one level."""
+def log_likelihood(m: Matrices, data: Data, t: np.ndarray, slopes: np.ndarray | None = None) -> np.ndarray:
+    """Log-likelihood of every cluster with its latent means integrated (draw, cluster); of every row, with one level.
+
+    With random slopes (draw, cluster, slope) their density given the parameters is included.
+    """
     if data.code is None:
         return _rows(m, data, t)
     out = np.empty((len(t), len(data.context)))
-    for part, c in conditionals(m, data, t):
+    for part, c in conditionals(m, data, t, slopes):
         out[part, c.clusters] = c.log_likelihood
     return out
 

@@ -13,14 +13,17 @@ OPTIONS = dict(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfun
 @njit(**OPTIONS)
 def cholesky(a, n):
     """Lower Cholesky factor of a[:n, :n] in its lower triangle; log determinant, or NaN if not positive definite."""
-    logdet = 0.0
+    logdet, product = 0.0, 1.0  # one logarithm for several pivots
     for j in range(n):
         d = a[j, j]
         for k in range(j):
             d -= a[j, k] * a[j, k]
         if not d > 0.0:
             return math.nan
-        logdet += math.log(d)
+        if not 1e-150 < product * d < 1e150:
+            logdet += math.log(product)
+            product = 1.0
+        product *= d
         d = math.sqrt(d)
         a[j, j] = d
         for i in range(j + 1, n):
@@ -28,7 +31,7 @@ def cholesky(a, n):
             for k in range(j):
                 s -= a[i, k] * a[j, k]
             a[i, j] = s / d
-    return logdet
+    return logdet + math.log(product)
 
 
 @njit(**OPTIONS)

@@ -25,14 +25,14 @@ of its own. Data come in two lanes:
 Derivatives. dS_c = 1/2 [e e' - A + A P A] with e = h - A u; dW_m = -n_m / 2 [(d_m - u)(d_m - u)' + P]; dd_m = -n_m W_m (d_m - u);
 dPsi = A' dS A, dc = A' dK, dB = 2 A' dS S + dc K'.
 
-ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, groups, wcombos, vcombos, clusters, checks, slopes, active variables
-within; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M: causes
-first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi, between
-variables that are slopes, cells of the slopes (0: B, 1: c; row, column among the active), groups, wcombos and vcombos (context,
-m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
+ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, groups, wcombos, vcombos, clusters, checks, slopes, active variables and
+regressors within; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M:
+causes first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi,
+between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), groups, wcombos and vcombos
+(context, m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
 floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d), coef (E), fixed cells (Psi: L M M, B: L M M,
-c: L M Q), slots of each context, groups (n', w_W, w_B, R [P P], k [P Q], Q [Q Q]), clusters (q [Q], v [M], A and g of the
-slopes), cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations too).
+c: L M Q), slots of each context, groups (n', w_W, w_B, R [P P], k [P Q], Q [Q Q]), clusters (q [Q], v [M]; with slopes A and g of
+f), cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations).
 Within-level variables are the first p of the P observed ones. Arrays in brackets are padded. Coordinates: d, then the slopes'.
 """
 
@@ -59,7 +59,7 @@ from bayeshte.marginal.kernels.parameters import (
 )
 from bayeshte.marginal.kernels.structural_clusters import BETWEEN, WITHIN, clusters, slopes
 
-HEADER = 18
+HEADER = 19
 
 
 @njit(**OPTIONS)
@@ -215,8 +215,8 @@ def take(ints, floats):
     at += 4 * E
     checks = ints[at : at + NC * (2 + M)].reshape((NC, 2 + M))
     at += NC * (2 + M)
-    slope_variables = ints[at : at + ns]
-    at += ns
+    targets = ints[at : at + p + ns]
+    at += p + ns
     slope_cells = ints[at : at + 3 * ns].reshape((ns, 3))
     at += 3 * ns
     group_ints = ints[at : at + G * (2 + M)].reshape((G, 2 + M))
@@ -242,7 +242,7 @@ def take(ints, floats):
     at += contexts * slots
     group_floats = floats[at : at + G * (3 + P * P + P * Q + Q * Q)]
     at += G * (3 + P * P + P * Q + Q * Q)
-    size = J * (Q + M + ns * ns + ns)
+    size = J * (Q + M + ((p + ns) * (p + ns + 1) if ns else 0))
     cluster_floats, cell_floats = floats[at : at + size], floats[at + size :]
     return (
         (d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns),
@@ -250,7 +250,7 @@ def take(ints, floats):
         (order, entries, coef, fixed, checks, slot_values),
         (group_ints, group_floats),
         (
-            (order[0, :mw], slope_variables, slope_cells, wcombos, vcombos),
+            (order[0, :mw], targets, slope_cells, wcombos, vcombos),
             (cluster_ints, cell_ints),
             (cluster_floats, cell_floats),
         ),
@@ -312,7 +312,7 @@ def log_density(z, ints, floats, grad):
     if not levels_of(numbers, structure, t, cell, A, S, parts, K):
         return math.nan
     lp += groups(len(group_ints), P, Q, group_ints, group_floats, S, K, dS, dK)
-    lp += clusters((P, p, Q, M, J, levels), by_cluster, cell, S, K, z[d:], dS, dK, dcell, grad[d:])
+    lp += clusters((P, p, Q, M, J, levels, ints[18]), by_cluster, cell, S, K, z[d:], dS, dK, dcell, grad[d:])
 
     work = np.empty((M, M))
     for c in range(contexts):
@@ -374,5 +374,5 @@ def expand_c(dim, expanded, z_, out_, user_data):
         A, S = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M))
         parts, K = np.empty((contexts, 2, M, Q)), np.zeros((contexts, M, Q))
         levels_of(numbers, structure, t, np.empty((contexts, len(structure[3]))), A, S, parts, K)
-        slopes((Q, M, J), by_cluster, S, K, z[d:], out[d:])
+        slopes((p, Q, M, J), by_cluster, S, K, z[d:], out[d:])
     return 0

@@ -4,17 +4,15 @@ Notation and tables are those of kernels/structural.py. A random slope s_j is a 
 sampled, so it stands among the cluster's own variables v_j; given it the within level is linear, with matrices of the cluster:
 B (or c, if the regressor is a covariate) has s_j in a cell.
 
-The sampled coordinates t_j are parametrised by information (as in kernels/glmm.py). A pilot says that the cluster's data alone
-put s_j near A_j^-1 g_j with information A_j; with m_j = K q_j, C C' = S_ss and h = g_j - A_j m_j,
+The sampled coordinates t_j are parametrised by information (as in kernels/glmm.py). A pilot says that near its mode the log
+likelihood of the cluster's rows is g'f - f'A f / 2 in f = (b_j, s_j). With f ~ N(m, S) given the cluster's own variables,
 
-    I + C' A_j C = R R',   y = R'^-1 (R^-1 C' h + t_j),   s_j = m_j + C y:
+    P = (S^-1 + A)^-1,   h = g - A m,   s_j = [m + P h]_s + C t_j,   C C' = P_ss:
 
-t_j is nearly N(0, I) whatever the SD of the slopes is. The Jacobian adds log det C - log det R. The tables move the coordinates,
-never the posterior. With W = R^-1, e = W C' h, k = e + t and G = d log p / d s_j:
+t_j is nearly N(0, I), whatever the SD of the slopes and their correlations with the means are. The Jacobian is det C. The tables
+move the coordinates, never the posterior. With G = d log p / d s_j (0 for b):
 
-    dy = C' G,   dt = W dy,   dx = W' dt,   dh = C dx,   dm = G - A dh,   dC = G y' + h dx' - A C W' Q W + C'^-1,
-
-Q symmetric with the lower triangle of k dt' + dt e', plus I (Murray, 2016, arXiv:1602.07527).
+    dt = C' G,   dC = G t' + diag C^-1,   dP = G h' + [C -> P_ss],   dm = G - A P G,   dS = (I - A P) dP (I - P A).
 """
 
 import math
@@ -28,162 +26,171 @@ WITHIN, BETWEEN = 0, 1
 
 
 @njit(**OPTIONS)
-def condition(p, m, seen, S, Vi, C, L):
-    """b_y given v: inverse of S_vv, C = S_yv S_vv^-1, root of S_c = S_yy - C S_vy; log det S_vv, NaN if not positive definite."""
+def condition(targets, n, seen, m, S, Vi, C, L):
+    """f given v: inverse of S_vv, C = S_fv S_vv^-1, root L of S_ff - C S_vf; log det S_vv, NaN if not positive definite."""
     V = np.empty((m, m))
     for i in range(m):
         for j in range(m):
             V[i, j] = S[seen[i], seen[j]]
     logdet = cholesky(V, m)
     inverse_from_cholesky(V, Vi, m)
-    Sc = np.empty((p, p))
-    for i in range(p):
+    Sc = np.empty((n, n))
+    for i in range(n):
         for j in range(m):
             s = 0.0
             for k in range(m):
-                s += S[i, seen[k]] * Vi[k, j]
+                s += S[targets[i], seen[k]] * Vi[k, j]
             C[i, j] = s
-        for j in range(p):
-            s = S[i, j]
+        for j in range(n):
+            s = S[targets[i], targets[j]]
             for k in range(m):
-                s -= C[i, k] * S[seen[k], j]
+                s -= C[i, k] * S[seen[k], targets[j]]
             Sc[i, j] = s
-    root(Sc, L, p)
+    root(Sc, L, n)
     return logdet
 
 
 @njit(**OPTIONS)
-def uncondition(p, m, seen, Vi, C, dSc, dC, dS):
-    """From derivatives in S_c and C to those in S_B (added, not symmetric)."""
-    for i in range(p):
-        for j in range(p):
-            dS[i, j] += dSc[i, j]
-    X = np.empty((p, m))
-    for i in range(p):
+def uncondition(targets, n, seen, m, Vi, C, dSc, dC, dS):
+    """From derivatives in the covariance of f given v and in C to those in S (added, not symmetric)."""
+    for i in range(n):
+        for j in range(n):
+            dS[targets[i], targets[j]] += dSc[i, j]
+    X = np.empty((n, m))
+    for i in range(n):
         for j in range(m):
             s = 0.0
-            for k in range(p):
+            for k in range(n):
                 s += dSc[i, k] * C[k, j]
             X[i, j] = s
-    for i in range(p):
+    for i in range(n):
         for j in range(m):
             s = 0.0
             for k in range(m):
                 s += dC[i, k] * Vi[k, j]
-            dS[i, seen[j]] += s - X[i, j]
-            dS[seen[j], i] -= X[i, j]
+            dS[targets[i], seen[j]] += s - X[i, j]
+            dS[seen[j], targets[i]] -= X[i, j]
             dC[i, j] = s  # dC Vi
     for i in range(m):
         for j in range(m):
             s = 0.0
-            for k in range(p):
+            for k in range(n):
                 s += C[k, i] * (X[k, j] - dC[k, j])
             dS[seen[i], seen[j]] += s
 
 
 @njit(**OPTIONS)
-def slopes_of(t, A, g, mean, C, ns, W, e, k, y, s):
-    """Slopes of a cluster from its coordinates; log det C - log det R. W = R^-1, e, k, y as in the module's docstring."""
-    R, h = np.empty((ns, ns)), np.empty(ns)
-    logdet = 0.0
-    for a in range(ns):
-        h[a] = g[a]
-        for b in range(ns):
-            h[a] -= A[a, b] * mean[b]
+def posterior(A, h, L, n, AL, R, inverse, P, u):
+    """P = L (I + L'A L)^-1 L' and u = P h; log det (I + L'A L). AL, R and inverse are scratch."""
+    for i in range(n):
+        for k in range(n):
+            s = 0.0
+            for a in range(k, n):
+                s += A[i, a] * L[a, k]
+            AL[i, k] = s
+    for i in range(n):
+        for k in range(i + 1):
+            s = 1.0 if i == k else 0.0
+            for a in range(i, n):
+                s += L[a, i] * AL[a, k]
+            R[i, k] = s
+    logdet = cholesky(R, n)
+    inverse_from_cholesky(R, inverse, n)
+    for i in range(n):
+        for k in range(n):
+            s = 0.0
+            for a in range(i + 1):
+                s += L[i, a] * inverse[a, k]
+            AL[i, k] = s
+    for i in range(n):
+        for k in range(i + 1):
+            s = 0.0
+            for a in range(k + 1):
+                s += AL[i, a] * L[k, a]
+            P[i, k] = P[k, i] = s
+    for i in range(n):
+        s = 0.0
+        for k in range(n):
+            s += P[i, k] * h[k]
+        u[i] = s
+    return logdet
+
+
+@njit(**OPTIONS)
+def slopes_of(t, A, g, mean, L, p, n, AL, R, inverse, P, h, u, C, s):
+    """Slopes of a cluster from its coordinates, log det C; P, h, u and C as in the module's docstring; s are elements p to n of f."""
+    for i in range(n):
+        h[i] = g[i]
+        for k in range(n):
+            h[i] -= A[i, k] * mean[k]
+    posterior(A, h, L, n, AL, R, inverse, P, u)
+    ns = n - p
     for a in range(ns):
         for b in range(a + 1):
-            v = 1.0 if a == b else 0.0
-            for c in range(a, ns):
-                for d in range(b, ns):
-                    v += C[c, a] * A[c, d] * C[d, b]
-            R[a, b] = v
-        logdet += math.log(C[a, a])
-    logdet -= 0.5 * cholesky(R, ns)
-    for b in range(ns):
-        for a in range(ns):
-            v = 1.0 if a == b else 0.0
-            for c in range(b, a):
-                v -= R[a, c] * W[c, b]
-            W[a, b] = v / R[a, a] if a >= b else 0.0
+            C[a, b] = P[p + a, p + b]
+    logdet = 0.5 * cholesky(C, ns)
     for a in range(ns):
-        v = 0.0
-        for c in range(a, ns):
-            v += C[c, a] * h[c]
-        y[a] = v
-    for a in range(ns):
-        v = 0.0
+        v = mean[p + a] + u[p + a]
         for b in range(a + 1):
-            v += W[a, b] * y[b]
-        e[a] = v
-        k[a] = v + t[a]
-    for a in range(ns):
-        v = 0.0
-        for b in range(a, ns):
-            v += W[b, a] * k[b]
-        y[a] = v
-    for a in range(ns):
-        v = mean[a]
-        for b in range(a + 1):
-            v += C[a, b] * y[b]
+            v += C[a, b] * t[b]
         s[a] = v
     return logdet
 
 
 @njit(**OPTIONS)
-def slopes_gradient(A, g, mean, C, ns, W, e, k, y, G, dt, dmean, dC):
-    """From derivatives G in the slopes to those in the coordinates, and (added) in their mean and C."""
-    dy, dx, h, dh = np.empty(ns), np.empty(ns), np.empty(ns), np.empty(ns)
-    Q, X = np.empty((ns, ns)), np.empty((ns, ns))
-    for a in range(ns):
-        v = 0.0
-        for c in range(a, ns):
-            v += C[c, a] * G[c]
-        dy[a] = v
-        h[a] = g[a]
-        for b in range(ns):
-            h[a] -= A[a, b] * mean[b]
-    for a in range(ns):
-        v = 0.0
-        for b in range(a + 1):
-            v += W[a, b] * dy[b]
-        dt[a] = v
+def slopes_gradient(t, A, p, n, P, h, C, G, dC, dPs, dP, X, dt, dmean, dS):
+    """From derivatives G in the slopes to those in t, and (added) in the mean and covariance of f; dC to X are scratch."""
+    ns = n - p
     for a in range(ns):
         v = 0.0
         for b in range(a, ns):
-            v += W[b, a] * dt[b]
-        dx[a] = v
-    for a in range(ns):
-        v = 0.0
+            v += C[b, a] * G[b]
+        dt[a] = v
         for b in range(a + 1):
-            v += C[a, b] * dx[b]
-        dh[a] = v
-    for a in range(ns):
-        dmean[a] += G[a]
-        for b in range(ns):
-            dmean[a] -= A[a, b] * dh[b]
-        for b in range(a + 1):
-            v = k[a] * dt[b] + dt[a] * e[b]
-            Q[a, b] = Q[b, a] = v + 1.0 if a == b else v
-    for a in range(ns):  # W' Q W
-        for b in range(ns):
-            v = 0.0
-            for c in range(a, ns):
-                for d in range(b, ns):
-                    v += W[c, a] * Q[c, d] * W[d, b]
-            X[a, b] = v
-    for a in range(ns):
-        for b in range(a + 1):
-            v = G[a] * y[b] + h[a] * dx[b]
-            for c in range(ns):
-                for d in range(c + 1):
-                    v -= A[a, c] * C[c, d] * X[d, b]
-            dC[a, b] += v
+            dC[a, b] = G[a] * t[b]
         dC[a, a] += 1.0 / C[a, a]
+    cholesky_gradient(C, dC, ns, dPs)
+    for i in range(n):  # dh = P G, and dm = G - A dh
+        v = 0.0
+        for a in range(ns):
+            v += P[i, p + a] * G[a]
+        X[0, i] = v
+    for i in range(n):
+        v = G[i - p] if i >= p else 0.0
+        for k in range(n):
+            v -= A[i, k] * X[0, k]
+        dmean[i] = v
+        for k in range(n):
+            dP[i, k] = 0.5 * ((G[i - p] * h[k] if i >= p else 0.0) + (G[k - p] * h[i] if k >= p else 0.0))
+    for a in range(ns):
+        for b in range(ns):
+            dP[p + a, p + b] += dPs[a, b]
+    for i in range(n):  # X = dP (I - P A)
+        for k in range(n):
+            v = dP[i, k]
+            for a in range(n):
+                w = 0.0
+                for b in range(n):
+                    w += P[a, b] * A[b, k]
+                v -= dP[i, a] * w
+            X[i, k] = v
+    for i in range(n):  # dS += (I - A P) X
+        for k in range(n):
+            v = X[i, k]
+            for a in range(n):
+                w = 0.0
+                for b in range(n):
+                    w += A[i, b] * P[b, a]
+                v -= w * X[a, k]
+            dS[i, k] += v
 
 
 @njit(**OPTIONS)
 def cholesky_gradient(C, dC, n, dS):
     """From derivatives in the lower factor C of S to those in S (symmetric)."""
+    if n == 1:
+        dS[0, 0] = 0.5 * dC[0, 0] / C[0, 0]
+        return
     F, inverse = np.zeros((n, n)), np.zeros((n, n))
     for a in range(n):
         for b in range(a + 1):
@@ -320,47 +327,64 @@ def within_gradient(A, S, K, dS, dK, m, Q, X, Y, Z, dPsi, dB, dc):
 
 
 @njit(**OPTIONS)
+def mean_of(targets, n, own, m, K, q, values, C, e, mean):
+    """Mean of f given the cluster's own variables; e is how far these are from theirs."""
+    Q = len(q)
+    for i in range(m):
+        v = values[i]
+        for k in range(Q):
+            v -= K[own[i], k] * q[k]
+        e[i] = v
+    for i in range(n):
+        v = 0.0
+        for k in range(Q):
+            v += K[targets[i], k] * q[k]
+        for k in range(m):
+            v += C[i, k] * e[k]
+        mean[i] = v
+
+
+@njit(**OPTIONS)
 def slopes(sizes, tables, S, K, t, out):
     """The slopes (cluster, slope) at coordinates t."""
-    Q, M, J = sizes
-    (active, slope_variables, slope_cells, wcombos, vcombos), by_ints, by_floats = tables
-    ns = len(slope_variables)
-    width = Q + M + ns * ns + ns
-    C, W, e = np.empty((ns, ns)), np.empty((ns, ns)), np.empty(ns)
-    k, y, centre = np.empty(ns), np.empty(ns), np.empty(ns)
+    p, Q, M, J = sizes
+    (active, targets, slope_cells, wcombos, vcombos), by_ints, by_floats = tables
+    n = len(targets)
+    ns = n - p
+    width, NV = Q + M + n * n + n, len(vcombos)
+    Vi, C, L = np.empty((NV, M, M)), np.empty((NV, n, M)), np.zeros((NV, n, n))
+    for v in range(NV):
+        condition(targets, n, vcombos[v, 2:], vcombos[v, 1] - ns, S[vcombos[v, 0], BETWEEN], Vi[v], C[v], L[v])
+    AL, R, inverse, P = np.empty((n, n)), np.empty((n, n)), np.empty((n, n)), np.empty((n, n))
+    h, u, mean, e, root_of = np.empty(n), np.empty(n), np.empty(n), np.empty(M), np.empty((ns, ns))
     for j in range(J):
-        context = vcombos[by_ints[0][j, 0], 0]
+        v = by_ints[0][j, 0]
         f = by_floats[0][j * width : (j + 1) * width]
-        for a in range(ns):
-            for b in range(ns):
-                C[a, b] = S[context, BETWEEN, slope_variables[a], slope_variables[b]]
-            s = 0.0
-            for q in range(Q):
-                s += K[context, slope_variables[a], q] * f[q]
-            centre[a] = s
-        cholesky(C, ns)
-        information = f[Q + M : Q + M + ns * ns].reshape((ns, ns))
+        A, g = f[Q + M : Q + M + n * n].reshape((n, n)), f[Q + M + n * n :]
+        mean_of(targets, n, vcombos[v, 2:], vcombos[v, 1] - ns, K[vcombos[v, 0]], f[:Q], f[Q:], C[v], e, mean)
         mine = slice(j * ns, (j + 1) * ns)
-        slopes_of(t[mine], information, f[Q + M + ns * ns :], centre, C, ns, W, e, k, y, out[mine])
+        slopes_of(t[mine], A, g, mean, L[v], p, n, AL, R, inverse, P, h, u, root_of, out[mine])
 
 
 @njit(**OPTIONS)
 def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
     """Log-likelihood of the clusters; adds to the derivatives in S and K, sets those in t and (with slopes) in the within cells.
 
-    sizes: P, p, Q, M, J, levels; tables: as `take` gives them. K is that of both levels, with random slopes of the between level.
+    sizes: P, p, Q, M, J, levels, regressors within; tables: as `take` gives them. K is that of both levels, with random slopes
+    that of the between level.
     """
-    P, p, Q, M, J, levels = sizes
-    (active, slope_variables, slope_cells, wcombos, vcombos), by_ints, by_floats = tables
+    P, p, Q, M, J, levels, Qw = sizes
+    (active, targets, slope_cells, wcombos, vcombos), by_ints, by_floats = tables
     cluster_ints, cell_ints = by_ints
     cluster_floats, cell_floats = by_floats
     if J == 0:
         return 0.0
-    ns, mw, NW, NV, contexts = len(slope_variables), len(active), len(wcombos), len(vcombos), len(K)
+    nf, mw, NW, NV, contexts = len(targets), len(active), len(wcombos), len(vcombos), len(K)
+    ns = nf - p  # targets: the variables within, then the slopes
     most = 0
     for j in range(J):
         most = max(most, cluster_ints[j, 1])
-    cluster_width, width = Q + M + ns * ns + ns, 1 + P + Q
+    cluster_width, width = Q + M + (nf * nf + nf if ns else 0), 1 + P + Q
     if ns:
         width += P * P + P * Q + Q * Q
     NW = most if ns else NW
@@ -372,7 +396,8 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
     Vi, C, L, logdets_v = np.empty((NV, M, M)), np.empty((NV, p, M)), np.zeros((NV, p, p)), np.empty(NV)
     dSc, dC = np.zeros((NV, p, p)), np.zeros((NV, p, M))
     for v in range(NV):
-        logdets_v[v] = condition(p, vcombos[v, 1], vcombos[v, 2:], S[vcombos[v, 0], BETWEEN], Vi[v], C[v], L[v])
+        own, between = vcombos[v, 2:], S[vcombos[v, 0], BETWEEN]
+        logdets_v[v] = condition(targets, p, own, vcombos[v, 1], between, Vi[v], C[v], L[v])
         if not logdets_v[v] > -math.inf:
             return math.nan
     A, AL, R = np.empty((p, p)), np.empty((p, p)), np.empty((p, p))
@@ -382,55 +407,44 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
 
     Psi, B0, c0 = np.empty((contexts, mw, mw)), np.empty((contexts, mw, mw)), np.empty((contexts, mw, Q))
     dPsi, dB, dc = np.zeros((contexts, mw, mw)), np.zeros((contexts, mw, mw)), np.zeros((contexts, mw, Q))
-    B, c1, Aw, APw, Sw, Kw = (
-        np.empty((mw, mw)),
-        np.empty((mw, Q)),
-        np.empty((mw, mw)),
-        np.empty((mw, mw)),
-        np.empty((mw, mw)),
-        np.empty((mw, Q)),
-    )
-    dSw, dKw, Xw, Yw, Zw = (
-        np.empty((mw, mw)),
-        np.empty((mw, Q)),
-        np.empty((mw, Q)),
-        np.empty((mw, mw)),
-        np.empty((mw, mw)),
-    )
+    B, Aw, APw, Sw = np.empty((mw, mw)), np.empty((mw, mw)), np.empty((mw, mw)), np.empty((mw, mw))
+    dSw, Yw, Zw = np.empty((mw, mw)), np.empty((mw, mw)), np.empty((mw, mw))
+    c1, Kw, dKw, Xw = np.empty((mw, Q)), np.empty((mw, Q)), np.empty((mw, Q)), np.empty((mw, Q))
     Sy, Ky, dSy, dKy = np.empty((p, p)), np.zeros((p, Q)), np.empty((p, p)), np.empty((p, Q))
-    D, DQ = np.empty((p, Q)), np.empty((p, Q))
+    DQ = np.empty((p, Q))
     place = np.zeros(p, np.int64)
-    Cs, dCs, Ss = np.empty((contexts, ns, ns)), np.zeros((contexts, ns, ns)), np.empty((ns, ns))
-    Ws, es, ks, ys = np.empty((ns, ns)), np.empty(ns), np.empty(ns), np.empty(ns)
-    centre, dcentre, values, G = np.empty(ns), np.empty(ns), np.empty(ns), np.empty(ns)
+    Vf, Cf, Lf = np.empty((NV, M, M)), np.empty((NV, nf, M)), np.zeros((NV, nf, nf))
+    dSf, dCf = np.zeros((NV, nf, nf)), np.zeros((NV, nf, M))
+    ALf, Rf, inversef, Pf = np.empty((nf, nf)), np.empty((nf, nf)), np.empty((nf, nf)), np.empty((nf, nf))
+    hf, uf, meanf, dmeanf = np.empty(nf), np.empty(nf), np.empty(nf), np.empty(nf)
+    Cs, dCs, dPs, dPf, Xf = (
+        np.empty((ns, ns)),
+        np.empty((ns, ns)),
+        np.empty((ns, ns)),
+        np.empty((nf, nf)),
+        np.empty((nf, nf)),
+    )
+    values, G = np.empty(ns), np.empty(ns)
     if ns:
         for a in range(mw):
             if active[a] < p:
                 place[active[a]] = a
         for c in range(contexts):
             scatter(cell[c], M, Q, levels, active, Psi[c], B0[c], c0[c])
-            for a in range(ns):
-                for b in range(ns):
-                    Cs[c, a, b] = S[c, BETWEEN, slope_variables[a], slope_variables[b]]
-            if not cholesky(Cs[c], ns) > -math.inf:
-                return math.nan
+        for v in range(NV):
+            own, between = vcombos[v, 2:], S[vcombos[v, 0], BETWEEN]
+            condition(targets, nf, own, vcombos[v, 1] - ns, between, Vf[v], Cf[v], Lf[v])
 
     ll, first = 0.0, 0
     for j in range(J):
         v, cells = cluster_ints[j, 0], cluster_ints[j, 1]
         context, mv, own = vcombos[v, 0], vcombos[v, 1], vcombos[v, 2:]
         f = cluster_floats[j * cluster_width : (j + 1) * cluster_width]
-        information = f[Q + M : Q + M + ns * ns].reshape((ns, ns))
-        towards = f[Q + M + ns * ns :]
-        for a in range(ns):
-            s = 0.0
-            for q in range(Q):
-                s += K[context, slope_variables[a], q] * f[q]
-            centre[a] = s
         if ns:
-            ll += slopes_of(
-                t[j * ns : (j + 1) * ns], information, towards, centre, Cs[context], ns, Ws, es, ks, ys, values
-            )
+            information, towards = f[Q + M : Q + M + nf * nf].reshape((nf, nf)), f[Q + M + nf * nf :]
+            mean_of(targets, nf, own, mv - ns, K[context], f[:Q], f[Q:], Cf[v], e, meanf)
+            own_t = t[j * ns : (j + 1) * ns]
+            ll += slopes_of(own_t, information, towards, meanf, Lf[v], p, nf, ALf, Rf, inversef, Pf, hf, uf, Cs, values)
             B[:] = B0[context]
             c1[:] = c0[context]
             for a in range(ns):
@@ -438,12 +452,12 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                     B[slope_cells[a, 1], slope_cells[a, 2]] += values[a]
                 else:
                     c1[slope_cells[a, 1], slope_cells[a, 2]] += values[a]
-            within_moments(Psi[context], B, c1, mw, Q, Aw, APw, Sw, Kw)
+            within_moments(Psi[context], B, c1, mw, Qw, Aw, APw, Sw, Kw)
             for i in range(p):
                 for k in range(p):
                     Sy[i, k] = Sw[place[i], place[k]]
                     dSy[i, k] = 0.0
-                for q in range(Q):
+                for q in range(Qw):
                     Ky[i, q] = Kw[place[i], q]
                     dKy[i, q] = 0.0
         for i in range(mv):
@@ -480,8 +494,11 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                 count[w] = n
             for i in range(m):
                 s = rows[1 + i] - mean[seen[i]]
-                for q in range(Q):
-                    s -= (K[context, seen[i], q] + Ky[seen[i], q]) * rows[1 + P + q]
+                if ns:  # K is then that of the between level
+                    for q in range(Qw):
+                        s -= Ky[seen[i], q] * rows[1 + P + q]
+                for q in range(Qw if ns else 0, Q):
+                    s -= K[context, seen[i], q] * rows[1 + P + q]
                 d[c, i] = s
             quad = logdets[w]
             for i in range(m):
@@ -496,58 +513,26 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                 residual = rows[1 + P + Q :]
                 k0, QQ = residual[P * P :], residual[P * P + P * Q :].reshape((Q, Q))
                 for i in range(m):
-                    for q in range(Q):
-                        D[i, q] = Ky[seen[i], q] - k0[i * Q + q]
-                for i in range(m):
-                    for q in range(Q):
+                    for q in range(1, Qw):
                         s = 0.0
-                        for k in range(Q):
-                            s += D[i, k] * QQ[k, q]
+                        for k in range(1, Qw):
+                            s += (Ky[seen[i], k] - k0[i * Q + k]) * QQ[k, q]
                         DQ[i, q] = s
                 for i in range(m):
                     for k in range(m):
                         s = residual[i * m + k]
-                        for q in range(Q):
-                            s += DQ[i, q] * D[k, q]
+                        for q in range(1, Qw):
+                            s += DQ[i, q] * (Ky[seen[k], q] - k0[k * Q + q])
                         ll -= 0.5 * W[w, i, k] * s
                         dW[w, i, k] = -0.5 * s
-                    for q in range(Q):
+                    for q in range(1, Qw):
                         s = 0.0
                         for k in range(m):
                             s += W[w, i, k] * DQ[k, q]
                         dKy[seen[i], q] -= s
+        ll -= 0.5 * posterior(A, h, L[v], p, AL, R, inverse, post, u)
         for i in range(p):
-            for k in range(p):
-                s = 0.0
-                for a in range(k, p):
-                    s += A[i, a] * L[v, a, k]
-                AL[i, k] = s
-        for i in range(p):
-            for k in range(i + 1):
-                s = 1.0 if i == k else 0.0
-                for a in range(i, p):
-                    s += L[v, a, i] * AL[a, k]
-                R[i, k] = s
-        ll -= 0.5 * cholesky(R, p)
-        inverse_from_cholesky(R, inverse, p)
-        for i in range(p):
-            for k in range(p):
-                s = 0.0
-                for a in range(i + 1):
-                    s += L[v, i, a] * inverse[a, k]
-                AL[i, k] = s  # scratch: L (I + L'A L)^-1
-        for i in range(p):
-            for k in range(p):
-                s = 0.0
-                for a in range(k + 1):
-                    s += AL[i, a] * L[v, k, a]
-                post[i, k] = s
-        for i in range(p):
-            s = 0.0
-            for k in range(p):
-                s += post[i, k] * h[k]
-            u[i] = s
-            ll += 0.5 * s * h[i]
+            ll += 0.5 * u[i] * h[i]
         for i in range(p):
             s = h[i]
             for k in range(p):
@@ -579,14 +564,13 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                     dW[w, i, k] -= 0.5 * n * (d[c, i] * d[c, k] + post[seen[i], seen[k]])
                 s *= n  # minus the derivative in d
                 dmean[seen[i]] += s
-                for q in range(Q):
+                if ns:
+                    for q in range(Qw):
+                        dKy[seen[i], q] += s * rows[1 + P + q]
+                for q in range(Qw if ns else 0, Q):
                     dK[context, seen[i], q] += s * rows[1 + P + q]
-                    dKy[seen[i], q] += s * rows[1 + P + q]
             if ns:
                 cell_gradient(W[w], dW[w], n, seen, m, X, dSy)
-        for a in range(ns):
-            dcentre[a] = 0.0
-            G[a] = 0.0
         for k in range(mv):
             s = -Ve[k]
             for i in range(p):
@@ -604,30 +588,36 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
             for i in range(p):
                 for k in range(p):
                     dSw[place[i], place[k]] = 0.5 * (dSy[i, k] + dSy[k, i])
-                for q in range(Q):
+                for q in range(Qw):
                     dKw[place[i], q] = dKy[i, q]
-            within_gradient(Aw, Sw, Kw, dSw, dKw, mw, Q, Xw, Yw, Zw, dPsi[context], dB[context], dc[context])
+            within_gradient(Aw, Sw, Kw, dSw, dKw, mw, Qw, Xw, Yw, Zw, dPsi[context], dB[context], dc[context])
             for a in range(ns):
                 source = Zw if slope_cells[a, 0] == 0 else Xw
                 G[a] += source[slope_cells[a, 1], slope_cells[a, 2]]
             own_dt = dt[j * ns : (j + 1) * ns]
-            slopes_gradient(
-                *(information, towards, centre, Cs[context], ns, Ws, es, ks, ys, G, own_dt, dcentre, dCs[context])
-            )
-            for a in range(ns):
+            slopes_gradient(own_t, information, p, nf, Pf, hf, Cs, G, dCs, dPs, dPf, Xf, own_dt, dmeanf, dSf[v])
+            for i in range(nf):
+                for k in range(mv - ns):
+                    dCf[v, i, k] += dmeanf[i] * e[k]
                 for q in range(Q):
-                    dK[context, slope_variables[a], q] += dcentre[a] * f[q]
+                    dK[context, targets[i], q] += dmeanf[i] * f[q]
+            for k in range(mv - ns):
+                s = 0.0
+                for i in range(nf):
+                    s += Cf[v, i, k] * dmeanf[i]
+                for q in range(Q):
+                    dK[context, own[k], q] -= s * f[q]
         first += cells
     if ns:
         for c in range(contexts):
             gather(dPsi[c], dB[c], dc[c], M, Q, levels, active, dcell[c])
-            cholesky_gradient(Cs[c], dCs[c], ns, Ss)
-            for a in range(ns):
-                for b in range(ns):
-                    dS[c, BETWEEN, slope_variables[a], slope_variables[b]] += Ss[a, b]
+        for v in range(NV):
+            own, between = vcombos[v, 2:], dS[vcombos[v, 0], BETWEEN]
+            uncondition(targets, nf, own, vcombos[v, 1] - ns, Vf[v], Cf[v], dSf[v], dCf[v], between)
     else:
         for w in range(NW):
             cell_gradient(W[w], dW[w], count[w], wcombos[w, 2:], wcombos[w, 1], X, dS[wcombos[w, 0], WITHIN])
     for v in range(NV):
-        uncondition(p, vcombos[v, 1], vcombos[v, 2:], Vi[v], C[v], dSc[v], dC[v], dS[vcombos[v, 0], BETWEEN])
+        own, between = vcombos[v, 2:], dS[vcombos[v, 0], BETWEEN]
+        uncondition(targets, p, own, vcombos[v, 1], Vi[v], C[v], dSc[v], dC[v], between)
     return ll
