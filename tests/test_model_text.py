@@ -386,7 +386,6 @@ def test_a_random_slope_that_the_between_text_does_not_mention():
         ("s | y + m ~ x", "y ~ w", "one outcome"),
         ("s | y ~ b*x", "y ~ w", "no modifiers"),
         ("s | y ~~ x", "y ~ w", "s | y ~ x"),
-        ("s | y ~ 1", "y ~ w", "no predictor"),
         ("y ~ x", "s | y ~ w", "define them in the text of within="),
         ("s | y ~ x; y ~ x", "y ~ w", "write one of them"),
         ("y ~ x; s | y ~ x", "y ~ w", "write one of them"),

@@ -82,7 +82,8 @@ class Scales:
         rows = self.structure.table.at(level)
         if name in self.structure.table.slopes:
             (path,) = [r for r in self.structure.table.at("within") if r.slope == name]
-            return 0.0, self.of("within", path.lhs)[1] / self.of("within", path.rhs)[1]
+            mean, s = self.of("within", path.lhs)
+            return (0.0, s / self.of("within", path.rhs)[1]) if path.rhs else (mean, s)
         own = self.structure.sd(level, name)
         if own.fixed:
             return 0.0, float(np.sqrt(own.fixed))
@@ -101,12 +102,15 @@ def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
         case "loading":
             return Normal(0, 2.5 * scales.of(row.level, row.rhs)[1] / s)
         case "intercept":
-            if row.lhs in {*structure.table.factors(row.level), *structure.table.slopes}:
+            level, name = row.level, row.lhs
+            if name in structure.table.slopes:
+                (path,) = [r for r in structure.table.at("within") if r.slope == name]
+                level, name = ("within", path.lhs) if not path.rhs else (level, name)
+            if name in {*structure.table.factors(level), *structure.table.slopes}:
                 return Normal(0, 2.5 * s)
-            causes = [
-                scales.of(row.level, r.rhs) for r in structure.table.at(row.level) if r.op == "~" and r.lhs == row.lhs
-            ]
-            return Normal(mean, 2.5 * s * np.sqrt(1 + sum((m / x) ** 2 for m, x in causes)))
+            causes = [r.rhs for r in structure.table.at(level) if r.op == "~" and r.lhs == name]
+            shift = sum((m / x) ** 2 for m, x in (scales.of(level, v) for v in causes))
+            return Normal(mean, 2.5 * s * np.sqrt(1 + shift))
         case "sd":
             return HalfNormal(s)
         case "cov":

@@ -427,7 +427,7 @@ def tables(
     pilot : (ndarray (J, f, f), ndarray (J, f)), optional
         A and g of the quadratic that the log likelihood of each cluster's rows is near the mode, in f = (b_j, s_j); else zero.
     """
-    from bayeshte.marginal.kernels import structural as kernel  # compiled on first use
+    kernel = _kernel(matrices, data)
 
     m = matrices
     P, Q, n = m.observed, m.regressors, m.scalars
@@ -494,6 +494,17 @@ def tables(
         at=1 + 4 * n + len(m.blocks),
         n_top=d,
     )
+
+
+def _kernel(m: Matrices, data: Statistics):
+    """The callbacks that these data need; the less they need, the less is compiled (once on a machine)."""
+    if m.slopes:
+        from bayeshte.marginal.kernels import structural_random_slopes as kernel
+    elif data.clusters:
+        from bayeshte.marginal.kernels import structural_missing as kernel
+    else:
+        from bayeshte.marginal.kernels import structural_complete as kernel
+    return kernel
 
 
 def _padded(values: np.ndarray, size: int) -> np.ndarray:

@@ -127,9 +127,7 @@ def _random_slope(source: Source, statement: grammar.RandomSlope, level: str) ->
             )
     lhs = _left(source, path.left[0], "~")
     rhs = _right(source, path.right[0][-1], "~")
-    if rhs == "":
-        raise source.error(path.right[0][0].position, "the intercept is no predictor: a random slope is of a variable.")
-    return Row(level, lhs, "~", rhs, slope=str(name))
+    return Row(level, lhs, "~" if rhs else "~1", rhs, slope=str(name))
 
 
 def _rows(source: Source, statement: grammar.Formula, level: str) -> Iterator[tuple[int, Row, bool]]:

@@ -27,7 +27,8 @@ class Row:
     fixed, start : float, optional
         The value that it is fixed at; where its chains start. A fixed row has no label and no start.
     slope : str
-        Of a path at the within level: the name of the random slope that it is (from ``s | y ~ x``), else empty.
+        Of a path at the within level: the name of the random slope that it is (from ``s | y ~ x``), else empty. Of an
+        intercept (``s | y ~ 1``) likewise.
     given : bool
         Whether the user wrote it; False if a rule added it.
     """

@@ -67,6 +67,14 @@ def root(a, out, n):
 
 
 @njit(**OPTIONS)
+def clear(a, n, m):
+    """a[:n, :m] = 0; numba takes a second to compile an assignment to a slice."""
+    for i in range(n):
+        for j in range(m):
+            a[i, j] = 0.0
+
+
+@njit(**OPTIONS)
 def add_product(a, b, n, k, m, factor, out):
     """out += factor a b for a (n, k), b (k, m)."""
     for i in range(n):

@@ -39,7 +39,7 @@ Within-level variables are the first p of the P observed ones. Arrays in bracket
 import math
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import njit, types
 
 from bayeshte.marginal.kernels.linear import (
     OPTIONS,
@@ -47,8 +47,8 @@ from bayeshte.marginal.kernels.linear import (
     add_product_t,
     add_t_product,
     cholesky,
+    clear,
     inverse_from_cholesky,
-    views,
 )
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -103,7 +103,8 @@ def correlations_gradient(x, blocks, sizes, etas, dt, factors, dx):
 @njit(**OPTIONS)
 def fill(entries, coef, t, fixed, cells):
     """Cells of Psi, B and c: the fixed numbers plus the sums of products."""
-    cells[:] = fixed
+    for c in range(len(fixed)):
+        cells[c] = fixed[c]
     for e in range(len(coef)):
         cells[entries[e, 0]] += coef[e] * t[entries[e, 1]] * t[entries[e, 2]] * t[entries[e, 3]]
 
@@ -130,9 +131,9 @@ def solve(Psi, B, c, order, M, Q, A, S, K, work):
             if B[i, j] != 0.0:
                 for k in range(M):
                     A[i, k] += B[i, j] * A[j, k]
-    work[:] = 0.0
-    S[:] = 0.0
-    K[:] = 0.0
+    clear(work, M, M)
+    clear(S, M, M)
+    clear(K, M, Q)
     add_product(A, Psi, M, M, M, 1.0, work)
     add_product_t(work, A, M, M, M, 1.0, S)
     add_product(A, c, M, M, Q, 1.0, K)
@@ -141,10 +142,10 @@ def solve(Psi, B, c, order, M, Q, A, S, K, work):
 @njit(**OPTIONS)
 def unsolve(A, S, K, dS, dK, M, Q, work, dPsi, dB, dc):
     """From derivatives in S and K to those in Psi, B and c."""
-    work[:] = 0.0
-    dPsi[:] = 0.0
-    dB[:] = 0.0
-    dc[:] = 0.0
+    clear(work, M, M)
+    clear(dPsi, M, M)
+    clear(dB, M, M)
+    clear(dc, M, Q)
     add_t_product(A, dS, M, M, M, 1.0, work)
     add_product(work, A, M, M, M, 1.0, dPsi)
     add_product(work, S, M, M, M, 2.0, dB)
@@ -287,8 +288,12 @@ def levels_of(sizes, structure, t, cell, A, S, parts, K):
 
 
 @njit(**OPTIONS)
-def log_density(z, ints, floats, grad):
-    """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad."""
+def log_density(z, ints, floats, grad, with_clusters, with_slopes):
+    """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad.
+
+    with_clusters and with_slopes are None where there are none: numba leaves out what stands behind `is not None`, so a model of
+    complete data compiles in a third of the time.
+    """
     numbers, priors, structure, (group_ints, group_floats), by_cluster = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
     codes, hyper, sizes, etas, centre, scale = priors
@@ -312,7 +317,9 @@ def log_density(z, ints, floats, grad):
     if not levels_of(numbers, structure, t, cell, A, S, parts, K):
         return math.nan
     lp += groups(len(group_ints), P, Q, group_ints, group_floats, S, K, dS, dK)
-    lp += clusters((P, p, Q, M, J, levels, ints[18]), by_cluster, cell, S, K, z[d:], dS, dK, dcell, grad[d:])
+    if with_clusters is not None:
+        shape = (P, p, Q, M, J, levels, ints[18])
+        lp += clusters(shape, by_cluster, cell, S, K, z[d:], dS, dK, dcell, grad[d:], with_slopes)
 
     work = np.empty((M, M))
     for c in range(contexts):
@@ -336,31 +343,24 @@ def log_density(z, ints, floats, grad):
     return lp
 
 
-_double = types.CPointer(types.double)
-
-
-@cfunc(types.int64(types.uint64, _double, _double, _double, types.voidptr), cache=True, error_model="numpy")
-def log_density_c(dim, z_, grad_, lp_, user_data):
-    """nutpie's callback: 0, or a positive code for a point that is to be rejected."""
-    ints, floats = views(user_data, np.int64, np.float64)
-    grad, lp = carray(grad_, (dim,)), carray(lp_, (1,))
-    lp[0] = log_density(carray(z_, (dim,)), ints, floats, grad)
+@njit(**OPTIONS)
+def checked(z, ints, floats, grad, lp, with_clusters, with_slopes):
+    """nutpie's return code: 0, or a positive number for a point that is to be rejected."""
+    lp[0] = log_density(z, ints, floats, grad, with_clusters, with_slopes)
     if not math.isfinite(lp[0]):
         return 4
-    for i in range(dim):
+    for i in range(len(grad)):
         if not math.isfinite(grad[i]):
             return 3
     return 0
 
 
-@cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
-def expand_c(dim, expanded, z_, out_, user_data):
+@njit(**OPTIONS)
+def expand(z, ints, floats, out, with_slopes):
     """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, slopes (cluster, slope)."""
-    ints, floats = views(user_data, np.int64, np.float64)
     numbers, priors, structure, _, by_cluster = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
     codes, hyper, sizes, etas, centre, scale = priors
-    out, z = carray(out_, (expanded,)), carray(z_, (dim,))
     x, t, slope, unused, room = np.empty(d), np.empty(1 + d + slots), np.empty(n), np.empty(n), 0
     t[0] = 1.0
     for b in range(blocks):
@@ -370,9 +370,14 @@ def expand_c(dim, expanded, z_, out_, user_data):
     correlations(x[n:], blocks, sizes, etas, t[1 + n :], np.zeros(room))
     for i in range(d):
         out[i] = t[1 + i]
-    if ns:
+    if with_slopes is not None:
         A, S = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M))
         parts, K = np.empty((contexts, 2, M, Q)), np.zeros((contexts, M, Q))
         levels_of(numbers, structure, t, np.empty((contexts, len(structure[3]))), A, S, parts, K)
         slopes((p, Q, M, J), by_cluster, S, K, z[d:], out[d:])
     return 0
+
+
+DOUBLES = types.CPointer(types.double)
+LOG_DENSITY = types.int64(types.uint64, DOUBLES, DOUBLES, DOUBLES, types.voidptr)
+EXPAND = types.int64(types.uint64, types.uint64, DOUBLES, DOUBLES, types.voidptr)

@@ -20,7 +20,7 @@ import math
 import numpy as np
 from numba import njit
 
-from bayeshte.marginal.kernels.linear import OPTIONS, cholesky, inverse_from_cholesky, root
+from bayeshte.marginal.kernels.linear import OPTIONS, cholesky, clear, inverse_from_cholesky, root
 
 WITHIN, BETWEEN = 0, 1
 
@@ -118,7 +118,7 @@ def posterior(A, h, L, n, AL, R, inverse, P, u):
 
 @njit(**OPTIONS)
 def slopes_of(t, A, g, mean, L, p, n, AL, R, inverse, P, h, u, C, s):
-    """Slopes of a cluster from its coordinates, log det C; P, h, u and C as in the module's docstring; s are elements p to n of f."""
+    """Slopes s (elements p to n of f) of a cluster at t; log det C. P, h, u and C as in the module's docstring."""
     for i in range(n):
         h[i] = g[i]
         for k in range(n):
@@ -367,11 +367,11 @@ def slopes(sizes, tables, S, K, t, out):
 
 
 @njit(**OPTIONS)
-def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
+def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt, with_slopes):
     """Log-likelihood of the clusters; adds to the derivatives in S and K, sets those in t and (with slopes) in the within cells.
 
     sizes: P, p, Q, M, J, levels, regressors within; tables: as `take` gives them. K is that of both levels, with random slopes
-    that of the between level.
+    that of the between level. with_slopes is None without random slopes: what they need is then not even compiled.
     """
     P, p, Q, M, J, levels, Qw = sizes
     (active, targets, slope_cells, wcombos, vcombos), by_ints, by_floats = tables
@@ -385,12 +385,12 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
     for j in range(J):
         most = max(most, cluster_ints[j, 1])
     cluster_width, width = Q + M + (nf * nf + nf if ns else 0), 1 + P + Q
-    if ns:
+    if with_slopes is not None:
         width += P * P + P * Q + Q * Q
     NW = most if ns else NW
     W, dW, logdets, count = np.empty((NW, P, P)), np.zeros((NW, P, P)), np.empty(NW), np.zeros(NW)
     X = np.empty((P, P))
-    if not ns:
+    if with_slopes is None:
         for w in range(NW):
             logdets[w] = invert_cell(S[wcombos[w, 0], WITHIN], wcombos[w, 2:], wcombos[w, 1], X, W[w])
     Vi, C, L, logdets_v = np.empty((NV, M, M)), np.empty((NV, p, M)), np.zeros((NV, p, p)), np.empty(NV)
@@ -425,7 +425,7 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
         np.empty((nf, nf)),
     )
     values, G = np.empty(ns), np.empty(ns)
-    if ns:
+    if with_slopes is not None:
         for a in range(mw):
             if active[a] < p:
                 place[active[a]] = a
@@ -440,13 +440,16 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
         v, cells = cluster_ints[j, 0], cluster_ints[j, 1]
         context, mv, own = vcombos[v, 0], vcombos[v, 1], vcombos[v, 2:]
         f = cluster_floats[j * cluster_width : (j + 1) * cluster_width]
-        if ns:
+        if with_slopes is not None:
             information, towards = f[Q + M : Q + M + nf * nf].reshape((nf, nf)), f[Q + M + nf * nf :]
             mean_of(targets, nf, own, mv - ns, K[context], f[:Q], f[Q:], Cf[v], e, meanf)
             own_t = t[j * ns : (j + 1) * ns]
             ll += slopes_of(own_t, information, towards, meanf, Lf[v], p, nf, ALf, Rf, inversef, Pf, hf, uf, Cs, values)
-            B[:] = B0[context]
-            c1[:] = c0[context]
+            for i in range(mw):
+                for k in range(mw):
+                    B[i, k] = B0[context, i, k]
+                for q in range(Qw):
+                    c1[i, q] = c0[context, i, q]
             for a in range(ns):
                 if slope_cells[a, 0] == 0:
                     B[slope_cells[a, 1], slope_cells[a, 2]] += values[a]
@@ -489,12 +492,12 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
             rows = cell_floats[(first + c) * width : (first + c + 1) * width]
             n = rows[0]
             count[w] += 1.0
-            if ns:
+            if with_slopes is not None:
                 logdets[w] = n * invert_cell(Sy, seen, m, X, W[w])
                 count[w] = n
             for i in range(m):
                 s = rows[1 + i] - mean[seen[i]]
-                if ns:  # K is then that of the between level
+                if with_slopes is not None:  # K is then that of the between level
                     for q in range(Qw):
                         s -= Ky[seen[i], q] * rows[1 + P + q]
                 for q in range(Qw if ns else 0, Q):
@@ -509,7 +512,7 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                 h[seen[i]] += n * s
                 quad += n * s * d[c, i]
             ll -= 0.5 * quad
-            if ns:
+            if with_slopes is not None:
                 residual = rows[1 + P + Q :]
                 k0, QQ = residual[P * P :], residual[P * P + P * Q :].reshape((Q, Q))
                 for i in range(m):
@@ -564,12 +567,12 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                     dW[w, i, k] -= 0.5 * n * (d[c, i] * d[c, k] + post[seen[i], seen[k]])
                 s *= n  # minus the derivative in d
                 dmean[seen[i]] += s
-                if ns:
+                if with_slopes is not None:
                     for q in range(Qw):
                         dKy[seen[i], q] += s * rows[1 + P + q]
                 for q in range(Qw if ns else 0, Q):
                     dK[context, seen[i], q] += s * rows[1 + P + q]
-            if ns:
+            if with_slopes is not None:
                 cell_gradient(W[w], dW[w], n, seen, m, X, dSy)
         for k in range(mv):
             s = -Ve[k]
@@ -582,9 +585,9 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                 dK[context, own[k], q] -= s * f[q]
             if k >= mv - ns:
                 G[k - mv + ns] = s
-        if ns:
-            dSw[:] = 0.0
-            dKw[:] = 0.0
+        if with_slopes is not None:
+            clear(dSw, mw, mw)
+            clear(dKw, mw, Qw)
             for i in range(p):
                 for k in range(p):
                     dSw[place[i], place[k]] = 0.5 * (dSy[i, k] + dSy[k, i])
@@ -608,7 +611,7 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt):
                 for q in range(Q):
                     dK[context, own[k], q] -= s * f[q]
         first += cells
-    if ns:
+    if with_slopes is not None:
         for c in range(contexts):
             gather(dPsi[c], dB[c], dc[c], M, Q, levels, active, dcell[c])
         for v in range(NV):
