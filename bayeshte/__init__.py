@@ -6,7 +6,9 @@ from bayeshte import datasets, tables
 from bayeshte.checks import (
     balance,
     compare,
+    implied_correlations,
     loo,
+    model_fit,
     overlap,
     predictive_checks,
     prior_posterior_overlap,
@@ -25,6 +27,7 @@ from bayeshte.plots import (
     plot_checks,
     plot_effect,
     plot_outcome,
+    plot_path,
     plot_pooling,
     plot_ppc,
     plot_priors,
@@ -48,13 +51,14 @@ from bayeshte.prior import (
 )
 from bayeshte.report import report
 from bayeshte.simulate import calibrate, simulate
-from bayeshte.spec import Estimand, ModelSpec
+from bayeshte.spec import Description, Estimand, ModelSpec
 
 __version__ = version("bayeshte")
 
 __all__ = [
     "ConvergenceWarning",
     "DataError",
+    "Description",
     "Diagnosis",
     "Estimand",
     "Exponential",
@@ -84,8 +88,10 @@ __all__ = [
     "effect_draws",
     "effects",
     "fit",
+    "implied_correlations",
     "load",
     "loo",
+    "model_fit",
     "overlap",
     "plot_baseline",
     "plot_cate",
@@ -93,6 +99,7 @@ __all__ = [
     "plot_checks",
     "plot_effect",
     "plot_outcome",
+    "plot_path",
     "plot_pooling",
     "plot_ppc",
     "plot_priors",

@@ -10,7 +10,8 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated
@@ -21,20 +22,23 @@ import pandas as pd
 import typer
 import xarray as xr
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bayeshte import gallery, tables
+from bayeshte import gallery, latex
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError, near
 from bayeshte.fit import PACKAGES, Fit, headline, load, summary
 from bayeshte.fit import fit as fit_model
 from bayeshte.prior import Prior
 from bayeshte.report import gather, write
 from bayeshte.report import report as write_report
-from bayeshte.summary import elements
+from bayeshte.report.data import ROWS_OPEN, spread_of
+from bayeshte.spec import Estimand, ModelSpec
+from bayeshte.summary import LEVEL
+from bayeshte.tables.sheet import Sheet, columns_of, grouped_rows, groups, typeset
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -115,10 +119,10 @@ def models():
     """List the gallery."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("Name", no_wrap=True, overflow="fold")
-    table.add_column("Outcome")
+    table.add_column("Family")
     table.add_column("Title")
     for entry in map(gallery.read, gallery.names()):
-        table.add_row(entry.name, escape(entry.spec.outcome), escape(entry.title))
+        table.add_row(entry.name, type(entry.spec).__name__, escape(entry.title))
     screen.print(table)
     _say("Fit one with: bayeshte run NAME")
 
@@ -144,10 +148,11 @@ def check(name: Name):
     entry = gallery.read(name)
     design, priors = _built(entry, entry.data())
     _say(entry.title, "bold")
-    for line in entry.spec.equations(design):
-        screen.print(Padding(Text(_readable(line)), (1, 0, 0, 2)))
+    lines = entry.spec.equations(design)
+    for k, line in enumerate(lines):
+        screen.print(Padding(Text(_readable(line)), (k == 0 or len(lines) < 5, 0, 0, 2)))
     screen.print(_prior_table(priors))
-    screen.print(_counts(design))
+    _print_data(entry.spec, design)
     _say(f"Nothing is wrong. Fit it with: bayeshte run {name}", "green")
 
 
@@ -163,8 +168,8 @@ def _built(entry: gallery.Entry, data: pd.DataFrame) -> tuple[xr.Dataset, dict[s
     """Design and priors; the names in EXPECTED are checked against the parameters."""
     design = entry.spec.design(data)
     priors = entry.spec.frozen_priors(design)
-    labels = _labels(entry.spec.joint(design, priors)) if entry.expected else []
-    unknown = [f"EXPECTED: {k!r} is not a parameter.{near(k, labels)}" for k in entry.expected if k not in labels]
+    known = _parameter_names(entry.spec, design, priors) if entry.expected else []
+    unknown = [f"EXPECTED: {k!r} is not a parameter.{near(k, known)}" for k in entry.expected if k not in known]
     if unknown:
         raise SpecError("\n".join(unknown))
     return design, priors
@@ -217,42 +222,63 @@ def _print_fit(fit: Fit) -> None:
     _say(fit.diagnosis.verdict, "green" if fit.diagnosis.ok else "bold red")
 
 
-def _parameters(fit: Fit, expected: Mapping) -> Table:
+def _parameters(fit: Fit, expected: Mapping) -> Group:
     """The summary, with reference numbers beside it; what a narrow terminal cannot show is in summary.csv."""
     frame = summary(fit)
-    text = tables.apa(frame)
+    sheet = typeset(frame, None, None)
     if expected:
         rows = gallery.compare(frame, expected).itertuples()
-        found = {
-            r.parameter: f"{r.reference:g} " + ("✓" if r.agrees else f"✗ off by {r.difference:+.3g}") for r in rows
-        }
-        text = text.assign(Reference=[found.get(label, "") for label in text.index])
-    width = {c: max(map(len, [c, *text[c]])) + 3 for c in text}
-    room = screen.width - max(map(len, ["Parameter", *text.index])) - 3
-    for column in [c for c in ("Mean", "MCSE", "p", "ESS bulk / tail") if c in width]:
-        if sum(width.values()) > room:
+        found = {r.Index: f"{r.reference:g} " + ("✓" if r.agrees else f"✗ off by {r.difference:+.3g}") for r in rows}
+        sheet = replace(sheet, cells=sheet.cells.assign(Reference=[found.get(k, "") for k in frame.index]))
+    return _blocks(sheet, ("Mean", "MCSE", "p", "ESS bulk / tail", "R\u0302"))
+
+
+def _blocks(sheet: Sheet, spare: Sequence[str] = ()) -> Group:
+    """A table; if it has levels one below the other, headers between the rows; without `spare` columns that have no room."""
+    indent = "  " * ("Header" in groups(sheet))
+    lines = [
+        ([(kind, title) for kind, title, _ in begun], [indent + stubs[0], *stubs[1:], *cells])
+        for begun, stubs, cells in grouped_rows(sheet)
+    ]
+    columns = columns_of(sheet)
+    texts = [[c, *(cells[k] for _, cells in lines)] for k, c in enumerate(columns)]
+    texts[0] += [title for begun, _ in lines for kind, title in begun if kind != "Level"]
+    width = {c: max(map(len, t)) for c, t in zip(columns, texts, strict=True)}
+    for column in [c for c in spare if c in width]:
+        if sum(width.values()) + 3 * len(width) > screen.width:
             del width[column]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Parameter", overflow="fold")
-    for column in width:
-        table.add_column(column, justify="left" if column == "Reference" else "right", overflow="fold")
-    for label, row in text[list(width)].iterrows():
-        table.add_row(*map(escape, [label, *row]), style="red" if "✗" in row.get("Reference", "") else None)
-    return table
+    blocks: list[Table] = []
+    for begun, cells in lines:
+        levels = [title for kind, title in begun if kind == "Level"]
+        if levels or not blocks:
+            options = {"title": levels[0], "title_justify": "left", "title_style": "bold"} if levels else {}
+            blocks.append(Table(box=box.SIMPLE_HEAD, pad_edge=False, **options))
+            for c, w in width.items():
+                side = "right" if c in sheet.numbers else "left"
+                blocks[-1].add_column(c, justify=side, overflow="fold", min_width=w if levels else None)
+        for _, title in (g for g in begun if g[0] != "Level"):
+            blocks[-1].add_row(Text(title, style="italic"))
+        shown = dict(zip(columns, cells, strict=True))
+        wrong = "✗" in shown.get("Reference", "")
+        blocks[-1].add_row(*(escape(shown[c]) for c in width), style="red" if wrong else None)
+    return Group(*blocks)
 
 
-def _labels(model) -> list[str]:
-    """Labels of a graph's parameters as `bh.summary` prints them, random effects left out."""
-    found = []
-    for variable in [*model.free_RVs, *model.deterministics]:
-        if variable.name == "u" or variable.name.startswith("_"):
-            continue
-        dims = model.named_vars_to_dims.get(variable.name, ())
-        coords = {d: list(model.coords[d]) for d in dims}
-        shape = tuple(len(v) for v in coords.values())
-        values = xr.DataArray(np.zeros((1, 1, *shape)), coords, ("chain", "draw", *dims), name=variable.name)
-        found += elements(values)[0]
-    return found
+def _parameter_names(spec: ModelSpec, design: xr.Dataset, priors: Mapping[str, Prior]) -> list[str]:
+    """Names of the rows that the summary of a fit will have: those of one made-up draw."""
+    density = spec.marginal(design, priors)
+    values = density.parameters(np.zeros(density.n_dim))
+    draws = {
+        o.name: (
+            ("chain", "draw", *(o.dims or [f"{o.name}_{k}" for k in range(len(o.shape))])),
+            values[o.name][None, None],
+        )
+        for o in density.outputs
+    }
+    used = {d for o in density.outputs for d in o.dims}
+    coords = {"chain": [0], "draw": [0]} | {d: design[d].to_numpy() for d in used if d in design.coords}
+    posterior = spec.recover(xr.Dataset(draws, coords), design, np.random.default_rng(0))
+    return list(gallery.names_of(spec.summary(posterior, "eti", LEVEL)))
 
 
 def _prior_table(priors: Mapping[str, Prior]) -> Table:
@@ -262,47 +288,47 @@ def _prior_table(priors: Mapping[str, Prior]) -> Table:
     return table
 
 
-def _counts(design: xr.Dataset) -> Table:
-    """Rows, missing values, clusters, arms."""
-    a = design.attrs
+def _print_data(spec: ModelSpec, design: xr.Dataset) -> None:
+    """Rows, missing values, clusters, and what the family says of its variables."""
+    a, about = design.attrs, spec.describe(design)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 1))
     dropped = a["rows_given"] - design.sizes["row"]
     missing = f" ({dropped:,} incomplete ones dropped; missing: {', '.join(a['missing'])})" if dropped else ""
     table.add_row("Rows", escape(f"{design.sizes['row']:,}{missing}"))
-    y = design["y"].to_numpy()
-    table.add_row(escape(a["outcome"]), f"mean {y.mean():.4g}, SD {y.std(ddof=1):.4g}, {y.min():g} to {y.max():g}")
-    arm = design["arm_code"].to_numpy()
-    if a["treatment"]:
-        arms = [str(v) for v in design[f"{a['treatment']}_arm"].to_numpy()]
-        sizes = np.bincount(arm, minlength=len(arms))
-        text = ", ".join(f"{name} {n:,}" for name, n in zip(arms, sizes, strict=True))
-        table.add_row(escape(a["treatment"]), escape(f"{text}; reference {a['reference']}"))
     if a["cluster"]:
-        cluster = design["cluster_code"].to_numpy()
-        sizes = np.bincount(cluster)
-        text = f"{len(sizes):,} clusters of {sizes.min():,} to {sizes.max():,} rows, median {np.median(sizes):g}"
-        if a["treatment"]:
-            seen = pd.crosstab(cluster, arm).to_numpy() > 0
-            lacking = [f"{arms[k]} {(~(seen[:, 0] & seen[:, k])).sum()}" for k in range(1, len(arms))]
-            text += f"; without this arm or {arms[0]}: {', '.join(lacking)}"
-        table.add_row(escape(a["cluster"]), escape(text))
-    return table
+        size = np.bincount(design["cluster_code"].to_numpy())
+        spread = f"{size.min():,} to {size.max():,} rows, median {np.median(size):g}"
+        table.add_row("Clusters", escape(f"{len(size):,} clusters of {spread} ({a['cluster']})"))
+    for label, value in about.facts:
+        if not isinstance(value, Estimand):  # which needs draws
+            table.add_row(escape(label), escape(value if isinstance(value, str) else spread_of(value)))
+    screen.print(table)
+    for title, frame in about.tables:
+        if len(frame) <= ROWS_OPEN:
+            _say(f"\n {title}")
+            screen.print(_blocks(typeset(frame, None, None), ("Smallest", "Largest", "Role")))
 
 
 _SYMBOLS = {
-    r"\gamma": "γ", r"\eta": "η", r"\sigma": "σ", r"\tau": "τ", r"\nu": "ν", r"\Phi": "Φ", r"\sim": "~", r"\top": "ᵀ",
-    r"\exp": "exp", r"\quad": "  ", r"\,": " ", r"\ ": " ", " &": " ", "^2": "²", "^{-1}": "⁻¹",
+    r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\zeta": "ζ", r"\eta": "η", r"\lambda": "λ", r"\nu": "ν", r"\psi": "ψ",
+    r"\Psi": "Ψ", r"\sigma": "σ", r"\tau": "τ", r"\Phi": "Φ", r"\sim": "~", r"^\top": "ᵀ", r"\exp": "exp", r"\quad": "  ",
+    r"\,": " ", r"\ ": " ", " &": " ", "^2": "²", "^{-1}": "⁻¹", "^W": "ᵂ", "^B": "ᴮ",
 }  # fmt: skip
 
 
-def _readable(latex: str) -> str:
+def _readable(line: str) -> str:
     """An equation for the terminal."""
-    text = re.sub(r"\\text\{((?:[^{}\\]|\\.)*)\}", r"\1", latex)
-    text = text.replace("^\\top", "ᵀ")
+    names: list[str] = []
+
+    def keep(match: re.Match) -> str:  # what stands in \text{} is no mathematics
+        names.append(latex.plain(match[1]))
+        return chr(0xE000 + len(names) - 1)
+
+    out = re.sub(r"\\text\{((?:[^{}\\]|\\[a-z]+\{\}|\\.)*)\}", keep, line)
     for mark, symbol in _SYMBOLS.items():
-        text = text.replace(mark, symbol)
-    text = re.sub(r"_\{([^{}]*)\}", r"_\1", text)
-    return re.sub(r"\\([&%$#_{}])", r"\1", text)
+        out = out.replace(mark, symbol)
+    out = re.sub(r"_\{([^{}]*)\}", r"_\1", out)
+    return re.sub("[\ue000-\uf8ff]", lambda m: names[ord(m[0]) - 0xE000], out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayeshte import design as columns
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.summary import LEVEL, rows
+from bayeshte.summary import COLUMNS, LEVEL, rows
 
 if TYPE_CHECKING:
     from bayeshte.fit import Fit
@@ -59,10 +59,12 @@ def effects(
     Returns
     -------
     DataFrame
-        Columns ``estimand, contrast, definition``, then the common schema without ``parameter``.
+        Columns ``estimand, contrast, definition``, then the common schema without ``parameter``. Structural equation models
+        put ``level, header`` in front.
     """
-    parts = []
-    for e in fit.spec.estimands(fit.design):
+    parts, found = [], fit.spec.estimands(fit.design)
+    grouped = any(e.header for e in found)
+    for e in found:
         if headline and not e.headline:
             continue
         values = e.draws(fit.posterior, fit.design).rename(e.name)
@@ -70,21 +72,33 @@ def effects(
         part.insert(0, "definition", e.definition)
         part.insert(0, "contrast", _contrasts(values, fit))
         part.insert(0, "estimand", e.name)
+        if grouped:
+            part.insert(0, "header", e.header)
+            part.insert(0, "level", e.level)
         if e.scale == "effect":
             _add_probabilities(part, values, meaningful, rope)
         parts.append(part)
     if meaningful is not None and "effect" in fit.posterior and not headline:
         parts.append(_shares(fit, meaningful, interval, level))
     out = _table(fit, parts, meaningful, rope)
-    out.attrs["scales"] = {e.name: e.scale for e in fit.spec.estimands(fit.design)}
+    out.attrs["scales"] = {e.name: e.scale for e in found}
     return out
 
 
 def _table(fit: "Fit", parts: list[pd.DataFrame], meaningful, rope=None) -> pd.DataFrame:
     """One table, marked with the verdict and the thresholds its probabilities refer to."""
-    out = pd.concat(parts, ignore_index=True)
+    empty = pd.DataFrame(columns=["estimand", "contrast", "definition", *COLUMNS[1:]])
+    out = pd.concat(parts, ignore_index=True) if parts else empty
     out.attrs |= {k: v for k, v in (("meaningful", meaningful), ("rope", rope)) if v is not None}
-    return fit.diagnosis.mark(out)
+    return mark(fit, out)
+
+
+def mark(fit: "Fit", table: pd.DataFrame) -> pd.DataFrame:
+    """What a table of a fit says of it: the verdict, and in ``attrs`` how many clusters there are."""
+    cluster = fit.design.attrs["cluster"]
+    if cluster:
+        table.attrs["clusters"] = f"{fit.design.sizes[cluster]:,} clusters of {cluster}"
+    return fit.diagnosis.mark(table)
 
 
 def _contrasts(values: xr.DataArray, fit: "Fit") -> list[str]:

@@ -19,7 +19,7 @@ import xarray as xr
 
 from bayeshte import sampler, store
 from bayeshte.convergence import Diagnosis, diagnose
-from bayeshte.effects import effects
+from bayeshte.effects import effects, mark
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.prior import Prior
 from bayeshte.progress import Bar
@@ -77,12 +77,16 @@ class Fit:
         )
 
     def _repr_html_(self):
-        shown = effects(self, headline=True)[["estimand", "contrast", "estimate", "lower", "upper", "p_one_tailed"]]
-        style = shown.style.format(precision=3).hide(axis="index")
-        next_ = "<code>bh.summary(fit)</code>, <code>bh.effects(fit)</code>, <code>bh.plot_caterpillar(fit)</code>, "
+        found = effects(self, headline=True)
+        table = summary(self).rename(columns={"parameter": "estimand"}) if found.empty else found
+        columns = ["estimand", "contrast", "estimate", "lower", "upper", "p_one_tailed"]
+        shown = table[[c for c in columns if c in table and not (table[c] == "").all()]]
+        style = shown.style.format(precision=3, escape="html").hide(axis="index")
+        plot = self.spec.describe(self.design).plot
+        next_ = [f"<code>bh.{verb}(fit)</code>" for verb in ("summary", "effects", plot)]
         return (
             f"<p><b>{escape(headline(self))}</b></p>{self.diagnosis._repr_html_()}{style.to_html()}"
-            f"<p>95 % equal-tailed intervals. Next: {next_}<code>bh.report(fit, path)</code></p>"
+            f"<p>95 % equal-tailed intervals. Next: {', '.join(next_)}, <code>bh.report(fit, path)</code></p>"
         )
 
 
@@ -247,4 +251,4 @@ def summary(fit: Fit, interval: str = "eti", level: float = LEVEL) -> pd.DataFra
     level : float
         Their probability.
     """
-    return fit.diagnosis.mark(fit.spec.summary(fit.posterior, interval, level))
+    return mark(fit, fit.spec.summary(fit.posterior, interval, level))

@@ -1,7 +1,8 @@
 """The gallery: one runnable file per published analysis, in models/ of the repository and in the installed package.
 
 A gallery file has a docstring whose first line is its title, `SPEC` (a model specification), `data()` (a function that
-returns a DataFrame) and, where there are reference numbers, ``EXPECTED = {parameter: (value, tolerance, source)}``.
+returns a DataFrame) and, where there are reference numbers, ``EXPECTED = {parameter: (value, tolerance, source)}``, the
+parameter as `names_of` has it.
 """
 
 import linecache
@@ -16,6 +17,7 @@ import pandas as pd
 
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.spec import ModelSpec
+from bayeshte.summary import name_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Entry:
     make_data : callable
         Its `data`.
     expected : mapping
-        Parameter label to (value, tolerance, source); empty without references.
+        Parameter (see `names_of`) to (value, tolerance, source); empty without references.
     """
 
     name: str
@@ -119,6 +121,17 @@ def _where(error: BaseException, path: Path) -> str:
     return f"{kind}{error}{place}"
 
 
+def names_of(table: pd.DataFrame) -> dict[str, int]:
+    """The names of a summary's rows, and their places: the parameter, with its level if there are any, or its label.
+
+    ``"gamma0"``; ``"b1"`` or ``"between: mvpa ~ advant"``.
+    """
+    out: dict[str, int] = {}
+    for k, row in enumerate(table.to_dict("records")):
+        out |= {name: k for name in (name_of(row), row.get("label", "")) if name and name not in out}
+    return out
+
+
 def compare(table: pd.DataFrame, expected: Mapping[str, tuple[float, float, str]]) -> pd.DataFrame:
     """A summary beside its reference numbers.
 
@@ -127,15 +140,16 @@ def compare(table: pd.DataFrame, expected: Mapping[str, tuple[float, float, str]
     table : DataFrame
         As `bayeshte.summary` makes it.
     expected : mapping
-        Parameter label to (value, tolerance, source).
+        Parameter, by one of `names_of`, to (value, tolerance, source).
 
     Returns
     -------
     DataFrame
-        Columns ``parameter, estimate, reference, difference, tolerance, agrees, source``, one row a reference. `agrees`
-        allows the tolerance and three Monte Carlo errors of the estimate.
+        Columns ``parameter, estimate, reference, difference, tolerance, agrees, source``, one row a reference; its index is
+        that of the rows of `table`. `agrees` allows the tolerance and three Monte Carlo errors of the estimate.
     """
-    rows = table.set_index("parameter").loc[list(expected)]
+    names = names_of(table)
+    rows = table.iloc[[names[name] for name in expected]]
     value, tolerance, source = zip(*expected.values(), strict=True)
     difference = rows["estimate"].to_numpy() - np.array(value)
     return pd.DataFrame(
@@ -147,5 +161,6 @@ def compare(table: pd.DataFrame, expected: Mapping[str, tuple[float, float, str]
             "tolerance": tolerance,
             "agrees": np.abs(difference) <= np.array(tolerance) + 3 * rows["mcse"].fillna(0).to_numpy(),
             "source": source,
-        }
+        },
+        index=rows.index,
     )

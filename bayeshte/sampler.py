@@ -83,11 +83,15 @@ class _Kernel(CompiledModel):
 
 def compiled(density: Density, coords: Mapping[str, object]) -> CompiledModel:
     """The density as nutpie samples it. Chains start uniformly within two scale units around the mode."""
-    used = {d for o in density.outputs for d in o.dims}
+    unnamed = {o.name: [f"{o.name}_{k}" for k in range(len(o.shape))] for o in density.outputs if not o.dims}
+    dims = {o.name: list(o.dims) or unnamed[o.name] for o in density.outputs if o.shape}
+    used = {d for names in dims.values() for d in names}
     index = {str(k): pd.Index(np.asarray(v)) for k, v in coords.items() if k in used}
+    for o in density.outputs:
+        index |= {d: pd.RangeIndex(n) for d, n in zip(unnamed.get(o.name, ()), o.shape, strict=False)}
     index["unconstrained_parameter"] = pd.RangeIndex(density.n_dim)
     return _Kernel(
-        dims={o.name: o.dims for o in density.outputs if o.dims},
+        dims=dims,
         density=density,
         _coords=index,
         user_data=density.user_data,

@@ -46,6 +46,59 @@ class Estimand:
     header: str = ""
 
 
+@dataclass(frozen=True)
+class Description:
+    """What reports, the command line and notebooks say of a model and cannot know themselves.
+
+    Attributes
+    ----------
+    title : str
+        Of a report.
+    sentence : str
+        The model as a methods section has it, after "We fitted": ``"a Bayesian multilevel model of ..."``.
+    symbols : tuple of (str, str, str)
+        Symbols of `ModelSpec.equations`: LaTeX, name in the tables, meaning.
+    written : tuple of (str, str)
+        What the user wrote as text, by role.
+    coding : tuple of (str, DataFrame)
+        How columns enter the model: a sentence and a table each.
+    parameters : DataFrame, optional
+        All rows of a parameter table, fixed ones too, in place of the list of priors: text, and ``prior``, the key of
+        `ModelSpec.frozen_priors` that stands behind a row, or what else determines it.
+    facts : tuple of (str, object)
+        Rows of the data section: a label and a text, the values of a variable, or an `Estimand`.
+    tables : tuple of (str, DataFrame)
+        Tables of the data section with their titles.
+    unit : str
+        What the default priors are scaled by.
+    integrated : str
+        What the marginal density integrates, as a clause: ``"random effects were integrated out of the likelihood ..."``.
+    effects : str
+        What the table of effects shows.
+    assumptions : tuple of (str, str)
+        What a causal reading assumes: heading and paragraph; empty if nothing can be read causally.
+    references : tuple of str
+        Papers to cite for the model.
+    plot : str
+        The function that draws this model best.
+    """
+
+    title: str
+    sentence: str
+    symbols: tuple[tuple[str, str, str], ...] = ()
+    written: tuple[tuple[str, str], ...] = ()
+    coding: tuple[tuple[str, pd.DataFrame], ...] = ()
+    parameters: pd.DataFrame | None = None
+    facts: tuple[tuple[str, str | np.ndarray | Estimand], ...] = ()
+    tables: tuple[tuple[str, pd.DataFrame], ...] = ()
+    unit: str = "the outcome's SD"
+    integrated: str = ""
+    effects: str = ""
+    assumptions: tuple[tuple[str, str], ...] = ()
+    references: tuple[str, ...] = ()
+    plot: str = "plot_effect"
+
+
 class ModelSpec(ABC):
     """Which columns play which role, and the priors; knows no values.
 
@@ -131,8 +184,18 @@ class ModelSpec(ABC):
         """Pointwise log-likelihood: ``unit="cluster"`` marginal over latent effects, ``unit="row"`` given them."""
 
     @abstractmethod
-    def discrepancies(self, design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]]:
-        """Statistics of an outcome vector for predictive checks, by name."""
+    def replicates(
+        self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
+    ) -> xr.Dataset:
+        """New data, one set for each of the draws (one chain): what the model predicts, named as in the design, (draw, ...).
+
+        ``clusters="these"``: given the latent effects that were drawn for the clusters in the data; ``"new"``: others from
+        the same distribution. `replication.from_graph` does it where the joint graph has one outcome, `y`.
+        """
+
+    @abstractmethod
+    def discrepancies(self, design: xr.Dataset) -> Callable[..., dict[str, float]]:
+        """A function of the arrays that `replicates` replaces, observed or replicated: statistics for predictive checks."""
 
     @abstractmethod
     def estimands(self, design: xr.Dataset) -> list[Estimand]:
@@ -141,3 +204,7 @@ class ModelSpec(ABC):
     @abstractmethod
     def equations(self, design: xr.Dataset) -> list[str]:
         """The model as LaTeX lines, with the user's column names."""
+
+    @abstractmethod
+    def describe(self, design: xr.Dataset) -> Description:
+        """The words of a report."""

@@ -9,7 +9,7 @@ quantity has no posterior variance.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import arviz as az
 import numpy as np
@@ -31,6 +31,11 @@ def elements(values: xr.DataArray) -> tuple[list[str], np.ndarray]:
     names = [[str(v) for v in values[d].to_numpy()] for d in dims]
     labels = [f"{values.name}[{', '.join(c)}]" if c else str(values.name) for c in itertools.product(*names)]
     return labels, values.to_numpy().reshape(*values.shape[:2], -1)
+
+
+def name_of(row: Mapping) -> str:
+    """The parameter of a row of a summary, with its level if there is one: ``"between: mvpa ~ advant"``."""
+    return f"{row['level']}: {row['parameter']}" if row.get("level") else str(row["parameter"])
 
 
 def is_fixed(x: np.ndarray) -> np.ndarray:

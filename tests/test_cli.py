@@ -200,7 +200,7 @@ def test_check_shows_model_priors_and_counts():
     assert "mathk_ij ~ N(η_ij, σ²)" in text
     assert "gamma1[small] Normal(mu=0, sigma=119.235)" in text
     assert "5,871 (454 incomplete ones dropped; missing: mathk: 454)" in text
-    assert "regular 2,032, regular+aide 2,077, small 1,762; reference regular" in text
+    assert "regular: 2,032, regular+aide: 2,077, small: 1,762; reference regular" in text
     assert "79 clusters of 34 to 138 rows" in text
 
 

@@ -53,7 +53,7 @@ SPEC = bh.RandomSlope(outcome="score", treatment="arm", reference="regular", clu
 
 @pytest.fixture(scope="module")
 def few():
-    return sampled(SPEC, simulated(8), draws=400, tune=400)
+    return sampled(SPEC, simulated(8), draws=800, tune=400)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 The files are kept outside the repository (most may not be redistributed); without them these tests are skipped.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import xarray as xr
 
 import bayeshte as bh
+from bayeshte import gallery
 from bayeshte.summary import rows
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -162,3 +164,91 @@ def test_eight_schools_agrees_with_posteriordb():
         (fit.posterior["sd"], table.loc[["tau"]]),
     ]
     assert_same_posterior(pairs)
+
+
+def activity() -> pd.DataFrame:
+    """The school activity trial, made from its published moments by the gallery."""
+    return gallery.read("school_activity").data()
+
+
+def published(key: str) -> dict:
+    return json.loads((DATA / "school_activity" / "published.json").read_text())[key]
+
+
+def test_mplus_two_level_mediation():
+    """Table 25.3 of the cluster-trials chapter: Mplus BAYES, flat priors; HPD intervals. Moments are good to one per cent."""
+    spec = gallery.read("school_activity").spec
+    fit = bh.fit(spec, activity(), draws=4000, seed=1, progress=False)
+    table = bh.summary(fit, interval="hdi").set_index(["level", "parameter"])
+    rows_of = {
+        "MVPA ON ADVANT (within)": ("within", "mvpa ~ advant"),
+        "MVPA ON PEERS (within)": ("within", "mvpa ~ peers"),
+        "MVPA ON ADVANT (between)": ("between", "mvpa ~ advant"),
+        "MVPA ON PEERS (between)": ("between", "mvpa ~ peers"),
+        "PEERS ON TREAT": ("between", "peers ~ treat"),
+        "ADVANT ON TREAT": ("between", "advant ~ treat"),
+    }
+    derived = bh.effects(fit, interval="hdi").set_index("estimand")
+    mine = {k: table.loc[v] for k, v in rows_of.items()}
+    mine |= {f"R2 between {v.upper()}": derived.loc[f"R-square of {v}, between"] for v in ("mvpa", "peers", "advant")}
+    mine |= {"TOT": derived.loc["total effect of treat on mvpa, between"]}
+    mine |= {"CON1 (advant, between - within)": derived.loc["contextual effect of advant on mvpa"]}
+    mine |= {"CON2 (peers)": derived.loc["contextual effect of peers on mvpa"]}
+    for name, row in mine.items():
+        estimate, sd, lower, upper = published("bayes_table_25_3")[name]
+        assert abs(row["estimate"] - estimate) < 0.1 * sd + 0.01 * abs(estimate), name
+        assert abs(row["posterior_sd"] - sd) < 0.1 * sd, name
+        assert abs(row["lower"] - lower) < 0.2 * sd, name
+        assert abs(row["upper"] - upper) < 0.2 * sd, name
+
+
+def test_mplus_random_slope():
+    """Table 25.5: the mean slope within 0.3 SD; the moments do not fix the slopes' variance, whose mass is near zero."""
+    spec = bh.SEM(
+        cluster="school",
+        within="vs1 | mvpa ~ advant; mvpa ~ peers; advant ~~ peers",
+        between="mvpa ~ advant + peers; advant ~ treat; peers ~ treat; advant ~~ peers",
+        priors="mplus",
+    )
+    fit = bh.fit(spec, activity(), seed=1, progress=False)
+    table = bh.summary(fit).set_index("parameter")
+    mean, sd, *_ = published("bayes_table_25_5_random_slope_of_advant")["mean"]
+    assert abs(table.loc["vs1 ~1", "estimate"] - mean) < 0.3 * sd
+    assert table.loc["vs1 ~1", "posterior_sd"] == pytest.approx(sd, rel=0.1)
+    assert table.loc["vs1 ~~ vs1", "lower"] < 0.1
+
+
+def test_bmlm_random_paths():
+    """Bolger & Laurenceau's diary data, 1-1-1 mediation with three random paths: bmlm and Mplus (bmlm's table 6)."""
+    data = pd.read_csv(DATA / "bmlm_blch9" / "BLch9.csv")
+    spec = bh.SEM(cluster="id", within="a | m ~ x; b | y ~ m; cp | y ~ x", between="a ~~ cov*b; a ~~ cp; b ~~ cp")
+    fit = bh.fit(spec, data, seed=1, progress=False)
+    table = bh.summary(fit).set_index("parameter")
+    for name, value, tolerance in (
+        ("a ~1", 0.189, 0.005),
+        ("b ~1", 0.151, 0.005),
+        ("cp ~1", 0.104, 0.005),
+        ("a ~~ b", 0.028, 0.005),
+    ):
+        assert abs(table.loc[name, "mean"] - value) < tolerance, name
+    sd = fit.posterior["sd"].mean(("chain", "draw"))
+    for name, value in (("a", 0.261), ("b", 0.224), ("cp", 0.083)):
+        assert abs(float(sd.sel(sds=f"between: {name}")) - value) < 0.015, name
+    effects = bh.effects(fit).set_index("estimand")["mean"]
+    assert abs(effects["indirect effect of x on y, within"] - 0.057) < 0.005
+    assert abs(effects["total effect of x on y, within"] - 0.161) < 0.005
+
+
+def test_bauer_preacher_gil_random_paths():
+    """Raw predictors: random intercepts are slopes of the constant. nlme's and brms's indirect effect (multilevelmediation)."""
+    data = pd.read_csv(DATA / "bpg06" / "BPG06dat.csv")
+    spec = bh.SEM(
+        cluster="id",
+        within="dm | m ~ 1; a | m ~ x; dy | y ~ 1; b | y ~ m; y ~ x",
+        between="dm ~~ a; dm ~~ dy; dm ~~ b; a ~~ dy; a ~~ b; dy ~~ b",
+    )
+    fit = bh.fit(spec, data, seed=1, progress=False)
+    effects = bh.effects(fit).set_index("estimand")
+    indirect = effects.loc["indirect effect of x on y, within"]
+    assert abs(indirect["mean"] - 0.452) < 0.01
+    assert abs(indirect["posterior_sd"] - 0.0527) < 0.005

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from cases import SPECS, frame
 from scipy import integrate
 from test_tables import Tags
 
 import bayeshte as bh
-from bayeshte import plots
+from bayeshte import latex, plots
 from bayeshte.fit import assemble
 from bayeshte.prior import FAMILIES, Prior
 from bayeshte.report import checklist, material, mathml, model, report
@@ -237,7 +238,7 @@ def test_where_it_cannot_be_written(fit, tmp_path):
 
 def test_mathematics():
     found = mathml.display(
-        [rf"{mathml.text(EVIL)}_{{ij}} &\sim N(\eta_{{ij}},\ \sigma^2) + \gamma_{{1,a}}^\top M_{{ij}}"]
+        [rf"{latex.text(EVIL)}_{{ij}} &\sim N(\eta_{{ij}},\ \sigma^2) + \gamma_{{1,a}}^\top M_{{ij}}"]
     )
     tags = Tags(found)
     assert not tags.open
@@ -245,11 +246,24 @@ def test_mathematics():
     assert "<msub><mtext>&lt;script&gt;" in found
     assert "<msubsup><mi>γ</mi><mrow><mn>1</mn><mo>,</mo><mi>a</mi></mrow><mo>⊤</mo></msubsup>" in found
     assert "&" not in "".join(tags.texts), "a mark of alignment is not printed"
-    assert QUOTED in "".join(Tags(mathml.display([mathml.text(QUOTED) + "& = 1"])).texts).replace("\u00a0", " ")
+    assert QUOTED in "".join(Tags(mathml.display([latex.text(QUOTED) + "& = 1"])).texts).replace("\u00a0", " ")
     for name in (QUOTED, r"x_y^2 {z} \ ~ 100% #1", "größe"):
-        assert "".join(Tags(mathml.inline(mathml.text(name))).texts).replace("\u00a0", " ") == name
+        assert "".join(Tags(mathml.inline(latex.text(name))).texts).replace("\u00a0", " ") == name
     assert "<mi>σ</mi>" in found
     assert mathml.display([" + ".join([r"\gamma_{1}"] * 100)]).count("<mtr>") > 1
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_specification_describes_itself(name):
+    design = SPECS[name].design(frame())
+    about = SPECS[name].describe(design)
+    assert about.title
+    assert about.sentence.startswith("a Bayesian ")
+    assert not Tags("".join(mathml.inline(tex) for tex, _, _ in about.symbols)).open
+    assert all(meaning for *_, meaning in about.symbols)
+    assert hasattr(plots, about.plot)
+    assert bool(about.assumptions) == bool(design.attrs["treatment"])
+    assert about.effects
 
 
 @pytest.mark.parametrize("name", FAMILIES)

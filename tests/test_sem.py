@@ -9,8 +9,11 @@ import xarray as xr
 from cases import EVALUATE
 
 from bayeshte import SEM
+from bayeshte.effects import effects
+from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
+from bayeshte.fit import fit
 from bayeshte.marginal import structural_draws
 from bayeshte.marginal.density import lkj_constant
 
@@ -196,3 +199,55 @@ def test_likelihood_by_cluster_adds_up(case):
                 + (np.arange(q)[::-1] * np.log(np.diag(L))).sum()
             )
         assert log_posterior(spec, density, one, z) - prior == pytest.approx(total[k], abs=1e-6)
+
+
+def test_expected_values():
+    """In new clusters those of the covariates, in these their latent means; random slopes multiply the covariates."""
+    spec, data = MODELS["random slopes"], frame()
+    design = spec.design(data)
+    density = spec.marginal(design, spec.frozen_priors(design))
+    posterior = spec.recover(draws_at(density, points_of(density, 3)), design, np.random.default_rng(1))
+    v = posterior.assign_coords(slopes=["s1", "s2"]).isel(chain=0, draw=1)
+
+    def path(row):
+        return float(v["path"].sel(paths=row))
+
+    these = spec.expected(posterior, design).isel(chain=0, draw=1)
+    j, x, age = design["cluster_code"].to_numpy(), data["x"].to_numpy(), data["age"].to_numpy()
+    m = path("within: m1 ~ age") * age
+    by_hand = v["cluster_mean"].sel(between_variable="y").to_numpy()[j] + v["slope"].sel(slopes="s1").to_numpy()[j] * x
+    by_hand += v["slope"].sel(slopes="s2").to_numpy()[j] * m
+    np.testing.assert_allclose(these.sel(within_variable="y"), by_hand)
+
+    new = pd.DataFrame({"x": [0.5], "age": [11.0], "treat": [1.0]}, index=["someone"])
+    values = spec.expected(posterior, design, clusters="new", frame=new).isel(chain=0, draw=1).sel(row="someone")
+    mean = {k: float(v["intercept"].sel(intercepts=f"between: {k}")) for k in ("m1", "y", "s1", "s2")}
+    m1 = mean["m1"] + path("between: m1 ~ treat")
+    y = mean["y"] + path("between: y ~ treat") + path("between: y ~ m1") * m1
+    y += mean["s1"] * 0.5 + mean["s2"] * path("within: m1 ~ age") * 11
+    assert float(values.sel(within_variable="y")) == pytest.approx(y)
+    with pytest.raises(DataError, match="'treat'"):
+        spec.expected(posterior, design, clusters="new", frame=new.drop(columns="treat"))
+    with pytest.raises(DataError, match=r"not in the fit: \['999'\]"):
+        spec.expected(posterior, design, frame=new.assign(school=999))
+    with pytest.raises(SpecError, match="no arms"):
+        spec.expected(posterior, design, arm="1")
+
+
+def test_indirect_effect_of_varying_paths():
+    """a = b = 0 and cov(a_j, b_j) = 0.1: the indirect effect is 0.1, and 0 without the covariance."""
+    rng = np.random.default_rng(4)
+    J, n = 300, 30
+    j = np.repeat(np.arange(J), n)
+    a, b = rng.multivariate_normal([0, 0], [[0.2, 0.1], [0.1, 0.2]], J).T
+    x = rng.normal(size=J * n)
+    m = a[j] * x + rng.normal(size=J * n)
+    y = b[j] * m + rng.normal(size=J * n)
+    spec = SEM(cluster="j", within="a | m ~ x; b | y ~ m", between="a ~~ b")
+    made = fit(spec, pd.DataFrame({"x": x, "m": m, "y": y, "j": j}), draws=400, tune=400, seed=1, progress=False)
+    table = effects(made).set_index("estimand")
+    found = table.loc["indirect effect of x on y, within"]
+    assert abs(found["mean"] - 0.1) < 3 * found["posterior_sd"] < 0.1
+    alone = table.loc["indirect effect of x on y, within, without the covariance of slopes"]
+    assert abs(alone["mean"]) < 3 * alone["posterior_sd"] + 0.003
+    assert found["lower"] > alone["upper"]

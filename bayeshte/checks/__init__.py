@@ -1,7 +1,9 @@
 """Whether a fitted model is good enough: predictive checks, leave-one-out, sensitivity to priors, balance and overlap."""
 
 from bayeshte.checks.balance import balance, overlap
+from bayeshte.checks.implied import implied_correlations
 from bayeshte.checks.loo import Loo, compare, loo
+from bayeshte.checks.model_fit import model_fit
 from bayeshte.checks.predictive import predictive_checks, replicate
 from bayeshte.checks.sensitivity import prior_posterior_overlap, prior_sensitivity
 
@@ -9,7 +11,9 @@ __all__ = [
     "Loo",
     "balance",
     "compare",
+    "implied_correlations",
     "loo",
+    "model_fit",
     "overlap",
     "predictive_checks",
     "prior_posterior_overlap",

@@ -17,6 +17,7 @@ from scipy import optimize
 from scipy.special import logsumexp
 
 from bayeshte import sampler
+from bayeshte.checks.predictive import clusters_vary
 from bayeshte.errors import DataError, SpecError
 from bayeshte.fit import Fit, assemble
 
@@ -132,7 +133,7 @@ def _what(fit: Fit, unit: str) -> str:
     cluster = fit.design.attrs["cluster"]
     if unit == "cluster":
         return f"leaving out one {cluster} at a time, random effects integrated"
-    given = f", given the random effects of {cluster} (conditional)" if "u" in fit.posterior else ""
+    given = f", given the random effects of {cluster} (conditional)" if clusters_vary(fit) else ""
     return f"leaving out one row at a time{given}"
 
 
@@ -162,7 +163,7 @@ def cluster_log_likelihood(fit: Fit) -> xr.DataArray:
 def row_log_likelihood(fit: Fit) -> Iterator[xr.DataArray]:
     """Log-likelihood of every row at every draw, given the random effects: (chain, draw, row), in pieces of rows."""
     n = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
-    step = max(1, CHUNK // n)
+    step = max(1, CHUNK // (n * fit.design.sizes.get("within_variable", 1)))
     for start in range(0, fit.design.sizes["row"], step):
         yield fit.spec.log_likelihood(fit.posterior, fit.design.isel(row=slice(start, start + step)), "row")
 
@@ -171,22 +172,24 @@ def _importance(values: xr.DataArray) -> pd.DataFrame:
     """Pareto-smoothed importance sampling of every unit, from its log-likelihood at every draw."""
     (unit,) = (d for d in values.dims if d not in ("chain", "draw"))
     ll = values.transpose(unit, "chain", "draw").to_numpy()
+    constant = np.ptp(ll, axis=(1, 2)) == 0  # a row without any value
+    table = pd.DataFrame(
+        {"elpd": ll[:, 0, 0], "p_loo": 0.0, "khat": 0.0, "mcse": 0.0, "refitted": False},
+        index=pd.Index(values[unit].to_numpy(), name=unit),
+    )
+    if constant.all():
+        return table
+    ll = ll[~constant]
     density = np.exp(ll - ll.max((1, 2), keepdims=True))
     efficiency = array_stats.ess(density, method="mean", relative=True)
     log_weights, khat = array_stats.psislw(ll, r_eff=float(efficiency.mean()), axis=(1, 2))
     log_weights -= logsumexp(log_weights, axis=(1, 2), keepdims=True)
     elpd = logsumexp(log_weights + ll, axis=(1, 2))
     error = np.exp(log_weights) * np.expm1(ll - elpd[:, None, None])
-    return pd.DataFrame(
-        {
-            "elpd": elpd,
-            "p_loo": _log_mean(ll) - elpd,
-            "khat": khat,
-            "mcse": np.sqrt((error**2).sum((1, 2)) / np.minimum(efficiency, 1)),  # delta method
-            "refitted": False,
-        },
-        index=pd.Index(values[unit].to_numpy(), name=unit),
-    )
+    mcse = np.sqrt((error**2).sum((1, 2)) / np.minimum(efficiency, 1))  # delta method
+    found = {"elpd": elpd, "p_loo": _log_mean(ll) - elpd, "khat": khat, "mcse": mcse}
+    table.loc[~constant, list(found)] = np.column_stack([*found.values()])
+    return table
 
 
 def _log_mean(values: np.ndarray) -> np.ndarray:
@@ -308,9 +311,9 @@ def _check_same_data(a: str, first: Fit, b: str, second: Fit, unit: str) -> None
     """DataError unless two fits predict the same values of the same rows, in the same clusters."""
     who = f"{a!r} and {b!r} cannot be compared"
     one, two = first.design, second.design
-    outcomes = one.attrs["outcome"], two.attrs["outcome"]
-    if outcomes[0] != outcomes[1]:
-        raise DataError(f"{who}: their outcomes are {outcomes[0]!r} and {outcomes[1]!r}.")
+    values, others = _outcomes(one), _outcomes(two)
+    if {v: x.dims for v, x in values.items()} != {v: x.dims for v, x in others.items()}:
+        raise DataError(f"{who}: their outcomes are {', '.join(map(repr, values))} and {', '.join(map(repr, others))}.")
     rows = one.indexes["row"], two.indexes["row"]
     if set(rows[0]) != set(rows[1]):
         only = [len(x.difference(y)) for x, y in (rows, rows[::-1])]
@@ -318,13 +321,17 @@ def _check_same_data(a: str, first: Fit, b: str, second: Fit, unit: str) -> None
             f"{who}: {only[0]} rows are only in {a!r}, {only[1]} only in {b!r} (rows with missing values dropped?). "
             "Fit both to the rows that are complete in all their columns."
         )
+    for v, x in values.items():
+        (dim,) = x.dims
+        labels = one.indexes[dim]
+        y = others[v].reindex({dim: labels}).to_numpy()
+        changed = ~((x.to_numpy() == y) | (np.isnan(x.to_numpy()) & np.isnan(y)))
+        if changed.any():
+            raise DataError(
+                f"{who}: {v!r} differs in {changed.sum()} {dim}s, the first is {labels[changed][0]!r} (transformed?)."
+            )
     two = two.sel(row=rows[0])
-    changed = one["y"].to_numpy() != two["y"].to_numpy()
-    if changed.any():
-        raise DataError(
-            f"{who}: {outcomes[0]!r} differs in {changed.sum()} rows, the first is {rows[0][changed][0]!r} (transformed?)."
-        )
-    kinds = [f.model["y"].dtype.startswith("float") for f in (first, second)]
+    kinds = [{v.dtype.startswith("float") for v in f.model.observed_RVs} for f in (first, second)]
     if kinds[0] != kinds[1]:
         raise SpecError(f"{who}: one has a density, the other a probability of the outcome (families differ).")
     if unit == "cluster" and one.attrs["cluster"] and two.attrs["cluster"]:
@@ -332,3 +339,11 @@ def _check_same_data(a: str, first: Fit, b: str, second: Fit, unit: str) -> None
         if one.attrs["cluster"] != two.attrs["cluster"] or (members[0] != members[1]).any():
             names = [f"{d.attrs['cluster']!r} ({d.sizes[d.attrs['cluster']]} clusters)" for d in (one, two)]
             raise DataError(f"{who} by cluster: their clusters are {names[0]} and {names[1]}, with different members.")
+
+
+def _outcomes(design: xr.Dataset) -> dict[str, xr.DataArray]:
+    """What a model predicts, by the names of the columns: one value a row, or a cluster."""
+    if "y" in design:
+        return {design.attrs["outcome"]: design["y"]}
+    parts = [design[v] for v in ("Y", "V") if v in design]
+    return {str(v): x.isel({x.dims[1]: k}, drop=True) for x in parts for k, v in enumerate(x[x.dims[1]].to_numpy())}

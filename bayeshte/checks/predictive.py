@@ -1,31 +1,25 @@
 """Posterior predictive checks: could the model have made data like these (Gelman, Meng & Stern, 1996)?
 
-Replicates come from the joint graph, so that prediction is written once. Two kinds answer two questions: with the random
-effects of these clusters, whether the model fits within clusters; with new ones, whether it describes how clusters differ.
+The specification makes the replicates (`ModelSpec.replicates`). Two kinds answer two questions: with the random effects of these
+clusters, whether the model fits within clusters; with new ones, whether it describes how clusters differ.
 """
 
-import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
-import pymc as pm
 import xarray as xr
-from pytensor.compile.mode import Mode
 
 from bayeshte.errors import SpecError
 from bayeshte.fit import Fit
 
-#: The graph evaluated in plain Python: half a second to prepare, where a compiled one takes a minute.
-EVALUATE = Mode(linker="py", optimizer="fast_compile")
 LEVELS = {"within": "these", "between": "new"}
 EXTREME = 0.025
 CHUNK = 20_000_000  # replicated outcomes held at once
 
 
-def replicate(fit: Fit, draws: int = 200, seed: int = 0, clusters: str = "these") -> np.ndarray:
+def replicate(fit: Fit, draws: int = 200, seed: int = 0, clusters: str = "these") -> np.ndarray | xr.Dataset:
     """Replicated outcomes, one data set a posterior draw.
 
     Parameters
@@ -35,19 +29,22 @@ def replicate(fit: Fit, draws: int = 200, seed: int = 0, clusters: str = "these"
         Posterior draws to use, evenly spaced over the chains; all of them if there are fewer.
     seed : int
     clusters : {"these", "new"}
-        Random effects as drawn for the clusters in the data, or drawn anew from their distribution.
+        Random effects (latent means of clusters) as drawn for the clusters in the data, or drawn anew from their distribution.
 
     Returns
     -------
     ndarray (draw, row)
-        In the units of the outcome and the order of ``fit.design["row"]``.
+        In the units of the outcome and the order of ``fit.design["row"]``. Of a structural equation model a Dataset: `Y`
+        (draw, row, within_variable) and, with clusters, their own variables `V` (draw, cluster, own_variable), with the same
+        missing values as the data.
 
     Raises
     ------
     SpecError
         Another value of `clusters`, or "new" for a model in which nothing varies across clusters.
     """
-    return np.concatenate(list(_replicates(fit, draws, seed, clusters)))
+    found = xr.concat(list(replicates(fit, draws, seed, clusters)), dim="draw")
+    return found["y"].to_numpy() if "y" in found else found
 
 
 def predictive_checks(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -69,16 +66,17 @@ def predictive_checks(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame
         .025 or above .975. Under a true model these p-values are closer to .5 than uniform ones, most of all "within": an
         extreme one tells, a central one proves nothing.
     """
-    y, statistics = fit.design["y"].to_numpy(), fit.spec.discrepancies(fit.design)
-    levels = [k for k, clusters in LEVELS.items() if clusters == "these" or _random_effects(fit)]
+    statistics = fit.spec.discrepancies(fit.design)
     parts = []
-    for level in levels:
+    for level in LEVELS if clusters_vary(fit) else ["within"]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # a constant has no skewness: missing
-            observed = np.array([f(y) for f in statistics.values()])
-            chunks = _replicates(fit, draws, seed, LEVELS[level])
-            values = np.array([[f(row) for f in statistics.values()] for chunk in chunks for row in chunk])
-        parts.append(pd.DataFrame({"statistic": list(statistics), "level": level} | _beside(observed, values)))
+            rows = []
+            for new in replicates(fit, draws, seed, LEVELS[level]):
+                rows += [[*statistics(*one).values()] for one in zip(*(new[v].to_numpy() for v in new), strict=True)]
+            observed = statistics(*(fit.design[v].to_numpy() for v in new))
+        values = _beside(np.array([*observed.values()]), np.array(rows))
+        parts.append(pd.DataFrame({"statistic": list(observed), "level": level} | values))
     return fit.diagnosis.mark(pd.concat(parts, ignore_index=True))
 
 
@@ -91,58 +89,30 @@ def _beside(observed: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
     return {"observed": observed, "replicated": middle, "lower": lower, "upper": upper, "p": p, "extreme": extreme}
 
 
-def _random_effects(fit: Fit) -> list[str]:
-    """Free variables of the joint graph that have one value a cluster."""
-    dims, cluster = fit.model.named_vars_to_dims, fit.design.attrs["cluster"]
-    return [v.name for v in fit.model.free_RVs if cluster and cluster in dims.get(v.name, ())]
+def clusters_vary(fit: Fit) -> bool:
+    """Whether anything that the model draws has one value a cluster."""
+    cluster = fit.design.attrs["cluster"]
+    return any(cluster in fit.posterior[v].dims for v in fit.spec.latent if v in fit.posterior)
 
 
-def _replicates(fit: Fit, draws: int, seed: int, clusters: str) -> Iterator[np.ndarray]:
-    """Replicated outcomes (draw, row), in pieces that fit into memory."""
+def replicates(fit: Fit, draws: int, seed: int, clusters: str) -> Iterator[xr.Dataset]:
+    """Replicated data under the names that they have in the design, (draw, ...), in pieces that fit into memory."""
     if clusters not in LEVELS.values():
         raise SpecError(f"clusters={clusters!r}: write 'these' or 'new'.")
-    effects = _random_effects(fit)
-    if clusters == "new" and not effects:
+    if clusters == "new" and not clusters_vary(fit):
         raise SpecError("Nothing varies across clusters in this model: clusters='these' is the only replication.")
-    values = _graph_values(fit, draws)
-    if clusters == "new":
-        values = values.drop_vars(effects)
-    step = max(1, CHUNK // fit.design.sizes["row"])
+    values = evenly_spaced(fit, draws)
+    step = max(1, CHUNK // (fit.design.sizes["row"] * fit.design.sizes.get("within_variable", 1)))
     seeds = np.random.SeedSequence(seed).generate_state(-(-values.sizes["draw"] // step))
     for k, s in enumerate(seeds):
-        with fit.model, _quiet():
-            tree = pm.sample_posterior_predictive(
-                values.isel(draw=slice(k * step, (k + 1) * step)),
-                var_names=["y"],
-                random_seed=int(s),
-                progressbar=False,
-                compile_kwargs={"mode": EVALUATE},
-            )
-        yield tree["posterior_predictive"]["y"].to_numpy()[0]
+        piece = values.isel(draw=slice(k * step, (k + 1) * step))
+        yield fit.spec.replicates(piece, fit.design, fit.priors, int(s), clusters)
 
 
-def _graph_values(fit: Fit, draws: int) -> xr.Dataset:
-    """Evenly spaced posterior draws, as one chain, of the free variables of the joint graph."""
+def evenly_spaced(fit: Fit, draws: int) -> xr.Dataset:
+    """Draws of the posterior, evenly spaced over the chains, as one chain; all of them if there are fewer."""
     posterior = fit.posterior
     n = posterior.sizes["chain"] * posterior.sizes["draw"]
     picked = np.unique(np.linspace(0, n - 1, min(draws, n)).round().astype(int))
     chain, draw = (xr.DataArray(v, dims="pick") for v in np.divmod(picked, posterior.sizes["draw"]))
-    flat = posterior.isel(chain=chain, draw=draw).drop_vars(["chain", "draw"]).rename(pick="draw").expand_dims("chain")
-    if "corr" in flat:  # which the graph holds as its Cholesky factor, see `prior.random_variable`
-        corr = flat["corr"].transpose("chain", "draw", "varying", "varying_")
-        flat["_corr_factor"] = (("chain", "draw", "_row", "_column"), np.linalg.cholesky(corr.to_numpy()))
-    return flat[[v.name for v in fit.model.free_RVs]]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without PyMC's line on what it samples, nor its warning that improper priors cannot be drawn from (they are not)."""
-    log = logging.getLogger("pymc.sampling.forward")
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The effect of Potentials", UserWarning)
-            yield
-    finally:
-        log.setLevel(level)
+    return posterior.isel(chain=chain, draw=draw).drop_vars(["chain", "draw"]).rename(pick="draw").expand_dims("chain")

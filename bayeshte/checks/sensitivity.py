@@ -79,12 +79,13 @@ def prior_posterior_overlap(fit: Fit) -> pd.DataFrame:
         an improper prior; ``note``: "weakly identified by the data" above 0.35 (Garrett & Zeger, 2000), which only says
         that prior and data agree if the prior is informative on purpose.
     """
-    size = fit.posterior.sizes.get("varying", 0)
+    sizes = {key: R.shape[-1] for key, R in fit.spec.correlations(fit.posterior).items()}
     rows = []
-    for label, prior, x in _parameters(fit):
+    for label, key, x in fit.spec.parameters(fit.posterior):
+        prior = fit.priors[key]
         overlap, note = np.nan, "improper prior: overlap is not defined"
         if prior.proper:
-            overlap = _overlap(x, prior, size)
+            overlap = _overlap(x.to_numpy().ravel(), prior, sizes.get(key, 0))
             note = "weakly identified by the data" if overlap > OVERLAP else "-"
         rows.append({"parameter": label, "prior": repr(prior), "overlap": overlap, "note": note})
     return fit.diagnosis.mark(pd.DataFrame(rows))

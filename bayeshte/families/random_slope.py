@@ -26,13 +26,15 @@ import xarray as xr
 from bayeshte.families import random_slope_estimands as reports
 from bayeshte.families import random_slope_outcomes as outcomes
 from bayeshte.families.random_slope_arrays import LATENT, STORED, Arrays, derived, label, scalars
+from bayeshte.families.random_slope_description import describe
 from bayeshte.families.random_slope_design import build, check_spec
 from bayeshte.families.random_slope_equations import equations
 from bayeshte.families.random_slope_priors import resolve
 from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.density import Density, Output
 from bayeshte.prior import Prior, random_variable
-from bayeshte.spec import Estimand, ModelSpec
+from bayeshte.replication import from_graph
+from bayeshte.spec import Description, Estimand, ModelSpec
 from bayeshte.summary import table
 
 
@@ -270,7 +272,13 @@ class RandomSlope(ModelSpec):
         """By cluster with the random effects integrated, or by row given them."""
         return outcomes.log_likelihood(self, draws, design, unit, linear_predictor)
 
-    def discrepancies(self, design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]]:
+    def replicates(
+        self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
+    ) -> xr.Dataset:
+        """New outcomes from the joint graph."""
+        return from_graph(self.joint(design, priors), draws, design, seed, clusters)
+
+    def discrepancies(self, design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]]:
         """Mean, SD and skewness by arm, SD of cluster means, SD of cluster effects."""
         return reports.discrepancies(design)
 
@@ -281,3 +289,7 @@ class RandomSlope(ModelSpec):
     def equations(self, design: xr.Dataset) -> list[str]:
         """The model as LaTeX lines, with the user's column names."""
         return equations(self, design)
+
+    def describe(self, design: xr.Dataset) -> Description:
+        """The model and its data in words."""
+        return describe(self, design)

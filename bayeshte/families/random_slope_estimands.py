@@ -196,8 +196,8 @@ def _cluster_means(D: Arrays, predictor) -> list[Estimand]:
     return out
 
 
-def discrepancies(design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]]:
-    """Statistics for posterior predictive checks: of everybody, by arm, and between clusters."""
+def discrepancies(design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]]:
+    """Statistics of an outcome vector for posterior predictive checks: of everybody, by arm, and between clusters."""
     D = Arrays(design)
     out: dict[str, Callable[[np.ndarray], float]] = {}
     groups = {"": np.ones(len(D.y), bool)}
@@ -215,7 +215,7 @@ def discrepancies(design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]
         both = np.flatnonzero((D.arm_counts[:, k] > 0) & (D.arm_counts[:, 0] > 0))
         if D.cluster and len(both) > 2:
             out[f"SD of cluster effects of {arm}"] = partial(_slope_sd, D=D, arm=k, clusters=both)
-    return out
+    return lambda y: {name: f(y) for name, f in out.items()}
 
 
 def _skewness(y: np.ndarray) -> float:

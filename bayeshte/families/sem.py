@@ -10,7 +10,7 @@ The model text says which elements of B, c and Psi are free (`bayeshte.model_tex
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,17 +19,19 @@ import pymc as pm
 import xarray as xr
 
 from bayeshte.errors import SpecError
-from bayeshte.families import sem_graph, sem_priors
+from bayeshte.families import sem_graph, sem_priors, sem_replication
+from bayeshte.families.sem_description import describe
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
 from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
+from bayeshte.families.sem_prediction import expected
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal import structural, structural_draws, structural_pilot
 from bayeshte.marginal.density import Density, Output, is_even, unconstrain
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.prior import Prior
-from bayeshte.spec import Estimand, ModelSpec
+from bayeshte.spec import Description, Estimand, ModelSpec
 
 #: variables of a posterior, in the order of the tables
 STORED = (*VARIABLES, "derived", "cluster_mean", "slope")
@@ -148,7 +150,12 @@ class SEM(ModelSpec):
         frame: pd.DataFrame | None = None,
         weight: np.ndarray | None = None,
     ) -> xr.DataArray:
-        raise NotImplementedError
+        """Expected values of every variable, (chain, draw, row, within_variable); see `ModelSpec.expected`."""
+        if arm is not None or weight is not None:
+            raise SpecError(
+                "A SEM has no arms: set the covariate in the data, such as data.assign(treat=1), and predict."
+            )
+        return expected(self.structure, self._matrices(design), draws, design, clusters, frame)
 
     def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
         """Label, label of the prior, and draws of every free number; correlations of blocks share a prior."""
@@ -163,7 +170,7 @@ class SEM(ModelSpec):
         return summary(self.structure, posterior, interval, level)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-        """By cluster with all latent variables integrated, or by row given the cluster means."""
+        """By cluster with all latent variables integrated, or by row given the cluster means and random slopes."""
         m, data, t = self._matrices(design), data_of(design), stacked(self.structure, draws)
         if unit == "cluster" and m.slopes:
             raise SpecError("The likelihood of a cluster is not available with random slopes yet: use unit='row'.")
@@ -172,19 +179,45 @@ class SEM(ModelSpec):
         elif not self.cluster:
             values, dim = structural_draws.log_likelihood(m, data, t), "row"
         else:
-            S, K = structural.implied(m, t)
             b = np.zeros((len(t), len(data.context), m.within))
             if self.structure.both:
                 given = draws["cluster_mean"].transpose("chain", "draw", self.cluster, "between_variable").to_numpy()
                 both = [self.structure.within.index(v) for v in self.structure.both]
                 b[..., both] = given.reshape(len(t), *given.shape[2:])
-            values, dim = structural_draws.row_likelihood(data, S[:, 0], K[:, 0], b[:, data.code]), "row"
+            b = b[:, data.code]
+            if m.slopes:  # every cluster is a context
+                there, code = np.unique(data.code, return_inverse=True)
+                moments = [structural_draws.implied_within(m, t, _slopes(draws)[:, j]) for j in there]
+                S, K = (np.stack(x, axis=1) for x in zip(*moments, strict=True))
+                data = replace(data, code=code, context=np.arange(len(there)))
+            else:
+                S, K = (x[:, 0] for x in structural.implied(m, t))
+            values, dim = structural_draws.row_likelihood(data, S, K, b), "row"
         shape = (draws.sizes["chain"], draws.sizes["draw"], -1)
         coords = {"chain": draws["chain"], "draw": draws["draw"], dim: design[dim].to_numpy()}
         return xr.DataArray(values.reshape(shape), coords, ("chain", "draw", dim))
 
-    def discrepancies(self, design: xr.Dataset) -> dict[str, Callable[[np.ndarray], float]]:
-        return {}
+    def replicates(
+        self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
+    ) -> xr.Dataset:
+        """New `Y`, and with clusters new `V`, from the implied moments, with the missing values of the data."""
+        s, these = self.structure, None
+        if clusters == "these" and s.two_level:
+            places = s.variables(s.levels[1])
+            given = {"cluster_mean": ("between_variable", s.both), "slope": ("slopes", s.table.slopes)}
+            these = {
+                places.index(v): draws[name].sel({dim: v}).transpose("chain", "draw", self.cluster).to_numpy()[0]
+                for name, (dim, variables) in given.items()
+                for v in variables
+            }
+        rng = np.random.default_rng(seed)
+        Y, V = sem_replication.replicate(self._matrices(design), data_of(design), stacked(s, draws), rng, these)
+        found = {"Y": Y, "V": V} if s.two_level else {"Y": Y}
+        return xr.Dataset({v: design[v].expand_dims(draw=len(x)).copy(data=x) for v, x in found.items()})
+
+    def discrepancies(self, design: xr.Dataset) -> Callable[..., dict[str, float]]:
+        """Moments of every variable, SDs of cluster means, correlations within clusters and between them."""
+        return sem_replication.statistics(self.structure, data_of(design))
 
     def estimands(self, design: xr.Dataset) -> list[Estimand]:
         """Derived quantities, total, indirect and contextual effects, ICC, R-square, standardised paths."""
@@ -193,6 +226,10 @@ class SEM(ModelSpec):
     def equations(self, design: xr.Dataset) -> list[str]:
         """The model as LaTeX lines, level by level."""
         return equations(self.structure, self.cluster)
+
+    def describe(self, design: xr.Dataset) -> Description:
+        """The model and its data in words."""
+        return describe(self, self.structure, design, [e for e in self.estimands(design) if e.header == "ICC"])
 
 
 def _slopes(posterior: xr.Dataset) -> np.ndarray | None:

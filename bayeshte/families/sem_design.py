@@ -22,7 +22,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     used = list(dict.fromkeys(v for level in structure.levels for v in structure.table.observed(level)))
     columns.check_frame(data, [*used, *([spec.cluster] if spec.cluster else [])])
     frame = data[[*used, *([spec.cluster] if spec.cluster else [])]]
-    numbers = frame.assign(**{v: _values(frame, v) for v in used})
+    numbers = frame.assign(**{v: values_of(frame, v) for v in used})
     conditioned = {part for level in structure.levels for v in structure.covariates(level) for part in v.split(":")}
     conditioned |= {*structure.moderators}
     frame, dropped = _complete(numbers, [v for v in used if v in conditioned], spec.cluster)
@@ -31,7 +31,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     first = structure.covariates(structure.levels[0])
     variables = {
         "Y": (("row", "within_variable"), frame[structure.within].to_numpy(float)),
-        "X": (("row", "within_covariate"), _products(frame, first)),
+        "X": (("row", "within_covariate"), products(frame, first)),
     }
     coords["within_covariate"] = first
     if structure.two_level:
@@ -48,7 +48,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
             (spec.cluster, "own_variable"),
             by_cluster[structure.own].to_numpy(float).reshape(len(labels), -1),
         )
-        variables["Z"] = ((spec.cluster, "between_covariate"), _products(by_cluster, second, len(labels)))
+        variables["Z"] = ((spec.cluster, "between_covariate"), products(by_cluster, second, len(labels)))
         for v in structure.own:
             _check_varies(by_cluster[v].to_numpy(), v, "between clusters")
         slots = by_cluster[structure.moderators].to_numpy(float).reshape(len(labels), -1)
@@ -85,7 +85,7 @@ def data_of(design: xr.Dataset) -> Data:
     return Data(Y, X, design["cluster_code"].to_numpy(), design["V"].to_numpy(), design["Z"].to_numpy(), context)
 
 
-def _values(frame: pd.DataFrame, column: str) -> np.ndarray:
+def values_of(frame: pd.DataFrame, column: str) -> np.ndarray:
     """A numeric column as floats, NaN where missing."""
     known = frame[column].notna().to_numpy()
     if not known.any():
@@ -111,7 +111,7 @@ def _complete(frame: pd.DataFrame, conditioned: list[str], cluster: str | None) 
     return frame[keep], dropped
 
 
-def _products(frame: pd.DataFrame, names: list[str], rows: int | None = None) -> np.ndarray:
+def products(frame: pd.DataFrame, names: list[str], rows: int | None = None) -> np.ndarray:
     """Columns and products of columns, (row, name)."""
     parts = [frame[v.split(":")].prod(axis=1, skipna=False).to_numpy(float) for v in names]
     return np.stack(parts, axis=1) if parts else np.empty((len(frame) if rows is None else rows, 0))

@@ -1,5 +1,7 @@
 """Draws of a structural equation model: from the kernel's order to names, to rows of the table, to derived quantities."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -57,6 +59,21 @@ def row_draws(structure: Structure, posterior: xr.Dataset, row: Row) -> xr.DataA
         for v in (row.lhs, row.rhs):
             values = values * np.sqrt(row_draws(structure, posterior, structure.sd(row.level, v)))
     return values
+
+
+def collapsed(
+    structure: Structure, posterior: xr.Dataset, average: Callable[[xr.DataArray], xr.DataArray]
+) -> xr.Dataset:
+    """One draw at the averages over the draws, of variances and covariances instead of SDs and correlations."""
+    out = {v: average(posterior[v]) for v in posterior.data_vars if v != "derived"}
+    out["sd"] = np.sqrt(average(posterior["sd"] ** 2))
+    found = xr.Dataset(out).expand_dims(chain=[0], draw=[0]).copy(deep=True)
+    for row in structure.table.rows:
+        if row.fixed is None and row.op == "~~" and structure.variable(row) == "corr":
+            spread = [row_draws(structure, found, structure.sd(row.level, v)) for v in (row.lhs, row.rhs)]
+            value = average(row_draws(structure, posterior, row)) / np.sqrt(spread[0] * spread[1])
+            found["corr"].loc[{"corrs": structure.label(row)}] = value
+    return found
 
 
 def derived(structure: Structure, posterior: xr.Dataset) -> xr.DataArray:

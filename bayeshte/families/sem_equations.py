@@ -28,7 +28,7 @@ def equations(structure: Structure, cluster: str | None) -> list[str]:
             _equation(structure, level, v) for v in structure.table.names(level) if _explained(structure, level, v)
         ]
         lines += _distributions(structure, level)
-    return lines + [rf"{text(name)} &= {text(expression.text)}" for name, expression in structure.table.derived]
+    return lines + [rf"{text(name)}\ &=\ {text(expression.text)}" for name, expression in structure.table.derived]
 
 
 def symbol(structure: Structure, level: str, name: str) -> str:

@@ -7,9 +7,11 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
+from bayeshte.families import sem_varying
 from bayeshte.families.sem_draws import row_draws, stacked
+from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, cells, implied
+from bayeshte.marginal.structural import Matrices, cells
 from bayeshte.model_text import Row
 from bayeshte.spec import Estimand
 
@@ -34,14 +36,15 @@ def estimands(structure: Structure, m: Matrices, design: xr.Dataset) -> list[Est
 def _explained(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
     """R-square of what is explained, and standardised paths and loadings."""
     where, out = f", {level}" if level else "", []
+    clusters = ", averaged over clusters" if structure.table.slopes and level == "within" else ""
     for v in structure.table.endogenous(level):
-        text = f"share of the variance of {v} that its predictors explain{where and f', {level} clusters'}"
+        text = f"share of the variance of {v} that its predictors explain{where and f', {level} clusters'}{clusters}"
         draws = _share(structure, m, level, v)
         out.append(Estimand(f"R-square of {v}{where}", text, draws, "share", level=level, header="R-square"))
     for row in structure.table.at(level):
-        if row.op in ("~", "=~") and row not in structure.products(level) and not row.slope:
+        if row.op in ("~", "=~") and row not in structure.products(level):
             y, x = (row.lhs, row.rhs) if row.op == "~" else (row.rhs, row.lhs)
-            text = f"SDs of {y} for an SD of {x}, as the model implies them"
+            text = f"SDs of {y} for an SD of {x}, as the model implies them{clusters}"
             given = {"scale": "coefficient", "level": level, "header": "standardised"}
             out.append(Estimand(f"standardised {row.name}", text, _standardised(structure, m, row, y, x), **given))
     return out
@@ -75,10 +78,41 @@ def _effects(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
             kinds = {"total": f"sum over all ways from {x} to {y}", "indirect": f"sum over all ways through {through}"}
             if y in paths[x]:
                 kinds["direct"] = f"path from {x} to {y} by itself"
+            if structure.table.slopes and level == "within":
+                out += _varying(structure, m, x, y, kinds)
+                continue
             for kind, text in kinds.items():
                 draws = partial(_along, structure=structure, m=m, level=index, x=x, y=y, kind=kind)
                 name = f"{kind} effect of {x} on {y}{suffix}"
                 out.append(Estimand(name, text, draws, level=level, header="effects along paths"))
+    return out
+
+
+def _varying(structure: Structure, m: Matrices, x: str, y: str, kinds: dict[str, str]) -> list[Estimand]:
+    """Effects along paths that may vary between clusters, with and without the covariance of their slopes."""
+    out = []
+    for kind, text in kinds.items():
+        found = [
+            w
+            for w in sem_varying.ways(structure.table.at("within"), x, y)
+            if kind == "total" or (len(w) == 1) == (kind == "direct")
+        ]
+        together = any(sum(bool(r.slope) for r in w) > 1 for w in found)
+        varies = any(r.slope for w in found for r in w)
+        where = ", averaged over the population of clusters" if varies else ""
+        for covary in (True, False) if together else (True,):
+            note = "" if covary else ", without the covariance of slopes"
+            more = (
+                (", the covariance of slopes included" if covary else ": the product of average slopes")
+                if together
+                else ""
+            )
+
+            def draws(posterior, design, found=found, covary=covary):
+                return _labelled(sem_varying.effect(structure, m, posterior, design, found, covary), posterior)
+
+            name = f"{kind} effect of {x} on {y}, within{note}"
+            out.append(Estimand(name, f"{text}{where}{more}", draws, level="within", header="effects along paths"))
     return out
 
 
@@ -142,33 +176,14 @@ def _difference(posterior, design, *, structure: Structure, one: Row, two: Row):
     )
 
 
-def variances(structure: Structure, m: Matrices, posterior: xr.Dataset, design: xr.Dataset, level: int) -> np.ndarray:
-    """Implied covariances of all variables of a level, covariates included as they are in the data: (draw, M, M).
-
-    With contexts, averaged over clusters, the means between contexts included.
-    """
-    t = stacked(structure, posterior)
-    S, K = implied(m, t)
-    array, first = (design["X"], 1) if level == 0 else (design["Z"], 2 + design.sizes["within_covariate"])
-    covariates = array.to_numpy()
-    q = np.column_stack([np.ones(len(covariates)), covariates])
-    K = K[:, level, :, :, first - 1 : first + covariates.shape[1]]
-    context = design["context"].to_numpy() if len(m.slots) > 1 else np.zeros(len(q), int)
-    share = np.bincount(context, minlength=len(m.slots)) / len(context)
-    out = np.einsum("c,scij->sij", share, S[:, level])
-    second, mean = np.zeros_like(out), np.zeros(out.shape[:2])
-    for c in range(len(m.slots)):
-        mine = q[context == c]
-        if len(mine):
-            second += np.einsum("siq,qr,sjr->sij", K[:, c], mine.T @ mine / len(q), K[:, c], optimize=True)
-            mean += np.einsum("siq,q->si", K[:, c], mine.sum(0) / len(q))
-    return out + second - mean[:, :, None] * mean[:, None, :]
-
-
 def _icc(structure: Structure, m: Matrices, name: str) -> Callable:
     def share(posterior, design):
         i = structure.observed.index(name)
-        within, between = (variances(structure, m, posterior, design, k)[:, i, i] for k in (0, 1))
+        if structure.table.slopes:
+            within = sem_varying.averaged(structure, m, posterior, design, lambda _, S: S[:, i, i])
+            between = covariances(structure, m, stacked(structure, posterior), design, 1)[:, i, i]
+            return _labelled(between / (within + between), posterior)
+        within, between = (covariances(structure, m, stacked(structure, posterior), design, k)[:, i, i] for k in (0, 1))
         return _labelled(between / (within + between), posterior)
 
     return share
@@ -176,10 +191,13 @@ def _icc(structure: Structure, m: Matrices, name: str) -> Callable:
 
 def _share(structure: Structure, m: Matrices, level: str, name: str) -> Callable:
     def explained(posterior, design):
-        total = variances(structure, m, posterior, design, structure.levels.index(level))
         i = structure.variables(level).index(name)
-        residual = row_draws(structure, posterior, structure.sd(level, name))
-        residual = residual if isinstance(residual, float) else residual.transpose("chain", "draw").to_numpy().ravel()
+        residual = _flat(row_draws(structure, posterior, structure.sd(level, name)))
+        if structure.table.slopes and level == "within":
+            return _labelled(
+                sem_varying.averaged(structure, m, posterior, design, lambda _, S: 1 - residual / S[:, i, i]), posterior
+            )
+        total = covariances(structure, m, stacked(structure, posterior), design, structure.levels.index(level))
         return _labelled(1 - residual / total[:, i, i], posterior)
 
     return explained
@@ -187,19 +205,23 @@ def _share(structure: Structure, m: Matrices, level: str, name: str) -> Callable
 
 def _standardised(structure: Structure, m: Matrices, row: Row, y: str, x: str) -> Callable:
     def value(posterior, design):
-        level, names = structure.levels.index(row.level), structure.variables(row.level)
-        total = variances(structure, m, posterior, design, level)
-        variance = (
-            total[:, names.index(x), names.index(x)] if x in names else _spread(structure, design, row.level, x) ** 2
-        )
-        path = row_draws(structure, posterior, row)
-        ratio = _labelled(np.sqrt(variance / total[:, names.index(y), names.index(y)]), posterior)
-        return path * ratio
+        names, covariates = structure.variables(row.level), structure.covariates(row.level)
+        i, j = names.index(y), names.index(x) if x in names else m.size + covariates.index(x)
+        if structure.table.slopes and row.level == "within":
+            which = structure.table.slopes.index(row.slope) if row.slope else None
+            fixed = None if row.slope else _flat(row_draws(structure, posterior, row))
+
+            def ratio(slopes, S):
+                return (slopes[:, which] if row.slope else fixed) * np.sqrt(S[:, j, j] / S[:, i, i])
+
+            return _labelled(sem_varying.averaged(structure, m, posterior, design, ratio), posterior)
+        S = covariances(structure, m, stacked(structure, posterior), design, structure.levels.index(row.level))
+        path = _flat(row_draws(structure, posterior, row))
+        return _labelled(path * np.sqrt(S[:, j, j] / S[:, i, i]), posterior)
 
     return value
 
 
-def _spread(structure: Structure, design: xr.Dataset, level: str, x: str) -> float:
-    """SD of a covariate over the rows, or the clusters."""
-    k = structure.covariates(level).index(x)
-    return float(design["X" if level == structure.levels[0] else "Z"].to_numpy()[:, k].std())
+def _flat(values: xr.DataArray | float) -> np.ndarray | float:
+    """Draws of a row with chains stacked; a fixed one as it is."""
+    return values if isinstance(values, float) else values.transpose("chain", "draw").to_numpy().ravel()

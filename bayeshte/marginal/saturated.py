@@ -2,9 +2,9 @@
 
     within:   w_ij ~ N(K_W q_ij, S_W),      between:  (b_j, v_j) ~ N(K_B q_j, S_B)
 
-All modelled variables are regressed on all covariates of their level, and all residuals covary; a variable on one level only stays
-there.
-The likelihood is that of kernels/structural.py, the parameters are the elements of K and S.
+All modelled variables of a level are regressed on all its covariates, and their residuals covary. What is on one level only
+stays there. Covariates are centred, so that means do not depend on the paths from them. The likelihood is that of
+kernels/structural.py, the parameters are the elements of K and S.
 
 Maximum likelihood by scoring: the steps of Newton's method for complete data and J clusters of one size n, S_W and S_B apart,
 
@@ -15,7 +15,7 @@ the steps follows the curvature met: spectral projected gradients (Birgin, MartÃ
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -67,6 +67,12 @@ class Saturated:
         return (first, [*self.both, *own]) if self.two_level else (first,)
 
     @cached_property
+    def centres(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means of the covariates of rows and of clusters."""
+        x, z = self.data.X, self.data.Z
+        return x.mean(0), z.mean(0) if len(z) else np.empty(0)
+
+    @cached_property
     def constants(self) -> tuple[int, ...]:
         """The regressor of each level that is 1."""
         return (0, 1 + self.data.X.shape[1]) if self.two_level else (0,)
@@ -116,10 +122,11 @@ class Saturated:
     def cross(self) -> tuple[np.ndarray, ...]:
         """Cross-products (Q, Q) of the regressors: within clusters, of the clusters' means; or of the rows."""
         d = self.data
-        q = np.column_stack([np.ones(len(d.Y)), d.X])
+        x, z = self.centres
+        q = np.column_stack([np.ones(len(d.Y)), d.X - x])
         if not self.two_level:
             return (q.T @ q,)
-        q = np.column_stack([q, np.ones(len(q)), d.Z[d.code]])
+        q = np.column_stack([q, np.ones(len(q)), (d.Z - z)[d.code]])
         n = np.bincount(d.code, minlength=len(d.context))
         means = np.stack([np.bincount(d.code, v, minlength=len(n)) for v in q.T], axis=1) / np.maximum(n, 1)[:, None]
         deviations = q - means[d.code]
@@ -127,19 +134,21 @@ class Saturated:
 
     def log_likelihood(self, data: Data) -> Density:
         """Log-likelihood of a data set, with its gradient, as a function of the parameters (n,)."""
-        n = len(self.level)
-        statistics = structural.statistics(data)
+        n, (x, z) = len(self.level), self.centres
+        one_context = np.zeros(len(data.context), int)
+        statistics = structural.statistics(replace(data, X=data.X - x, Z=data.Z - z, context=one_context))
         return structural.tables(self.matrices, statistics, [Flat()] * n, [], [], (Output("t", (n,)),))
 
     def point(self, S: np.ndarray, K: np.ndarray) -> np.ndarray:
         """Parameters (..., n) that are covariances S (..., level, P, P) and mean coefficients K (..., level, P, Q)."""
-        K = K.sum(-3)
-        K[..., self.constants] = K[..., self.constants].sum(-1, keepdims=True)
+        x, z = self.centres
+        K, typical = K.sum(-3), np.r_[1.0, x, 1.0, z] if self.two_level else np.r_[1.0, x]
+        K[..., self.constants] = (K @ typical)[..., None]
         _, i, q = self.coefficients.T
         return np.concatenate([K[..., i, q], S[(..., *self.covariances.T)]], axis=-1)
 
     def moments(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Covariances S (level, P, P) and mean coefficients K (level, P, Q) at the parameters (n,)."""
+        """Covariances S (level, P, P) and coefficients K (level, P, Q) of the centred regressors at the parameters (n,)."""
         S, K = structural.implied(self.matrices, t[None])
         return S[0, :, 0], K[0, :, 0]
 

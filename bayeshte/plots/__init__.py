@@ -5,6 +5,7 @@ from bayeshte.plots.clusters import plot_baseline, plot_pooling
 from bayeshte.plots.draws import plot_priors, plot_rank, plot_trace
 from bayeshte.plots.effects import plot_cate, plot_effect
 from bayeshte.plots.outcome import plot_outcome
+from bayeshte.plots.path_diagram import plot_path
 from bayeshte.plots.predictive import plot_checks, plot_ppc
 from bayeshte.plots.standard import figures
 
@@ -16,6 +17,7 @@ __all__ = [
     "plot_checks",
     "plot_effect",
     "plot_outcome",
+    "plot_path",
     "plot_pooling",
     "plot_ppc",
     "plot_priors",

@@ -63,6 +63,7 @@ def plot_caterpillar(
     SpecError
         No effect varies across clusters, the contrast is unknown, or several contrasts for one `ax`.
     """
+    style.check_outcome(fit, "The caterpillar")
     panels = _panels(fit, contrast, meaningful)
     if ax is not None and len(panels) > 1:
         raise SpecError(f"One set of axes shows one contrast: name it, contrast= one of {style.contrasts(fit)}.")

@@ -37,6 +37,7 @@ def plot_pooling(fit: Fit, contrast: str | None = None) -> Figure:
     SpecError
         Nothing varies across clusters, no two hold both arms, or the contrast is unknown.
     """
+    style.check_outcome(fit, "Pooling")
     arms = [a for a in _shown(fit, contrast) if compared(fit, a)]
     if not arms:
         raise SpecError("No two clusters hold both arms: there are no raw differences to compare with.")
@@ -86,6 +87,7 @@ def plot_baseline(fit: Fit, contrast: str | None = None) -> Figure:
     SpecError
         No effect varies across clusters, the reference arm's outcome does not, or the contrast is unknown.
     """
+    style.check_outcome(fit, "Effect by baseline")
     if not style.contrasts(fit):
         raise SpecError("The model has no treatment, so it has no effects.")
     arms = _shown(fit, contrast)

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from bayeshte.fit import Fit, summary
+from bayeshte.fit import Fit
 from bayeshte.plots import style
 from bayeshte.plots.with_arviz import TITLE, finish, layout
 from bayeshte.prior import Prior
+from bayeshte.summary import diagnostics, is_fixed
 
 PARAMETERS = 24  # on a page
 SIMULATIONS = 250  # of the rank envelope: one second instead of eight, for bounds a line's width away
@@ -82,16 +83,18 @@ def plot_priors(fit: Fit) -> Figure:
     draws, note = _parameters(fit)
     lines, cols = style.grid(len(draws), _columns(draws))
     fig, axes = style.canvas(style.PAGE, 0.5 + 1.25 * lines, lines, cols)
+    keys = {label: key for label, key, _ in fit.spec.parameters(fit.posterior)}
+    sizes = {key: R.shape[-1] for key, R in fit.spec.correlations(fit.posterior).items()}
     for (label, x), ax in zip(draws.items(), style.used(axes, len(draws)), strict=True):
-        prior = fit.priors["corr" if label.startswith("corr[") else label]
-        _prior_panel(ax, x.ravel(), prior, fit.posterior.sizes.get("varying", 0))
+        prior = fit.priors[keys[label]]
+        _prior_panel(ax, x.ravel(), prior, sizes.get(keys[label], 0))
         ax.set_title(f"{style.shorten(label, TITLE)}\n{_named(prior)}")
     fig.supxlabel(f"posterior (filled) and prior (dashed), density{note}", fontsize=style.SMALL)
     style.say_verdict(fit, fig)
     return fig
 
 
-def _prior_panel(ax: Axes, x: np.ndarray, prior: Prior, varying: int) -> None:
+def _prior_panel(ax: Axes, x: np.ndarray, prior: Prior, size: int) -> None:
     at, height, _ = array_stats.kde(x, bw_fct=style.SMOOTH)
     ax.fill_between(at, 0, height, color=style.BLUE, alpha=0.35, lw=0)
     low, high = at[0] - WINDOW * np.std(x), at[-1] + WINDOW * np.std(x)
@@ -101,7 +104,7 @@ def _prior_panel(ax: Axes, x: np.ndarray, prior: Prior, varying: int) -> None:
         low = max(low, 0.0)
     wide = np.linspace(low, high, 400)
     if prior.proper:
-        ax.plot(wide, _density(prior, wide, varying), color=style.INK, lw=1.0, ls=(0, (4, 2)))
+        ax.plot(wide, _density(prior, wide, size), color=style.INK, lw=1.0, ls=(0, (4, 2)))
     ax.set_xlim(low, high)
     ax.set_ylim(0, None)
     ax.set_yticks([])
@@ -109,10 +112,10 @@ def _prior_panel(ax: Axes, x: np.ndarray, prior: Prior, varying: int) -> None:
     ax.locator_params(axis="x", nbins=4)
 
 
-def _density(prior: Prior, x: np.ndarray, varying: int) -> np.ndarray:
-    """Prior density; for LKJ(eta) that of one correlation among d: Beta(eta + d / 2 - 1) on (-1, 1)."""
+def _density(prior: Prior, x: np.ndarray, size: int) -> np.ndarray:
+    """Prior density; for LKJ(eta) that of one correlation of a matrix of that size d: Beta(eta + d / 2 - 1) on (-1, 1)."""
     if prior.name == "LKJ":
-        shape = prior["eta"] + varying / 2 - 1
+        shape = prior["eta"] + size / 2 - 1
         return stats.beta.pdf((x + 1) / 2, shape, shape) / 2
     return np.exp(prior.log_density(x))
 
@@ -129,14 +132,14 @@ def _named(prior: Prior) -> str:
 
 def _parameters(fit: Fit) -> tuple[dict[str, np.ndarray], str]:
     """Draws (chain, draw) of the parameters that vary by their label, and a note if they are not all."""
-    table = summary(fit)
-    table = table[~table["fixed"]]
-    note = ""
-    if len(table) > PARAMETERS:
-        note = f"; the {PARAMETERS} of {len(table)} parameters with the smallest ESS"
-        table = table.loc[table["ess_bulk"].fillna(0).nsmallest(PARAMETERS).index.sort_values()]
     draws = {label: x.transpose("chain", "draw").to_numpy() for label, _, x in fit.spec.parameters(fit.posterior)}
-    return {label: draws[label] for label in table["parameter"] if label in draws}, note
+    draws = {label: x for label, x in draws.items() if not is_fixed(x[..., None])[0]}
+    if len(draws) <= PARAMETERS:
+        return draws, ""
+    ess = np.nan_to_num(diagnostics(np.stack(list(draws.values()), axis=-1))["ess_bulk"])
+    worst = {list(draws)[k] for k in np.argsort(ess, kind="stable")[:PARAMETERS]}
+    note = f"; the {PARAMETERS} of {len(draws)} parameters with the smallest ESS"
+    return {label: x for label, x in draws.items() if label in worst}, note
 
 
 def _columns(draws: dict[str, np.ndarray]) -> int:

@@ -26,7 +26,7 @@ WORK = 400_000  # expected outcomes a point of a curve, with a link; at least 10
 @style.paper
 def plot_effect(
     fit: Fit,
-    estimand: str = "ATE",
+    estimand: str | None = None,
     contrast: str | None = None,
     rope: tuple[float, float] | None = None,
     meaningful: float | None = None,
@@ -36,8 +36,8 @@ def plot_effect(
     Parameters
     ----------
     fit : Fit
-    estimand : str
-        A name in the table of `bh.effects`.
+    estimand : str, optional
+        A name in the table of `bh.effects`; by default the first of the main ones, such as the ATE.
     contrast : str, optional
         An arm; by default a panel an arm.
     rope : (float, float), optional
@@ -52,15 +52,17 @@ def plot_effect(
     """
     if rope is not None and not rope[0] < rope[1]:
         raise SpecError(f"rope={rope!r}: two numbers, the smaller first.")
-    panels = _by_contrast(fit, effect_draws(fit, estimand), contrast)
-    about = next(e for e in fit.spec.estimands(fit.design) if e.name == estimand)
+    known = fit.spec.estimands(fit.design)
+    name = estimand or next((e.name for e in known if e.headline), known[0].name if known else "")
+    panels = _by_contrast(fit, effect_draws(fit, name), contrast)
+    about = next(e for e in known if e.name == name)
     lines, cols = style.grid(len(panels), 2)
     height = 2.5 + 0.13 * ((rope is not None) + (meaningful is not None))
     fig, axes = style.canvas(style.COLUMN * cols, height * lines, lines, cols)
     for (arm, x), ax in zip(panels.items(), style.used(axes, len(panels)), strict=True):
         _density(ax, x)
         notes = _thresholds(ax, x, about, rope, meaningful)
-        ax.set_title("\n".join([style.wrap(f"{estimand}: {about.definition}", 3.1), *notes]))
+        ax.set_title("\n".join([style.wrap(f"{name}: {about.definition}", 3.1), *notes]))
         ax.set_xlabel(style.wrap(_label(fit, about, arm), 3.0))
     style.say_verdict(fit, fig)
     return fig
@@ -80,7 +82,8 @@ def _by_contrast(fit: Fit, values: xr.DataArray, contrast: str | None) -> dict[s
 
 def _label(fit: Fit, about: Estimand, arm: str) -> str:
     if not arm:
-        return f"{about.name} ({style.outcome_label(fit)})" if about.scale in ("effect", "sd") else about.name
+        unit = f" ({style.outcome_label(fit)})" if about.scale in ("effect", "sd") and "y" in fit.design else ""
+        return f"{about.name}{unit}"
     if about.scale == "effect":
         return style.effect_label(fit, arm)
     unit = f" ({style.outcome_label(fit, link=True)})" if about.scale == "sd" else ""
@@ -149,6 +152,7 @@ def plot_cate(fit: Fit, over: str, meaningful: float | None = None, at: dict | N
     SpecError, DataError
         No treatment, or a column that is not in the model.
     """
+    style.check_outcome(fit, "The conditional effect")
     values = cate(_thinned(fit), over, at=at)
     data = columns.raw_frame(fit.design)[over]
     curve = values.sizes[over] > CURVE and pd.api.types.is_numeric_dtype(data)

@@ -32,6 +32,7 @@ def plot_outcome(fit: Fit, by: str | None = None) -> Figure:
     DataError
         A column that is not in the model or has too many values.
     """
+    style.check_outcome(fit, "The outcome by arm")
     y, arm = fit.design["y"].to_numpy(), fit.design["arm_code"].to_numpy()
     labels = [fit.design.attrs["reference"], *style.contrasts(fit)]
     groups = subgroups(fit, by) if by else {"": np.ones(len(y), bool)}

@@ -34,6 +34,7 @@ def plot_ppc(fit: Fit) -> PlotCollection:
     PlotCollection
         ArviZ's; ``.savefig(path)`` writes it.
     """
+    style.check_outcome(fit, "The predictive check")
     match fit.design.attrs["family"]:
         case "logit" | "probit":
             pc, across, up = _calibration(fit)
@@ -149,7 +150,7 @@ def _statistics(ax: Axes, t: pd.DataFrame) -> None:
         text += f"[{style.number(row.lower)}, {style.number(row.upper)}], p {style.probability(row.p)}"
         ax.text(1.01, y, text, transform=ax.get_yaxis_transform(), va="center")
     ax.text(1.01, len(t) - 0.2, "observed vs replicated [95 %]", transform=ax.get_yaxis_transform(), va="center")
-    ax.set_yticks(place, [style.shorten(s, 38) for s in t["statistic"]])
+    ax.set_yticks(place, [style.shorten(s, 46) for s in t["statistic"]])
     ax.set_ylim(-0.7, len(t) - 0.3)
     ax.set_xlim(-EDGE - 0.3, EDGE + 0.3)
     ax.spines["left"].set_visible(False)

@@ -16,7 +16,10 @@ from bayeshte.plots.clusters import compared, has_baseline, plot_baseline, plot_
 from bayeshte.plots.draws import plot_priors, plot_rank, plot_trace
 from bayeshte.plots.effects import plot_cate, plot_effect
 from bayeshte.plots.outcome import SUBGROUPS, levels_of, plot_outcome
+from bayeshte.plots.path_diagram import plot_path
 from bayeshte.plots.predictive import plot_checks, plot_ppc
+
+EFFECTS = 6  # posteriors of main estimands, at most
 
 
 def figures(
@@ -28,7 +31,8 @@ def figures(
     """The standard figures of a fit by name, in the order of a report; what does not apply is left out.
 
     ``caterpillar, pooling, baseline, effect, cate_COLUMN`` (a moderator each), ``outcome, ppc, checks, priors, trace,
-    rank``. None of them stays open in pyplot.
+    rank``; of structural equation models ``path, effect_ESTIMAND`` (a main one each), ``checks, priors, trace, rank``. None
+    of them stays open in pyplot.
 
     Parameters
     ----------
@@ -41,6 +45,24 @@ def figures(
 
 
 def _standard(fit: Fit, meaningful=None, rope=None, checks=None) -> dict[str, Callable]:
+    own = _of_one_outcome if "y" in fit.design else _of_paths
+    return own(fit, meaningful, rope, checks) | {
+        "priors": partial(plot_priors, fit),
+        "trace": partial(plot_trace, fit),
+        "rank": partial(plot_rank, fit),
+    }
+
+
+def _of_paths(fit: Fit, meaningful, rope, checks) -> dict[str, Callable]:
+    out: dict[str, Callable] = {"path": partial(plot_path, fit)}
+    shown = [e for e in fit.spec.estimands(fit.design) if e.headline][:EFFECTS]
+    for e in shown:
+        thresholds = {"meaningful": meaningful, "rope": rope} if e.scale == "effect" else {}
+        out[f"effect_{e.name}"] = partial(plot_effect, fit, e.name, **thresholds)
+    return out | ({} if checks is None else {"checks": partial(plot_checks, fit, checks)})
+
+
+def _of_one_outcome(fit: Fit, meaningful, rope, checks) -> dict[str, Callable]:
     treated = bool(fit.design.attrs["treatment"])
     clustered = bool(varying(fit)) if treated else "u" in fit.posterior
     moderators = _moderators(fit)
@@ -54,16 +76,11 @@ def _standard(fit: Fit, meaningful=None, rope=None, checks=None) -> dict[str, Ca
     if has_baseline(fit):
         out["baseline"] = partial(plot_baseline, fit)
     thresholds = {"meaningful": meaningful, "rope": rope} if treated else {}
-    out["effect"] = partial(plot_effect, fit, "ATE" if treated else "mean", **thresholds)
+    out["effect"] = partial(plot_effect, fit, **thresholds)
     out |= {re.sub(r"\W+", "_", f"cate_{m}"): partial(plot_cate, fit, m, meaningful=meaningful) for m in moderators}
     if treated:
         out["outcome"] = partial(plot_outcome, fit, few[0] if few else None)
-    out |= {"ppc": partial(plot_ppc, fit), "checks": partial(plot_checks, fit, checks)}
-    return out | {
-        "priors": partial(plot_priors, fit),
-        "trace": partial(plot_trace, fit),
-        "rank": partial(plot_rank, fit),
-    }
+    return out | {"ppc": partial(plot_ppc, fit), "checks": partial(plot_checks, fit, checks)}
 
 
 def _moderators(fit: Fit) -> list[str]:

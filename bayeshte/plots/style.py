@@ -151,6 +151,15 @@ def probability(value: float) -> str:
     return "< 0.001" if value < 0.001 else "> 0.999" if value > 0.999 else f"= {value:.3f}"
 
 
+def check_outcome(fit: Fit, what: str) -> None:
+    """Refuse a figure of one outcome for a model of several."""
+    if "y" not in fit.design:
+        raise SpecError(
+            f"{what} shows one outcome, {type(fit.spec).__name__} has several ({fit.design.attrs['outcome']}). "
+            "bh.plot_path, bh.plot_effect, bh.plot_priors, bh.plot_trace and bh.plot_rank show this model."
+        )
+
+
 def contrasts(fit: Fit) -> list[str]:
     """The arms but the reference; empty without a treatment."""
     name = fit.design.attrs["treatment"]

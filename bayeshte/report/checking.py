@@ -5,7 +5,8 @@ import pandas as pd
 
 from bayeshte.checks import Loo
 from bayeshte.report.material import Material
-from bayeshte.tables.digits import number
+from bayeshte.summary import name_of
+from bayeshte.tables.digits import DASH, number
 
 
 def checks_section(m: Material) -> dict:
@@ -19,12 +20,60 @@ def checks_section(m: Material) -> dict:
         "sensitivity": m.sensitivity,
         "sensitive": sensitive(m),
         "overlap": m.prior_overlap,
+        "fit_statistics": fit_statistics(m),
+        "implied": implied(m),
+        "no_implied": m.implied.message,
     }
+
+
+def fit_statistics(m: Material) -> pd.DataFrame | None:
+    """Fit statistics as text; None for a family that has none."""
+    if m.model_fit.value is None:
+        return None
+    two_level = (m.model_fit.value["level"] != "").any()
+    rows = [
+        {
+            "Statistic": row.statistic.replace(" ", "\u00a0"),
+            "Level": row.level or "both" if two_level else "",
+            "Value": number(row.value, 2, True) if row.statistic == "PPP" else number(row.value, 1),
+            "95 % interval": DASH if np.isnan(row.lower) else f"[{number(row.lower, 1)},\u00a0{number(row.upper, 1)}]",
+            "What it is": row.definition,
+        }
+        for row in m.model_fit.value.itertuples()
+    ]
+    return pd.DataFrame(rows) if two_level else pd.DataFrame(rows).drop(columns="Level")
+
+
+def ppp(m: Material) -> list[str]:
+    """Posterior predictive p-values as words: ``".54"``, ``".48 within"``."""
+    if m.model_fit.value is None:
+        return []
+    found = m.model_fit.value
+    found = found[(found["statistic"] == "PPP") & found["value"].notna()]
+    return [f"{number(row.value, 2, True)} {row.level}".strip() for row in found.itertuples()]
+
+
+def implied(m: Material) -> pd.DataFrame | None:
+    """Correlations that the model implies beside those of the data."""
+    if m.implied.value is None:
+        return None
+    found = m.implied.value
+    texts = [
+        (f"{r.first}, {r.second}", *(number(v, 2, True) for v in (r.implied, r.lower, r.upper, r.sample)))
+        for r in found.itertuples()
+    ]
+    columns = {"Variables": [t[0] for t in texts], "Implied": [t[1] for t in texts]}
+    columns |= {"95 % CrI": [f"[{t[2]}, {t[3]}]" for t in texts], "Sample": [t[4] for t in texts]}
+    columns |= {"Sample outside": [not r.lower <= r.sample <= r.upper for r in found.itertuples()]}
+    table = pd.DataFrame(columns)
+    if "level" in found:
+        table.insert(1, "Level", found["level"].to_list())
+    return table
 
 
 def _levels(m: Material) -> str:
     note = "The interval holds 95 % of the replicates."
-    if "u" not in m.fit.posterior:
+    if m.predictive.value is None or "between" not in set(m.predictive.value["level"]):
         return note
     return f"within = given the random effects of these clusters; between = new clusters. {note}"
 
@@ -79,4 +128,4 @@ def stability(m: Material) -> str:
 def weakest(summary: pd.DataFrame) -> tuple[str, float]:
     """The parameter with the smallest bulk effective sample size, and that size."""
     ess = summary["ess_bulk"].dropna()
-    return ("", float("nan")) if ess.empty else (str(summary["parameter"][ess.idxmin()]), float(ess.min()))
+    return ("", float("nan")) if ess.empty else (name_of(summary.loc[ess.idxmin()]), float(ess.min()))

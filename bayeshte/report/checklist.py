@@ -10,7 +10,7 @@ import numpy as np
 
 from bayeshte.report.checking import extreme, sensitive, stability, weakest
 from bayeshte.report.material import Material
-from bayeshte.report.model import in_words, kind_of_priors
+from bayeshte.report.model import kind_of_priors
 from bayeshte.tables.digits import percent
 
 DONE, PART, NOT, NONE, AUTHORS = "done", "in part", "not done", "does not apply", "authors"
@@ -51,7 +51,7 @@ def _preamble_and_model(m: Material) -> list[Item]:
         Item("Preamble", "Why Bayesian", AUTHORS, "Say what the analysis gains from it."),
         Item("Preamble", "Goals of the analysis", AUTHORS, "Say which effect, for whom, and what will be decided."),
         Item(group, "Data and variables", DONE, "Sections Data and The model; where the variables come from: authors."),
-        Item(group, "Likelihood and parameters", DONE, f"{in_words(fit)}."),
+        Item(group, "Likelihood and parameters", DONE, f"{m.about.sentence}."),
         Item(
             group,
             "Prior distributions, justified",
@@ -195,7 +195,7 @@ def _after(m: Material) -> list[Item]:
 
 def _influence(m: Material) -> list[Item]:
     group = "Influence of priors"
-    many = m.fit.posterior.sizes.get("varying", 0) > 1
+    many = any(p.name == "LKJ" for p in m.fit.priors.values())
     covariance = "Fit again with another LKJ and other priors of sd." if many else "There is no covariance matrix."
     return [
         Item(group, "7 Other priors of the covariance matrix?", NOT if many else NONE, covariance),

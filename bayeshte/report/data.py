@@ -2,64 +2,65 @@
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from bayeshte.fit import Fit
 from bayeshte.report.material import Material
+from bayeshte.spec import Estimand
 from bayeshte.summary import rows
 from bayeshte.tables import apa
 from bayeshte.tables.digits import number, percent
 
-CLUSTERS_SHOWN = 1000  # rows of a table of clusters
+ROWS_SHOWN, ROWS_OPEN = 1000, 20  # of a table; of one that is not folded
 
 
 def data_section(m: Material) -> dict:
-    """How many rows, clusters and arms, what was dropped, and how much clusters differ."""
-    table = arms_by_cluster(m.fit)
+    """How many rows and clusters, what was dropped, and what the family says of its variables."""
     return {
-        "facts": facts(m.fit),
-        "arms_by_cluster": None if table is None else table.head(CLUSTERS_SHOWN),
-        "not_shown": 0 if table is None else max(0, len(table) - CLUSTERS_SHOWN),
+        "facts": facts(m),
+        "tables": [
+            {
+                "title": title,
+                "rows": table.head(ROWS_SHOWN),
+                "open": len(table) <= ROWS_OPEN,
+                "not_shown": max(0, len(table) - ROWS_SHOWN),
+            }
+            for title, table in m.about.tables
+        ],
     }
 
 
-def facts(fit: Fit) -> list[tuple[str, str]]:
+def facts(m: Material) -> list[tuple[str, str]]:
     """Label and value, in the order of a participants section."""
-    a, n = fit.design.attrs, fit.design.sizes["row"]
+    a, n = m.fit.design.attrs, m.fit.design.sizes["row"]
     dropped = a["rows_given"] - n
-    missing = ", ".join(f"{v} values" for v in a["missing"]) or "none"
-    y = fit.design["y"].to_numpy()
+    missing = f"{dropped:,}, because a value is missing ({', '.join(a['missing'])})"
     out = [
         ("Rows given", f"{a['rows_given']:,}"),
         ("Rows analysed", f"{n:,}" + (f" ({percent(n / a['rows_given'])})" if dropped else " (all)")),
-        ("Rows dropped", f"{dropped:,}, because a value is missing" if dropped else "none"),
-        ("Missing values by column", missing),
-        (f"Outcome {a['outcome']}", _spread_of(y)),
+        ("Rows dropped", missing if dropped else "none"),
     ]
-    if "se" in fit.design:
-        out.append((f"Standard error {fit.spec.standard_error}", _spread_of(fit.design["se"].to_numpy())))
     if a["cluster"]:
-        size = sizes(fit)
+        size = sizes(m.fit)
         out.append((f"Clusters ({a['cluster']})", f"{len(size):,}"))
         out.append(("Rows a cluster", spread_of_sizes(size)))
-    if a["treatment"]:
-        out.append((f"Rows by arm of {a['treatment']}", ", ".join(f"{k}: {v:,}" for k, v in arms(fit).items())))
-        if a["cluster"]:
-            out.append(("Clusters with all arms", _support(fit)))
-    found = icc(fit)
-    if found is not None:
-        name, values = found
-        row = apa(rows(values.rename("icc")).assign(estimand="icc").pipe(_as_share)).iloc[0]
-        out.append((name, f"{row['Median']}, 95 % CrI {row['95 % CrI']}"))
+    out += [(label, _told(m.fit, value)) for label, value in m.about.facts]
     return [*out, ("Hash of the analysed data", a["data_hash"])]
 
 
-def _as_share(frame: pd.DataFrame) -> pd.DataFrame:
-    frame.attrs["scales"] = {"icc": "share"}
-    return frame
+def _told(fit: Fit, value: str | np.ndarray | Estimand) -> str:
+    """A text as it is, the spread of a variable, an estimate with its interval."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, np.ndarray):
+        return spread_of(value)
+    table = rows(value.draws(fit.posterior, fit.design).rename(value.name)).assign(estimand=value.name)
+    table.attrs["scales"] = {value.name: value.scale}
+    row = apa(table).iloc[0]
+    return f"{row['Median']}, 95 % CrI {row['95 % CrI']}"
 
 
-def _spread_of(x: np.ndarray) -> str:
+def spread_of(x: np.ndarray) -> str:
+    """Mean, SD and range of a variable, or how many are 1."""
     if set(np.unique(x)) <= {0.0, 1.0}:
         return f"{int(x.sum()):,} of {len(x):,} are 1 ({percent(x.mean())})"
     if np.ptp(x) == 0:
@@ -79,57 +80,6 @@ def spread_of_sizes(size: np.ndarray) -> str:
     if size.min() == size.max():
         return f"{size[0]:,} each"
     return f"{size.min():,} to {size.max():,}, median {np.median(size):,.10g}"
-
-
-def arms(fit: Fit) -> dict[str, int]:
-    """Rows by arm, the reference first."""
-    labels = fit.design[f"{fit.design.attrs['treatment']}_arm"].to_numpy()
-    counts = np.bincount(fit.design["arm_code"].to_numpy(), minlength=len(labels))
-    return {str(k): int(v) for k, v in zip(labels, counts, strict=True)}
-
-
-def arms_by_cluster(fit: Fit) -> pd.DataFrame | None:
-    """Rows of every cluster in every arm."""
-    a = fit.design.attrs
-    if not (a["cluster"] and a["treatment"]):
-        return None
-    counts = _counts(fit)
-    out = pd.DataFrame(counts, columns=pd.Index([f"{a['treatment']} = {arm}" for arm in arms(fit)]))
-    out.insert(0, a["cluster"], [str(v) for v in fit.design[a["cluster"]].to_numpy()])
-    return out.assign(**{"all arms": counts.sum(1)})
-
-
-def _counts(fit: Fit) -> np.ndarray:
-    """Rows by cluster and arm, (cluster, arm)."""
-    clusters, n_arms = fit.design.sizes[fit.design.attrs["cluster"]], len(arms(fit))
-    code = fit.design["cluster_code"].to_numpy() * n_arms + fit.design["arm_code"].to_numpy()
-    return np.bincount(code, minlength=clusters * n_arms).reshape(-1, n_arms)
-
-
-def _support(fit: Fit) -> str:
-    held = _counts(fit) > 0
-    whole, one = int(held.all(1).sum()), int((held.sum(1) == 1).sum())
-    return f"{whole:,} of {len(held):,}" + (f"; {one:,} with one arm only" if one else "; none with one arm only")
-
-
-def icc(fit: Fit) -> tuple[str, xr.DataArray] | None:
-    """Share of the variance that lies between clusters, as draws; None where the model has no such number."""
-    a, p = fit.design.attrs, fit.posterior
-    if a["family"] not in ("gaussian", "logit", "probit") or "se" in fit.design:
-        return None
-    if "sd" not in p or "intercept" not in fit.design["varying"].to_numpy():
-        return None
-    between = p["sd"].sel(varying="intercept", drop=True) ** 2
-    name = f"ICC (share of variance between {a['cluster']}"
-    if a["family"] != "gaussian":
-        return f"{name}, latent scale)", between / (between + (np.pi**2 / 3 if a["family"] == "logit" else 1.0))
-    sigma = p["sigma"]
-    arm = f"{a['treatment']}_arm"
-    if arm in sigma.dims:
-        sigma = sigma.sel({arm: a["reference"]}, drop=True)
-    plain = fit.design.sizes["varying"] == 1 and not a["sigma_by_arm"]
-    where = "" if plain else f", in {a['reference']}" if a["treatment"] else ", slopes at zero"
-    return f"{name}{where})", between / (between + sigma**2)
 
 
 # ---------------------------------------------------------------------------------------------- causal assumptions
@@ -163,15 +113,4 @@ def _meeting(overlap: pd.DataFrame, cluster: str) -> pd.DataFrame | None:
 
 def assumptions_section(m: Material) -> dict | None:
     """What the causal reading rests on, and what these data can say about it."""
-    fit, a = m.fit, m.fit.design.attrs
-    if not a["treatment"]:
-        return None
-    return {
-        "cluster": a["cluster"],
-        "covariates": ", ".join(str(v) for v in fit.design["covariate"].to_numpy()),
-        "support": _support(fit) if a["cluster"] else "",
-        "one_arm": bool(a["cluster"]) and bool(((_counts(fit) > 0).sum(1) == 1).any()),
-        "random_intercept": "u" in fit.posterior and "intercept" in fit.design["varying"].to_numpy(),
-        "split": fit.spec.within_between,
-        "arms": arms(fit),
-    }
+    return {"assumptions": m.about.assumptions} if m.about.assumptions else None

@@ -11,6 +11,7 @@ from bayeshte import checks, plots
 from bayeshte.effects import cluster_effects, effects
 from bayeshte.errors import DataError, SpecError
 from bayeshte.fit import Fit, summary
+from bayeshte.spec import Description
 
 ROWS_LEFT_OUT = 10_000  # beyond this, leaving out single rows takes long
 
@@ -30,6 +31,8 @@ class Material:
     Attributes
     ----------
     fit : Fit
+    about : Description
+        What the family says of the model and its data.
     meaningful, rope
         Thresholds, as in `bh.effects`.
     summary, effects : DataFrame
@@ -37,11 +40,12 @@ class Material:
         The estimands that come first.
     clusters : DataFrame or None
         Every cluster's effect.
-    predictive, loo, sensitivity, prior_overlap, balance, overlap : Attempt
+    predictive, loo, sensitivity, prior_overlap, model_fit, implied, balance, overlap : Attempt
     figures : mapping of str to Figure
     """
 
     fit: Fit
+    about: Description
     meaningful: float | None
     rope: tuple[float, float] | None
     summary: pd.DataFrame
@@ -52,6 +56,8 @@ class Material:
     loo: Attempt
     sensitivity: Attempt
     prior_overlap: Attempt
+    model_fit: Attempt
+    implied: Attempt
     balance: Attempt
     overlap: Attempt
     figures: Mapping[str, Figure]
@@ -70,6 +76,7 @@ def gather(fit: Fit, meaningful: float | None = None, rope: tuple[float, float] 
     predictive = attempt(checks.predictive_checks, fit)
     return Material(
         fit=fit,
+        about=fit.spec.describe(fit.design),
         meaningful=meaningful,
         rope=rope,
         summary=summary(fit),
@@ -80,6 +87,8 @@ def gather(fit: Fit, meaningful: float | None = None, rope: tuple[float, float] 
         loo=attempt(_leave_out, fit),
         sensitivity=attempt(checks.prior_sensitivity, fit),
         prior_overlap=attempt(checks.prior_posterior_overlap, fit),
+        model_fit=attempt(checks.model_fit, fit),
+        implied=attempt(checks.implied_correlations, fit),
         balance=attempt(checks.balance, fit),
         overlap=attempt(checks.overlap, fit),
         figures=plots.figures(fit, meaningful, rope, predictive.value),

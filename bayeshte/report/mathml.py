@@ -10,6 +10,8 @@ from html.entities import html5
 
 from markupsafe import Markup
 
+from bayeshte.latex import plain
+
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[0-9]+(?:\.[0-9]+)?|\s+|.", re.DOTALL)
 _NAMES = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi"),
@@ -18,8 +20,6 @@ _NAMES = (
 )
 _SYMBOLS = {name: html5[f"{name};"] for name in _NAMES} | {"cdot": "·", "infty": "∞"}
 _SPACES = {",": "0.17em", ";": "0.28em", " ": "0.3em", "quad": "1em", "qquad": "2em"}
-_ESCAPED = re.compile(r"\\(textbackslash|textasciitilde|textasciicircum)\{\}|\\([&%$#_{}])")
-_NAMED = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^"}
 _UPRIGHT = ' mathvariant="normal"'
 WIDTH = 84  # characters a line, about; longer equations are broken before a plus
 
@@ -131,5 +131,4 @@ def _text(tokens: list[str]) -> str:
         if depth == 0:
             break
         parts.append(token)
-    plain = _ESCAPED.sub(lambda m: _NAMED[m[1]] if m[1] else m[2], "".join(parts))
-    return plain.replace(" ", "\u00a0")
+    return plain("".join(parts)).replace(" ", "\u00a0")

@@ -111,17 +111,10 @@ def render(m: Material) -> str:
         if values is not None
     ]
     return environment.get_template("report.html.j2").render(
-        title=_title(m.fit),
+        title=m.about.title,
         subtitle=headline(m.fit),
         diagnosis=m.fit.diagnosis,
         headline=results.headline_rows(m),
         sections=parts,
         style=Markup(STYLE),
     )
-
-
-def _title(fit: Fit) -> str:
-    a = fit.design.attrs
-    if a["treatment"]:
-        return f"Effect of {a['treatment']} on {a['outcome']}"
-    return f"{a['outcome']} across {a['cluster']}" if a["cluster"] else a["outcome"]

@@ -2,16 +2,16 @@
 
 import json
 import platform
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 
 import numpy as np
 
 from bayeshte.prior import Prior
-from bayeshte.report.checking import extreme, sensitive
+from bayeshte.report.checking import extreme, ppp, sensitive
 from bayeshte.report.data import sizes, spread_of_sizes
 from bayeshte.report.material import Material
-from bayeshte.report.model import in_words, kind_of_priors
+from bayeshte.report.model import kind_of_priors
 from bayeshte.report.results import headline_rows
 
 CITATIONS = {
@@ -31,9 +31,6 @@ REFERENCES = (
     "Depaoli, S., & van de Schoot, R. (2017). Improving transparency and replication in Bayesian statistics: The "
     "WAMBS-checklist. Psychological Methods, 22(2), 240–261.",
 )
-FAMILY_REFERENCES = {
-    "RandomSlope": "Kim, J.-S., Buhrman, G., & Liao, X. (2025). Beyond averages: Portraying treatment effect variation.",
-}
 
 
 def methods_section(m: Material) -> dict:
@@ -48,17 +45,18 @@ def methods_section(m: Material) -> dict:
         "clusters": len(size),
         "cluster": a["cluster"],
         "sizes": f"rows: {spread_of_sizes(size)}" if len(size) else "",
-        "in_words": in_words(fit),
+        "in_words": m.about.sentence,
         "kind": kind_of_priors(fit),
         "priors": ", ".join(f"{label} ~ {prior!r}" for label, prior in fit.priors.items()),
         "ok": fit.diagnosis.ok,
         "chains": fit.posterior.sizes["chain"],
         "draws": fit.posterior.sizes["draw"],
         "record": fit.record,
-        "integrated": "u" in fit.posterior and fit.posterior["u"].attrs.get("drawn_exactly") == 1,
+        "integrated": "" if str(fit.record.get("sampled", "")).startswith("joint") else m.about.integrated,
         "rhat": d["R-hat"].value,
         "ess": (d["bulk ESS"].value, d["tail ESS"].value),
         "divergences": int(d["divergences"].value) if "divergences" in d else None,
+        "ppp": ppp(m),
         "extreme": extreme(m),
         "predictive": m.predictive.value is not None,
         "sensitive": sensitive(m),
@@ -82,19 +80,15 @@ def reproduce_section(m: Material) -> dict:
         "hash": m.fit.design.attrs["data_hash"],
         "code": code(m),
         "citations": [text.format(**versions) for name, text in CITATIONS.items() if name in versions],
-        "references": [
-            *REFERENCES,
-            *(FAMILY_REFERENCES[k] for k in [type(m.fit.spec).__name__] if k in FAMILY_REFERENCES),
-        ],
+        "references": [*REFERENCES, *m.about.references],
     }
 
 
 def code(m: Material) -> str:
     """The analysis as Python: the specification without its defaults, the call that sampled it, and this report."""
     spec, record = m.fit.spec, m.fit.record
-    given = [
-        f"    {f.name}={_source(getattr(spec, f.name))}," for f in fields(spec) if getattr(spec, f.name) != f.default
-    ]
+    default = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(spec)}
+    given = [f"    {k}={_source(getattr(spec, k))}," for k, v in default.items() if getattr(spec, k) != v]
     sampled = [f"{k}={record[k]!r}" for k in ("draws", "tune", "seed", "target_accept") if k in record]
     if str(record.get("sampled", "")).startswith("joint"):
         sampled.append("marginal=False")

@@ -1,6 +1,7 @@
 """What the fit says: verdict, headline, effects, parameters, clusters, pictures."""
 
 import base64
+import re
 from dataclasses import dataclass
 from io import BytesIO, StringIO
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from bayeshte.convergence import MAX_PSR, MAX_RHAT, MAX_RHAT_EFFECTS, MIN_BFMI, MIN_ESS
 from bayeshte.fit import Fit
 from bayeshte.report.material import Material
+from bayeshte.summary import name_of
 from bayeshte.tables import apa
 from bayeshte.tables.digits import DASH, percent
 
@@ -42,6 +44,7 @@ CAPTIONS = {
     "baseline": "Effect of every cluster against its expected outcome in the reference arm.",
     "effect": "Posterior of the average effect, with its median and 95 % equal-tailed interval.",
     "outcome": "The outcome by arm, as observed.",
+    "path": "The model: causes left of their effects, posterior medians and 95 % equal-tailed intervals on the paths.",
     "trace": "Draws of every chain in the order they were made: they should look like noise and overlap.",
     "rank": "Whether chains agree: the rank of every draw among all of them should be uniform in each chain.",
     "ppc": "The observed outcome against data sets drawn from the fitted model.",
@@ -82,15 +85,18 @@ def _worst(summary: pd.DataFrame) -> str:
     share = (summary["mcse"] / summary["posterior_sd"]).dropna()
     if share.empty:
         return ""
-    return f"{percent(share.max())} of the posterior SD ({summary['parameter'][share.idxmax()]})"
+    return f"{percent(share.max())} of the posterior SD ({name_of(summary.loc[share.idxmax()])})"
 
 
 def headline_rows(m: Material) -> list[dict[str, str]]:
     """What a first look needs, as text."""
+    if m.effects.empty:
+        return []
     table = apa(m.effects)
     first = m.effects["estimand"].isin(m.headline).to_numpy()
+    names = m.effects.loc[first, ["estimand", "contrast"]].to_numpy()
     out = []
-    for (name, contrast), row in table[first].iterrows():
+    for (name, contrast), (_, row) in zip(names, table[first].iterrows(), strict=True):
         chances = [
             f"{c} {'' if v[:1] in '<>' else '= '}{v}" for c, v in row.items() if c.startswith("P(") and v != DASH
         ]
@@ -108,16 +114,17 @@ def headline_rows(m: Material) -> list[dict[str, str]]:
     return out
 
 
-def effects_section(m: Material) -> dict:
-    """Every estimand, the headline ones first."""
+def effects_section(m: Material) -> dict | None:
+    """Every estimand, the headline ones first unless they have headings of their own."""
+    if m.effects.empty:
+        return None
+    what = "Effects" if m.fit.design.attrs["treatment"] else "Estimates"
+    if "header" in m.effects:
+        return {"effects": m.effects, "about": m.about.effects, "caption": what}
     first = m.effects["estimand"].isin(m.headline)
     ordered = pd.concat([m.effects[first], m.effects[~first]], ignore_index=True)
     ordered.columns.name = m.effects.columns.name
-    return {
-        "effects": ordered,
-        "treatment": m.fit.design.attrs["treatment"],
-        "link": m.fit.design.attrs["family"] in ("logit", "probit", "poisson"),
-    }
+    return {"effects": ordered, "about": m.about.effects, "caption": f"{what}, the main ones first"}
 
 
 def parameters_section(m: Material) -> dict:
@@ -141,18 +148,23 @@ def clusters_section(m: Material) -> dict | None:
 
 
 def figures_section(m: Material) -> dict:
-    """The pictures that are not in the section of the clusters."""
-    elsewhere = ("caterpillar", "pooling", "baseline") if m.clusters is not None else ()
+    """The pictures that are not in the sections of the model and of the clusters."""
+    elsewhere = ("caterpillar", "pooling", "baseline", "path") if m.clusters is not None else ("path",)
     return {"pictures": pictures(m, tuple(n for n in m.figures if n not in elsewhere))}
 
 
 def pictures(m: Material, names: tuple[str, ...]) -> list[Picture]:
     """Figures as image sources with captions."""
     found = [(n, m.figures[n]) for n in names if n in m.figures]
-    return [Picture(n, image_source(f), _caption(m.fit, n), round(PIXELS * f.get_figwidth())) for n, f in found]
+    return [
+        Picture(re.sub(r"\W+", "_", n), image_source(f), _caption(m.fit, n), round(PIXELS * f.get_figwidth()))
+        for n, f in found
+    ]
 
 
 def _caption(fit: Fit, name: str) -> str:
+    if name.startswith("effect_"):
+        return f"Posterior of {name.removeprefix('effect_')}, with its median and 95 % equal-tailed interval."
     if name.startswith("cate_"):
         return f"Average effect given {name.removeprefix('cate_')}, with 95 % equal-tailed intervals."
     if name == "caterpillar" and not fit.design.attrs["treatment"]:

@@ -5,7 +5,7 @@ from html import escape
 import pandas as pd
 
 from bayeshte.tables.digits import DASH
-from bayeshte.tables.sheet import ITALIC, Sheet, below_groups, grouped_rows, is_grouped, typeset
+from bayeshte.tables.sheet import FIXED, ITALIC, Sheet, columns_of, grouped_rows, groups, typeset
 
 #: for the head of a page that holds `html_table`s; `to_html` brings it along
 STYLE = """
@@ -19,7 +19,9 @@ STYLE = """
 .apa tr.group > * { padding-top: .65em; }
 .apa tr.group th { font-weight: 600; }
 .apa tr.group th span { font-weight: normal; color: #555; }
+.apa tr.level th { font-weight: 700; padding-top: 1em; border-bottom: 1px solid #ccc; }
 .apa tr.in th { padding-left: 1.7em; }
+.apa tr.in th span { color: #555; display: block; font-size: .92em; }
 .apa .note { font-size: .82em; color: #444; margin: .5em 0 0; max-width: 60em; }
 .apa .stop { color: #b42318; }
 """
@@ -33,40 +35,33 @@ def to_html(frame: pd.DataFrame, caption: str | None = None, note: str | None = 
 def html_table(frame: pd.DataFrame, caption: str | None = None, note: str | None = None) -> str:
     """`to_html` without the style, for a page that has `STYLE` in its head."""
     sheet = typeset(frame, caption, note)
-    columns = [*sheet.cells.index.names, *sheet.cells.columns]
-    body, grouped = _rows(sheet)
-    if grouped:
-        columns = below_groups(columns)
-    head = "".join(f'<th scope="col"{_right(c, sheet)}>{_heading(c)}</th>' for c in columns)
+    head = "".join(f'<th scope="col"{_right(c, sheet)}>{_heading(c)}</th>' for c in columns_of(sheet))
     title = f"<caption{_stop(sheet)}>{escape(sheet.caption)}</caption>" if sheet.caption else ""
     notes = f'<p class="note"><i>Note.</i> {_notes(sheet)}</p>' if sheet.notes else ""
-    return (
-        f'<div class="apa"><table>{title}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>{notes}</div>'
-    )
+    body = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{_rows(sheet)}\n</tbody>"
+    return f'<div class="apa"><table>{title}{body}</table>{notes}</div>'
 
 
-def _rows(sheet: Sheet) -> tuple[str, bool]:
+def _rows(sheet: Sheet) -> str:
     """The rows; a group without contrasts has its numbers beside its title."""
-    grouped = is_grouped(sheet)
-    width = sheet.cells.shape[1] + sheet.cells.index.nlevels - 1
+    heads, width = groups(sheet), len(columns_of(sheet))
     padded = {c: _aligned(sheet.cells[c]) for c in sheet.cells.columns if c in sheet.numbers}
     lines = []
-    for k, (group, stubs, cells) in enumerate(grouped_rows(sheet)):
+    for k, (begun, stubs, cells) in enumerate(grouped_rows(sheet)):
         cells = [padded[c][k] if c in padded else v for c, v in zip(sheet.cells.columns, cells, strict=True)]
         tds = "".join(
             f"<td{_right(c, sheet)}>{escape(v)}</td>" for c, v in zip(sheet.cells.columns, cells, strict=True)
         )
-        title = ""
-        if group is not None:
-            title = escape(group[0]) + (f" <span>{escape(group[1])}</span>" if group[1] else "")
-        if title and stubs == [""]:
-            lines.append(f'<tr class="group"><th scope="row">{title}</th>{tds}</tr>')
-            continue
-        if title:
-            lines.append(f'<tr class="group"><th colspan="{width}" scope="rowgroup">{title}</th></tr>')
-        ths = "".join(f'<th scope="row">{escape(s)}</th>' for s in stubs)
-        lines.append(f"<tr{' class="in"' if grouped else ''}>{ths}{tds}</tr>")
-    return "\n".join(lines), grouped
+        titles = [(kind, escape(t) + (f" <span>{escape(d)}</span>" if d else "")) for kind, t, d in begun]
+        beside = bool(titles) and stubs == [""]
+        for kind, title in titles[: len(titles) - beside]:
+            row = "level" if kind == "Level" else "group"
+            lines.append(f'<tr class="{row}"><th colspan="{width}" scope="rowgroup">{title}</th></tr>')
+        names = [titles[-1][1]] if beside else map(escape, stubs)
+        ths = "".join(f'<th scope="row">{name}</th>' for name in names)
+        row = "in" if heads and not (beside and heads == ["Estimand"]) else "group" if beside else ""
+        lines.append(f"<tr{f' class="{row}"' if row else ''}>{ths}{tds}</tr>")
+    return "\n".join(lines)
 
 
 def _aligned(texts: pd.Series) -> list[str]:
@@ -76,7 +71,9 @@ def _aligned(texts: pd.Series) -> list[str]:
         return list(texts)
     most = max(tails, default=0)
     return [
-        t if t == DASH else t + ("\u2008" * (tail == 0 and most > 0)) + "\u2007" * (most - max(tail, min(most, 1)))
+        t
+        if t in (DASH, FIXED)
+        else t + ("\u2008" * (tail == 0 and most > 0)) + "\u2007" * (most - max(tail, min(most, 1)))
         for t, tail in zip(texts, tails, strict=True)
     ]
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from bayeshte.tables.digits import DASH, MINUS
-from bayeshte.tables.sheet import ITALIC, ONE_ARM, below_groups, grouped_rows, is_grouped, typeset
+from bayeshte.tables.sheet import ITALIC, ONE_ARM, columns_of, grouped_rows, groups, typeset
 
 LONG = 40  # rows beyond which a table runs over pages
 
@@ -15,16 +15,14 @@ _TEX |= {MINUS: "$-$", "<": "$<$", ">": "$>$", DASH: "---", "∞": r"$\infty$", 
 def to_latex(frame: pd.DataFrame, caption: str | None = None, note: str | None = None) -> str:
     """A result as a LaTeX table: needs the package booktabs, and longtable beyond 40 rows. Parameters as in `apa`."""
     sheet = typeset(frame, caption, note)
-    columns = [*sheet.cells.index.names, *sheet.cells.columns]
-    rows = []
-    for group, stubs, cells in grouped_rows(sheet):
-        if group is not None:
-            name, definition = group
-            text = rf"\textit{{{_tex(name)}}}" + (f": {_tex(definition)}" if definition else "")
-            rows.append(rf"\multicolumn{{{len(columns) - 1}}}{{@{{}}p{{\linewidth}}@{{}}}}{{{text}}} \\")
-        rows.append(" & ".join([*map(_tex, stubs), *map(_tex, cells)]) + r" \\")
-    if is_grouped(sheet):
-        columns = below_groups(columns)
+    columns, rows = columns_of(sheet), []
+    indent = r"\quad " if "Header" in groups(sheet) else ""
+    for begun, stubs, cells in grouped_rows(sheet):
+        for kind, name, definition in begun:
+            text = rf"\{'textbf' if kind == 'Level' else 'textit'}{{{_tex(name)}}}"
+            text += f": {_tex(definition)}" if definition else ""
+            rows.append(rf"\multicolumn{{{len(columns)}}}{{@{{}}p{{\linewidth}}@{{}}}}{{{text}}} \\")
+        rows.append(indent + " & ".join([*map(_tex, stubs), *map(_tex, cells)]) + r" \\")
     layout = "".join("r" if c in sheet.numbers else "l" for c in columns)
     head = " & ".join(_heading(c) for c in columns) + r" \\"
     title = [rf"\caption{{{_tex(sheet.caption)}}}"] if sheet.caption else []

@@ -12,12 +12,14 @@ from bayeshte.tables.digits import DASH, MINUS, number, probability, supported_d
 
 ONE_ARM = "†"
 FAILED = "NOT CONVERGED"
+FIXED = "fixed"
 ITALIC = ("SD", "p", "n", "n reference", "n arm")
 
 #: scale of an estimand or first letters of a parameter: which have no leading zero, and for which zero is no question
 _BOUNDED = ("correlation", "share")
 _POSITIVE = ("sd", "ratio", "share")
 _PARAMETER_SCALES = {"corr": "correlation", "sd": "sd", "sigma": "sd", "nu": "sd"}
+_VARIANCES = ("variances", "residual variances")
 _HEADINGS = {
     "estimate": "Median",
     "mean": "Mean",
@@ -31,7 +33,18 @@ _HEADINGS = {
 }
 #: columns of our own frames, printed as words; any other name is the user's and stays as it is
 _WORDS = {
-    *("parameter", "estimand", "contrast", "cluster", "level", "header", "statistic", "observed", "replicated"),
+    *(
+        "parameter",
+        "estimand",
+        "contrast",
+        "cluster",
+        "level",
+        "header",
+        "label",
+        "statistic",
+        "observed",
+        "replicated",
+    ),
     *("extreme", "prior", "likelihood", "diagnosis", "overlap", "note", "covariate", "mean_arm", "mean_reference"),
     *("variance_ratio", "imbalanced", "name", "ok", "value", "limit", "message"),
 }
@@ -47,6 +60,8 @@ _INTERVALS = {
 }
 _UNPRINTED = ("fixed", "psr", "upper", "ess_tail", "one_arm")
 _LAST = ("mcse", "rhat", "ess_bulk")
+#: stubs that head groups of rows instead of filling a column, outermost first
+GROUPS = ("Level", "Header", "Estimand")
 
 
 @dataclass(frozen=True)
@@ -66,20 +81,22 @@ def typeset(frame: pd.DataFrame, caption: str | None, note: str | None) -> Sheet
     verdict = str(frame.attrs.get("verdict", ""))
     failed = frame.columns.name == FAILED or verdict.startswith(FAILED)
     definitions = {}
-    if "definition" in frame:
+    if {"definition", "estimand"} <= set(frame.columns):
         definitions = dict(zip(frame["estimand"], frame["definition"], strict=True))
         frame = frame.drop(columns="definition")
     if {"cluster", "contrast"} <= set(frame.columns):
         frame = frame[["contrast", "cluster", *(c for c in frame if c not in ("contrast", "cluster"))]]
-    stubs = list(frame.columns[:1])
-    if "estimate" in frame:  # all the text that leads
-        stubs = list(itertools.takewhile(lambda c: not types.is_numeric_dtype(frame[c]), frame))
+    if {"label", "parameter"} <= set(frame.columns):
+        frame = _labels_behind(frame)
+    stubs = _stubs(frame)
     cells, numbers = _cells(frame, stubs)
     notes = [text for column, text in _NOTES.items() if column in frame]
     if {"lower", "upper"} <= set(frame.columns) and "interval" in frame.attrs:
         notes.append(_INTERVALS[frame.attrs["interval"]][1])
     if "one_arm" in frame and frame["one_arm"].any():
         notes.append(f"{ONE_ARM} = one of the two arms only: the effect rests on the other clusters.")
+    if any((cells[c] == FIXED).any() for c in numbers):
+        notes.append(f"{FIXED} = set by the model, not estimated.")
     if any((cells[c] == DASH).any() for c in numbers):
         notes.append(f"{DASH} = does not apply.")
     notes += [note] if note else []
@@ -89,10 +106,30 @@ def typeset(frame: pd.DataFrame, caption: str | None, note: str | None) -> Sheet
     return Sheet(cells, numbers, definitions, caption or "", tuple(notes), failed)
 
 
+def _labels_behind(frame: pd.DataFrame) -> pd.DataFrame:
+    """Labels of parameters behind what they label; left out if there are none."""
+    rest = [c for c in frame if c != "label"]
+    at = rest.index("parameter") + 1
+    return frame[rest[:at] + ["label"] * bool((frame["label"] != "").any()) + rest[at:]]
+
+
+def _stubs(frame: pd.DataFrame) -> list[str]:
+    """Columns that name the rows: level and header, and the next one, or all the text that leads to estimates."""
+    if "estimate" in frame:
+        return list(itertools.takewhile(lambda c: not types.is_numeric_dtype(frame[c]), frame))
+    leading = list(itertools.takewhile(("level", "header").__contains__, frame)) if "header" in frame else []
+    return list(frame.columns[: len(leading) + 1])
+
+
 def _cells(frame: pd.DataFrame, stubs: list[str]) -> tuple[pd.DataFrame, frozenset[str]]:
     """The text of all cells, indexed by the stubs, and the headings of columns of numbers."""
     rules = _rules(frame)
     out: dict[str, list[str]] = {s: [_plain(v) for v in frame[s]] for s in stubs}
+    if "header" in out:
+        out |= {s: [_title(v, frame) for v in out[s]] for s in ("level", "header") if s in out}
+        if "level" in out:  # a header without a level stands in its place
+            pairs = [(v, h) if v else (h, "") for v, h in zip(out["level"], out["header"], strict=True)]
+            out["level"], out["header"] = map(list, zip(*pairs, strict=True))
     if "one_arm" in frame and "cluster" in out:
         out["cluster"] = [v + ONE_ARM * bool(f) for v, f in zip(out["cluster"], frame["one_arm"], strict=True)]
     order = [c for c in frame if c not in (*stubs, *_UNPRINTED, *_LAST)] + [c for c in _LAST if c in frame]
@@ -107,9 +144,21 @@ def _cells(frame: pd.DataFrame, stubs: list[str]) -> tuple[pd.DataFrame, frozens
     return cells.rename(columns=names).set_index(list(names.values())), frozenset(numbers)
 
 
+def _title(text: str, frame: pd.DataFrame) -> str:
+    """A level or header as a heading; between clusters it says how many there are."""
+    if text in ("within", "between"):
+        text += " clusters"
+        text += f" ({frame.attrs['clusters']})" if text.startswith("between") and "clusters" in frame.attrs else ""
+    return text[:1].upper() + text[1:]
+
+
 def _texts(column: str, frame: pd.DataFrame, rules: pd.DataFrame) -> list[str]:
     """The cells of a column."""
     values = frame[column]
+    fixed = rules["fixed"].to_numpy()
+    if column in ("mean", "posterior_sd", "lower", "p_one_tailed") and fixed.any():
+        known = iter(_texts(column, frame[~fixed], rules[~fixed]))
+        return [(FIXED if column == "posterior_sd" else DASH) if f else next(known) for f in fixed]
     match column:
         case "estimate" | "mean" | "posterior_sd" | "observed" | "replicated":
             return [number(v, r.decimals, r.bounded) for v, r in zip(values, rules.itertuples(), strict=True)]
@@ -145,6 +194,7 @@ def _rules(frame: pd.DataFrame) -> pd.DataFrame:
             "bounded": bounded,
             "positive": scales.isin(_POSITIVE).to_numpy(bool),
             "draws": draws,
+            "fixed": frame["fixed"].to_numpy(bool) if {"fixed", "parameter"} <= set(frame.columns) else False,
         }
     )
 
@@ -155,6 +205,8 @@ def _scales(frame: pd.DataFrame) -> list[str]:
         known = frame.attrs.get("scales", {})
         return ["share" if str(e).startswith("share of") else known.get(e, "") for e in frame["estimand"]]
     if "parameter" in frame:
+        if "header" in frame:
+            return ["sd" if h in _VARIANCES else "" for h in frame["header"]]
         return [_PARAMETER_SCALES.get(str(p).split("[")[0], "") for p in frame["parameter"]]
     return [""] * len(frame)
 
@@ -193,25 +245,29 @@ def _plain(value) -> str:
     return DASH if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)
 
 
-def is_grouped(sheet: Sheet) -> bool:
-    """Whether the first stub heads groups of rows instead of filling a column."""
-    names = sheet.cells.index.names
-    return len(names) > 1 and names[0] in ("Estimand", "Contrast")
+def groups(sheet: Sheet) -> list[str]:
+    """The stubs that head groups of rows instead of filling a column, outermost first."""
+    names = list(sheet.cells.index.names)
+    return (
+        names[:1] if len(names) > 1 and names[0] == "Contrast" else [n for n in GROUPS if n in names and len(names) > 1]
+    )
 
 
-def below_groups(columns: list[str]) -> list[str]:
-    """Headings of a grouped table: one for groups and rows together."""
-    return [columns[0] if columns[0] == "Estimand" else columns[1], *columns[2:]]
+def columns_of(sheet: Sheet) -> list[str]:
+    """Headings of the columns that are printed: of a group and of what it heads there is one for both."""
+    heads, names = groups(sheet), list(sheet.cells.index.names)
+    stubs = [n for n in names if n not in heads]
+    return [*(["Estimand", *stubs[1:]] if "Estimand" in heads else stubs), *sheet.cells.columns]
 
 
-def grouped_rows(sheet: Sheet) -> Iterator[tuple[tuple[str, str] | None, list[str], list[str]]]:
-    """Rows as ``(group, stubs, cells)``; `group` is ``(title, definition)`` where one begins, else None."""
-    grouped, before = is_grouped(sheet), None
+def grouped_rows(sheet: Sheet) -> Iterator[tuple[list[tuple[str, str, str]], list[str], list[str]]]:
+    """Rows as ``(groups, stubs, cells)``; `groups` are those that begin there, ``(kind, title, definition)``, outermost first."""
+    heads, names = groups(sheet), list(sheet.cells.index.names)
+    before: list[str | None] = [None] * len(heads)
     for index, row in zip(sheet.cells.index, sheet.cells.to_numpy(), strict=True):
-        stubs = list(index) if isinstance(index, tuple) else [index]
-        group = None
-        if grouped:
-            first, *stubs = stubs
-            group = (first, sheet.definitions.get(first, "")) if first != before else None
-            before = first
-        yield group, stubs, list(row)
+        stubs = dict(zip(names, index if isinstance(index, tuple) else [index], strict=True))
+        path = [stubs.pop(h) for h in heads]
+        same = next((k for k, (a, b) in enumerate(zip(path, before, strict=True)) if a != b), len(path))
+        before = path
+        new = [(h, v, sheet.definitions.get(v, "")) for h, v in zip(heads, path, strict=True)]
+        yield [g for g in new[same:] if g[1]], list(stubs.values()), list(row)

@@ -1,0 +1,36 @@
+"""Covariances of all variables of a level, with what it conditions on as it is in the data."""
+
+import numpy as np
+import xarray as xr
+
+from bayeshte.families.sem_structure import Structure
+from bayeshte.marginal.structural import Matrices, implied
+
+
+def covariances(structure: Structure, m: Matrices, t: np.ndarray, design: xr.Dataset, level: int) -> np.ndarray:
+    """Implied by the model at the draws t: of the variables of a level, then of its covariates, (draw, M + c, M + c)."""
+    S, K = implied(m, t)
+    context = design["context"].to_numpy()
+    if structure.two_level and level == 0:  # covariates multiply variables between clusters only
+        S, K, context = S[:, :, :1], K[:, :, :1], np.zeros(design.sizes["row"], int)
+    return with_covariates(S[:, level], K[:, level], design, level, context)
+
+
+def with_covariates(S: np.ndarray, K: np.ndarray, design: xr.Dataset, level: int, context: np.ndarray) -> np.ndarray:
+    """Of f ~ N(K q, S) and the covariates in q, over the units of the data: (draw, M + c, M + c).
+
+    S (draw, context, M, M), K (draw, context, M, Q), and the context of every unit. Averaged over contexts, the means between
+    them included.
+    """
+    array, first = (design["X"], 1) if level == 0 else (design["Z"], 2 + design.sizes["within_covariate"])
+    c, M = array.shape[1], S.shape[-1]
+    q = np.column_stack([np.ones(len(array)), array.to_numpy()])
+    own = np.eye(c, c + 1, 1)  # what a covariate is of (1, covariates): itself
+    K = np.concatenate([K[..., first - 1 : first + c], np.broadcast_to(own, (*K.shape[:2], c, c + 1))], axis=-2)
+    out = np.zeros((len(S), M + c, M + c))
+    out[:, :M, :M] = np.einsum("c,scij->sij", np.bincount(context, minlength=S.shape[1]) / len(q), S)
+    K[..., 0] -= sum(K[:, k] @ q[context == k].sum(0) for k in np.unique(context))[:, None] / len(q)  # the overall mean
+    for k in np.unique(context):
+        mine = q[context == k]
+        out += K[:, k] @ (mine.T @ mine / len(q)) @ K[:, k].swapaxes(-1, -2)
+    return out

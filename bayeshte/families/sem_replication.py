@@ -1,0 +1,127 @@
+"""Replicated data of a structural equation model, and the statistics in which they are compared with the observed ones."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from bayeshte.families.sem_structure import Structure
+from bayeshte.marginal.structural import Data, Matrices, cells
+from bayeshte.marginal.structural_draws import implied_within
+
+
+def replicate(
+    m: Matrices, data: Data, t: np.ndarray, rng: np.random.Generator, these: Mapping[int, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """New Y (draw, row, p) and V (draw, cluster, own), with the covariates and the gaps of the data.
+
+    t : (draw, scalars + correlations).
+    these : mapping of int to ndarray (draw, cluster), optional
+        Values of between variables, latent means and random slopes, of the clusters in the data; what else varies between
+        clusters is drawn given them. Without it the clusters are new.
+    """
+    p, Y = m.within, np.zeros((len(t), *data.Y.shape))
+    V = np.zeros((len(t), *data.V.shape))
+    slopes = None
+    if data.code is not None:
+        f = _between(m, data, t, rng, these)
+        Y += f[:, data.code, :p]
+        V += f[..., p : m.observed]
+        slopes = f[..., [s.variable for s in m.slopes]]
+    q = np.column_stack([np.ones(len(data.Y)), data.X])
+    for rows, S, K in _within(m, data, t, slopes):
+        Y[:, rows] += q[rows] @ K[:, :p, : q.shape[1]].swapaxes(-1, -2)
+        Y[:, rows] += _noise(S[:, :p, :p], len(rows), rng)
+    return np.where(np.isnan(data.Y), np.nan, Y), np.where(np.isnan(data.V), np.nan, V)
+
+
+def _between(m: Matrices, data: Data, t: np.ndarray, rng: np.random.Generator, these) -> np.ndarray:
+    """Variables of the between level, (draw, cluster, M)."""
+    q = np.column_stack([np.ones(len(data.Z)), data.Z])
+    f = np.empty((len(t), len(q), m.size))
+    known = sorted(these or {})
+    rest = [i for i in range(m.size) if i not in known]
+    for c in np.unique(data.context):
+        mine = np.flatnonzero(data.context == c)
+        S, K = _moments(m, t, 1, c)
+        mean = q[mine] @ K[..., -q.shape[1] :].swapaxes(-1, -2)
+        V = S[:, rest][:, :, rest]
+        if known:
+            values = np.stack([these[k][:, mine] for k in known], axis=-1)
+            across = S[:, rest][:, :, known]
+            C = across @ np.linalg.pinv(S[:, known][:, :, known], hermitian=True)
+            mean[..., rest] += (values - mean[..., known]) @ C.swapaxes(-1, -2)
+            mean[..., known] = values
+            V = V - C @ across.swapaxes(-1, -2)
+        mean[..., rest] += _noise(V, len(mine), rng)
+        f[:, mine] = mean
+    return f
+
+
+def _within(m: Matrices, data: Data, t: np.ndarray, slopes: np.ndarray | None) -> Iterator[tuple[np.ndarray, ...]]:
+    """Rows, and the covariances (draw, M, M) and mean coefficients (draw, M, Q) that they have."""
+    if m.slopes:
+        for j in range(len(data.context)):
+            yield np.flatnonzero(data.code == j), *implied_within(m, t, slopes[:, j])
+        return
+    context = data.context if data.code is None else np.zeros(len(data.Y), int)
+    for c in np.unique(context):
+        yield np.flatnonzero(context == c), *_moments(m, t, 0, c)
+
+
+def _moments(m: Matrices, t: np.ndarray, level: int, context: int) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances (draw, M, M) and mean coefficients (draw, M, Q) of a level."""
+    Psi, beta, c = cells(m, t, level, context)
+    A = np.linalg.inv(np.eye(m.size) - beta)
+    return A @ Psi @ A.swapaxes(-1, -2), A @ c
+
+
+def _noise(S: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """N(0, S) n times a draw, (draw, n, k), for S (draw, k, k) that may be singular."""
+    values, vectors = np.linalg.eigh(S)
+    root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
+    return rng.standard_normal((len(S), n, S.shape[-1])) @ root.swapaxes(-1, -2)
+
+
+def statistics(structure: Structure, data: Data) -> Callable[..., dict[str, float]]:
+    """A function of Y (row, p), and with two levels V (cluster, own), with the gaps of the data: what is checked, by name.
+
+    Mean, SD and skewness of every variable; SDs of cluster means; correlations of pairs, within clusters and of cluster means.
+    """
+    within, own = structure.within, structure.own
+    if data.code is None:
+        return lambda Y: _shape(within, Y) | _correlations("correlation of {} and {}", within, Y)
+    order = np.argsort(data.code, kind="stable")
+    starts = np.unique(data.code[order], return_index=True)[1]
+    seen = ~np.isnan(data.Y)
+    counts = np.add.reduceat(seen[order], starts, dtype=float)
+    counts[counts == 0] = np.nan
+
+    def of(Y: np.ndarray, V: np.ndarray) -> dict[str, float]:
+        means = np.add.reduceat(np.where(seen, Y, 0.0)[order], starts) / counts
+        out = _shape(within, Y) | _shape(own, V)
+        out |= {f"SD of cluster means of {v}": s for v, s in zip(within, np.nanstd(means, axis=0, ddof=1), strict=True)}
+        out |= _correlations("correlation of {} and {} within clusters", within, Y - means[data.code])
+        groups = np.concatenate([means, V], axis=1)
+        return out | _correlations("correlation of {} and {} between clusters", [*within, *own], groups)
+
+    return of
+
+
+def _shape(names: list[str], values: np.ndarray) -> dict[str, float]:
+    out = {}
+    for v, x in zip(names, values.T, strict=True):
+        x = x[~np.isnan(x)]
+        z = x - x.mean()
+        square = z * z
+        skewness = (square * z).mean() / square.mean() ** 1.5
+        out |= {f"mean of {v}": x.mean(), f"SD of {v}": x.std(ddof=1), f"skewness of {v}": skewness}
+    return out
+
+
+def _correlations(label: str, names: list[str], values: np.ndarray) -> dict[str, float]:
+    """Correlations of all pairs of columns, each from the rows in which both are there."""
+    seen = ~np.isnan(values)
+    z = np.where(seen, values - np.nanmean(values, axis=0), 0.0)
+    squares = (z * z).T @ seen
+    R = z.T @ z / np.sqrt(squares * squares.T)
+    return {label.format(names[i], names[j]): R[i, j] for j in range(len(names)) for i in range(j)}
