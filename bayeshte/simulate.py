@@ -82,6 +82,11 @@ def _prior_draws(
     spec: ModelSpec, design: xr.Dataset, priors: Mapping[str, Prior], n: int, seed: int
 ) -> tuple[xr.Dataset, np.ndarray]:
     """Parameters with one chain of `n` draws, derived quantities added, and outcomes (n, row)."""
+    if "y" not in design:
+        raise SpecError(
+            f"Data cannot be simulated from a {type(spec).__name__} yet, nor can it be calibrated: with a fit, bh.replicate(fit) "
+            "draws new data from its posterior."
+        )
     improper = {k: p for k, p in priors.items() if not p.proper}
     if improper:
         listed = ", ".join(f"{k}: {p!r}" for k, p in improper.items())

@@ -16,6 +16,8 @@ from bayeshte.prior import Prior
 
 #: The second pass knows the correlations of slopes and intercepts, which say what a cluster's mean tells of its slopes.
 PASSES = 2
+#: SDs of slopes in the second pass, at least this share of those in the first: the data's information is sought in their units.
+SMALLEST = 0.1
 
 
 def density(
@@ -43,10 +45,14 @@ def density(
     for place in spreads:
         x[place - 1] = start[place - 1]
     by_cluster = statistics(data, one_by_one=True)
-    at = tables(m, by_cluster, *given, outputs)
+    raw, spread, least = tables(m, by_cluster, *given, outputs), np.array(spreads) - 1, 0.0
     for _ in range(PASSES):
-        theta = at.parameters(np.r_[x, np.zeros(at.n_dim - at.n_top)])
+        theta = raw.parameters(np.r_[x, np.zeros(raw.n_dim - raw.n_top)])
         t = np.r_[theta["_scalars"], theta["_correlations"]]
+        t[spread] = np.copysign(
+            np.maximum(np.abs(t[spread]), least), t[spread]
+        )  # where slopes hardly vary, the mode is 0
+        least = SMALLEST * np.abs(t[spread])
         made = tables(m, by_cluster, *given, outputs, pilot=_information(m, data, t))
         made = precondition(made, x, unit)
         x = made.floats[made.at : made.at + made.n_top]
