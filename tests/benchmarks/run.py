@@ -18,6 +18,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+import mediation
 import numpy as np
 import pandas as pd
 
@@ -110,12 +111,12 @@ def in_r(script: str) -> dict:
     }
 
 
-def whole_process() -> dict:
-    """From `python` to the flagship's posterior: warm, and with an empty compile cache."""
+def whole_process(code: str) -> dict:
+    """From `python` to a posterior: warm, and with an empty compile cache."""
 
     def seconds(environment):
         begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", PROCESS], check=True, env=os.environ | environment)
+        subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | environment)
         return time.perf_counter() - begin
 
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +167,7 @@ def main() -> None:
     options.add_argument("--skip-joint", action="store_true")
     options.add_argument("--skip-brms", action="store_true")
     given = options.parse_args()
-    process = whole_process()
+    process, structural = whole_process(PROCESS), whole_process(mediation.PROCESS)
     ours = {"bayeshte, marginal density": kernel()}
     if not given.skip_joint:
         ours |= {"joint graph, centred": joint(True), "joint graph, non-centred": joint(False)}
@@ -175,6 +176,8 @@ def main() -> None:
     lme4, again = in_r("star_lme4.R"), refit()
     small, million = large(10_000), large(1_000_000)
     text = page(ours, lme4, process, again, small, million)
+    slope = mediation.sampled(mediation.SLOPE, mediation.diary())
+    text += mediation.section(structural, mediation.activity(), mediation.large(), slope)
     (HERE.parents[1] / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
     print(text)
 
