@@ -199,6 +199,7 @@ def cate(
     DataArray
         Draws with dims ``chain, draw, <over>, <treatment>``.
     """
+    treatment = _treatment(fit)
     frame = columns.raw_frame(fit.design)
     for name in [over, *(at or {})]:
         if name not in frame:
@@ -206,8 +207,8 @@ def cate(
     frame = frame.assign(**(at or {}))
     if grid is None:
         grid = _grid(frame[over])
-    arms = [str(v) for v in fit.design[f"{_treatment(fit)}_arm"].to_numpy()]
-    treatment, groups = _treatment(fit), max(1, CATE_ROWS // len(frame))
+    arms = [str(v) for v in fit.design[f"{treatment}_arm"].to_numpy()]
+    groups = max(1, CATE_ROWS // len(frame))
     parts = []
     for start in range(0, len(grid), groups):
         values = list(grid)[start : start + groups]
@@ -233,7 +234,7 @@ def _grid(column: pd.Series) -> list:
 
 def _treatment(fit: "Fit") -> str:
     if not fit.design.attrs["treatment"]:
-        raise SpecError("The model has no treatment, so it has no effects.")
+        raise SpecError("The model has no treatment arms to compare; bh.effects(fit) has what it estimates.")
     return fit.design.attrs["treatment"]
 
 
@@ -252,6 +253,7 @@ def subgroups(fit: "Fit", by: str, meaningful: float | None = None) -> pd.DataFr
     DataFrame
         ``contrast, group, n``, then the common schema.
     """
+    treatment = _treatment(fit)
     frame = columns.raw_frame(fit.design)
     if by not in frame:
         raise DataError(f"Column {by!r} is not in the model.{near(by, frame.columns)}")
@@ -260,7 +262,7 @@ def subgroups(fit: "Fit", by: str, meaningful: float | None = None) -> pd.DataFr
         raise DataError(f"{by!r} has {len(levels)} values; bin it first, or use bh.cate(fit, {by!r}).")
     member = np.stack([(frame[by] == v).to_numpy() for v in levels])
     weight = member / member.sum(1, keepdims=True)
-    arms = [str(v) for v in fit.design[f"{_treatment(fit)}_arm"].to_numpy()]
+    arms = [str(v) for v in fit.design[f"{treatment}_arm"].to_numpy()]
     means = [fit.spec.expected(fit.posterior, fit.design, arm=arm, weight=weight) for arm in arms]
     parts = []
     for arm, mean in zip(arms[1:], means[1:], strict=True):

@@ -102,7 +102,9 @@ class SEM(ModelSpec):
         return self.structure.matrices(design["slots"].to_numpy())
 
     def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
-        """The model as it is written above, cluster means included."""
+        """The model as it is written above, cluster means included; it has one form, the centred one."""
+        if not centred:
+            raise SpecError("The graph of a SEM has the centred form only: leave out centred=False.")
         return sem_graph.joint(self.structure, design, data_of(design), self._matrices(design), priors)
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:

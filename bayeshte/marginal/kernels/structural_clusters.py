@@ -372,6 +372,7 @@ def clusters(sizes, tables, cell, S, K, t, dS, dK, dcell, dt, with_slopes):
 
     sizes: P, p, Q, M, J, levels, regressors within; tables: as `take` gives them. K is that of both levels, with random slopes
     that of the between level. with_slopes is None without random slopes: what they need is then not even compiled.
+    One long function, because numba's calls with arrays inside the loop over clusters would double its cost.
     """
     P, p, Q, M, J, levels, Qw = sizes
     (active, targets, slope_cells, wcombos, vcombos), by_ints, by_floats = tables
