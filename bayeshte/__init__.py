@@ -16,6 +16,7 @@ from bayeshte.checks import (
     replicate,
 )
 from bayeshte.convergence import Diagnosis
+from bayeshte.design import dummies
 from bayeshte.effects import cate, cluster_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.families import SEM, RandomSlope
@@ -85,6 +86,7 @@ __all__ = [
     "cluster_effects",
     "compare",
     "datasets",
+    "dummies",
     "effect_draws",
     "effects",
     "fit",

@@ -149,7 +149,7 @@ def floats(frame: pd.DataFrame, column: str, role: str) -> np.ndarray:
         example = f", for example {values[bad].tolist()[0]!r} in row {first(frame, bad)}" if bad.any() else ""
         raise DataError(
             f"The {role} {column!r} must be numeric, it is {values.dtype}{example}. "
-            f"Convert it with data[{column!r}].astype(float) or pd.to_numeric."
+            f"Convert it with data[{column!r}].astype(float) or pd.to_numeric; bh.dummies makes 0/1 columns of categories."
         )
     return values.to_numpy(float)
 
@@ -199,6 +199,56 @@ def factorize(values: pd.Series) -> tuple[np.ndarray, list]:
     return codes.astype(np.int64), levels.tolist()
 
 
+def dummies(data: pd.DataFrame, column: str, reference: object = None) -> pd.DataFrame:
+    """The data with a 0/1 column for every category but one, named ``column_category``.
+
+    For models that take numbers: the coefficient of such a column is the difference from the reference category; its cluster
+    mean is a share of persons. Where the category is missing, so are the columns.
+
+    Parameters
+    ----------
+    data : DataFrame
+        Never changed.
+    column : str
+        Text, a categorical, or numbers that are codes.
+    reference : optional
+        The category without a column; the first one by default, in the order of a categorical, else sorted.
+
+    Raises
+    ------
+    DataError, SpecError
+        One category or too many; a reference that is not there; a column of the new name that is.
+
+    Examples
+    --------
+    >>> data = pd.DataFrame({"site": ["a", "b", "c", None]})
+    >>> dummies(data, "site")
+       site  site_b  site_c
+    0     a     0.0     0.0
+    1     b     1.0     0.0
+    2     c     0.0     1.0
+    3  None     NaN     NaN
+    """
+    check_frame(data, [column])
+    known = data[column].notna().to_numpy()
+    if not known.any():
+        raise DataError(f"Column {column!r} has no values.")
+    codes, categories = _sorted(data.loc[known, column], "column")
+    if not 2 <= len(categories) <= MAX_ARMS:
+        raise DataError(f"Column {column!r} has {len(categories)} categories: 2 to {MAX_ARMS} can be made columns of.")
+    wanted = categories[0] if reference is None else labels_of([reference])[0]
+    if wanted not in categories:
+        raise SpecError(f"reference={reference!r} is not a category of {column!r}.{near(wanted, categories)}")
+    others = [k for k, c in enumerate(categories) if c != wanted]
+    values = np.full((len(data), len(others)), np.nan)
+    values[known] = codes[:, None] == others
+    names = [f"{column}_{categories[k]}" for k in others]
+    taken = [v for v in names if v in data.columns]
+    if taken:
+        raise DataError(f"The data have a column {taken[0]!r} already: rename it, or {column!r}.")
+    return data.assign(**dict(zip(names, values.T, strict=True)))
+
+
 def labels_of(levels: Iterable) -> list[str]:
     """Level labels as text; whole floats lose their ``.0``."""
     return [str(int(v)) if isinstance(v, float | np.floating) and float(v).is_integer() else str(v) for v in levels]
@@ -222,22 +272,14 @@ def code_arms(values: pd.Series, reference: str | None) -> tuple[np.ndarray, lis
     Without `reference`, a column coded 0/1 or False/True has reference 0; anything else must name it.
     """
     name = values.name
-    codes, levels = factorize(values)
-    if len(levels) > MAX_ARMS:
+    codes, arms = _sorted(values, "treatment")
+    if len(arms) > MAX_ARMS:
         raise DataError(
-            f"The treatment {name!r} has {len(levels)} different values. A treatment is a set of arms (at most {MAX_ARMS}); "
+            f"The treatment {name!r} has {len(arms)} different values. A treatment is a set of arms (at most {MAX_ARMS}); "
             "a dose or another continuous variable goes into covariates, and into slopes if its slope varies."
         )
-    place = values.cat.categories.get_loc if isinstance(values.dtype, pd.CategoricalDtype) else lambda v: v
-    try:
-        order = sorted(range(len(levels)), key=lambda k: place(levels[k]))
-    except TypeError:  # numbers and text
-        order = sorted(range(len(levels)), key=lambda k: str(levels[k]))
-    labels = labels_of(levels)
-    arms = [labels[k] for k in order]
     if len(arms) < 2:
         raise DataError(f"The treatment {name!r} has one arm only, {arms[0]!r}: there is no effect to estimate.")
-    _distinct(arms, "treatment", name)
     if reference is None:
         if set(arms) <= {"0", "1", "False", "True"}:
             reference = arms[0]
@@ -246,8 +288,21 @@ def code_arms(values: pd.Series, reference: str | None) -> tuple[np.ndarray, lis
     (wanted,) = labels_of([reference])
     if wanted not in arms:
         raise SpecError(f"reference={reference!r} is not an arm of {name!r}.{near(wanted, arms)}")
-    arms = [wanted, *(a for a in arms if a != wanted)]
-    return np.array([arms.index(label) for label in labels])[codes], arms
+    order = [arms.index(wanted), *(k for k, a in enumerate(arms) if a != wanted)]
+    return np.argsort(order)[codes], [arms[k] for k in order]
+
+
+def _sorted(values: pd.Series, role: str) -> tuple[np.ndarray, list[str]]:
+    """Code of every row, and the labels in the order of a categorical, else sorted."""
+    codes, levels = factorize(values)
+    place = values.cat.categories.get_loc if isinstance(values.dtype, pd.CategoricalDtype) else lambda v: v
+    try:
+        order = sorted(range(len(levels)), key=lambda k: place(levels[k]))
+    except TypeError:  # numbers and text
+        order = sorted(range(len(levels)), key=lambda k: str(levels[k]))
+    labels = labels_of([levels[k] for k in order])
+    _distinct(labels, role, values.name)
+    return np.argsort(order)[codes], labels
 
 
 def code_clusters(values: pd.Series, one_row_each: bool = False) -> tuple[np.ndarray, list[str]]:

@@ -8,6 +8,7 @@ from bayeshte import design as columns
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Data
+from bayeshte.model_text.parts import MEAN, split
 
 #: dims of the design and of the posterior
 DIMS = (
@@ -20,9 +21,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     """The design: `Y` (row, within_variable) and `V` (cluster, own_variable) with missing values, covariates `X` and `Z`."""
     own_level = structure.levels[-1]
     used = list(dict.fromkeys(v for level in structure.levels for v in structure.table.observed(level)))
-    columns.check_frame(data, [*used, *([spec.cluster] if spec.cluster else [])])
-    frame = data[[*used, *([spec.cluster] if spec.cluster else [])]]
-    numbers = frame.assign(**{v: values_of(frame, v) for v in used})
+    numbers = _numbers(data, used, spec.cluster)
     conditioned = {part for level in structure.levels for v in structure.covariates(level) for part in v.split(":")}
     conditioned |= {*structure.moderators}
     frame, dropped = _complete(numbers, [v for v in used if v in conditioned], spec.cluster)
@@ -74,6 +73,22 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     design = xr.Dataset(variables, coords, attrs)
     _check_covariates(design, structure)
     return design
+
+
+def _numbers(data: pd.DataFrame, used: list[str], cluster: str | None) -> pd.DataFrame:
+    """The columns `used`, observed parts computed, and that of the clusters."""
+    parts = {v: split(v) for v in used}
+    given = list(dict.fromkeys(column for _, column in parts.values()))
+    columns.check_frame(data, [*given, *([cluster] if cluster else [])])
+    taken = [v for v, (part, _) in parts.items() if part and v in data.columns]
+    if taken:
+        raise DataError(f"The data have a column {taken[0]!r}, which in model text is computed: rename the column.")
+    numbers = pd.DataFrame({v: values_of(data, v) for v in given}, index=data.index)
+    for v, (part, column) in parts.items():
+        if part:
+            mean = numbers[column].groupby(data[cluster].to_numpy()).transform("mean")
+            numbers[v] = mean if part == MEAN else numbers[column] - mean
+    return numbers[used].assign(**({cluster: data[cluster]} if cluster else {}))
 
 
 def data_of(design: xr.Dataset) -> Data:

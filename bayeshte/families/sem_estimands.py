@@ -13,6 +13,7 @@ from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Matrices, cells
 from bayeshte.model_text import Row
+from bayeshte.model_text.parts import MEAN, observed_part, split
 from bayeshte.spec import Estimand
 
 #: which of the headings has what a first look needs: the first that is there
@@ -156,16 +157,15 @@ def _contextual(structure: Structure) -> list[Estimand]:
     within, between = (
         {(r.lhs, r.rhs): r for r in structure.table.at(k) if r.op == "~" and not r.slope} for k in structure.levels
     )
-    return [
-        Estimand(
-            f"contextual effect of {x} on {y}",
-            f"path from {x} to {y} between clusters minus that within",
-            partial(_difference, structure=structure, one=between[y, x], two=within[y, x]),
-            header="contextual effects",
-        )
-        for y, x in within
-        if (y, x) in between and x in structure.both
-    ]
+    out = []
+    for (y, x), row in within.items():
+        part, column = split(x)
+        other = observed_part(MEAN, column) if part else x
+        if (y, other) in between and (part or x in structure.both):
+            text = f"path from {other} to {y} between clusters minus that from {x} within"
+            draws = partial(_difference, structure=structure, one=between[y, other], two=row)
+            out.append(Estimand(f"contextual effect of {column} on {y}", text, draws, header="contextual effects"))
+    return out
 
 
 def _difference(posterior, design, *, structure: Structure, one: Row, two: Row):

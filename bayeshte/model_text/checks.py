@@ -5,6 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from bayeshte.errors import SpecError, near
 from bayeshte.model_text.expressions import Expression
+from bayeshte.model_text.parts import CENTRED, MEAN, split
 from bayeshte.model_text.reading import Derived
 from bayeshte.model_text.table import ParameterTable, Row
 
@@ -13,6 +14,7 @@ def check_names(table: ParameterTable) -> None:
     """Names that mean two things; before the rules, which would take them for one of the two."""
     variables = {name for level in table.levels for name in table.names(level)}
     for level in table.levels:
+        _check_parts(table, level)
         factors = {*table.factors(level)}
         for row in table.at(level):
             if row.op in ("~", "=~") and row.lhs in row.parts:
@@ -43,6 +45,25 @@ def check_names(table: ParameterTable) -> None:
     for row in table.at("within"):
         if row.op == "~1" and row.lhs in table.both_levels:
             raise SpecError(f"{row.name}: {row.lhs!r} is at both levels, so its mean belongs to the text of between=.")
+
+
+def _check_parts(table: ParameterTable, level: str) -> None:
+    """``mean(x)`` is a variable of clusters; ``centred(x)`` is a covariate of persons: its rows sum to zero in every cluster."""
+    for name in table.names(level):
+        part, column = split(name)
+        if not part:
+            continue
+        if not level:
+            raise SpecError(f"{name} needs clusters: in a model of one level write {column}, or make a column of it.")
+        if part == MEAN and level == "within":
+            raise SpecError(f"{name} is a variable of clusters: it belongs to the text of between=.")
+        if part == CENTRED and level == "between":
+            raise SpecError(f"{name} is zero in every cluster on average: between clusters write mean({column}).")
+        if part == CENTRED and name not in table.conditioned(level):
+            raise SpecError(
+                f"{name} may only predict: its values sum to zero in every cluster, which no model of independent persons "
+                f"says. Write {column} in both texts for the latent decomposition."
+            )
 
 
 def check_rows(table: ParameterTable) -> None:

@@ -24,7 +24,7 @@ factor: MINUS? NUMBER                           -> number
       | variable (":" variable)*                -> variables
       | NAME "(" [argument ("," argument)*] ")" -> call
       | LPAR sum ")"                            -> group
-?variable: NAME | QUOTED
+?variable: NAME | QUOTED | PART
 ?argument: sum | STRING
 
 ?sum: product | sum (PLUS | MINUS) product      -> binary
@@ -49,6 +49,7 @@ LPAR: "("
 RPAR: ")"
 COMMA: ","
 NUMBER: /(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
+PART.1: /(mean|centred)[^\S\n]*\([^\S\n]*([^\W\d]([^\s\x00-\x7f]|\w|\.+(?=[^\s\x00-\x7f]|\w))*|`[^`\n]+`)[^\S\n]*\)/
 NAME: /[^\W\d]([^\s\x00-\x7f]|\w|\.+(?=[^\s\x00-\x7f]|\w))*/
 QUOTED: /`[^`\n]+`/
 STRING: /"[^"\n]*"|'[^'\n]*'/

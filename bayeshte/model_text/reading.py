@@ -11,6 +11,7 @@ from bayeshte.errors import near
 from bayeshte.model_text import grammar
 from bayeshte.model_text.expressions import FUNCTIONS, Expression, Program
 from bayeshte.model_text.grammar import Factor, Source
+from bayeshte.model_text.parts import observed_part, split
 from bayeshte.model_text.table import Row
 
 #: modifiers of lavaan and blavaan that are written in another way here
@@ -177,19 +178,26 @@ def _right(source: Source, factor: Factor, operator: str) -> str:
             return ":".join(_variable(source, name) for name in names)
         case Factor("call", position, (name, _)):
             raise source.error(
-                position, f"'{name}()' is no variable: variables are not transformed here, make a column of it."
+                position,
+                f"'{name}()' is no variable: mean(x) and centred(x) are what can be made of a variable here; make a "
+                "column of anything else.",
             )
     raise source.error(factor.position, "expected a variable: parentheses are for derived parameters only.")
 
 
 def _variable(source: Source, token: Token) -> str:
     name = str(token)
+    if token.type == "PART":
+        part, column = (v.strip() for v in name[:-1].split("(", 1))
+        name = observed_part(part, column.strip("`"))
     if token.type == "QUOTED":
         name = name[1:-1]
-        if ":" in name:
+        if split(name)[0]:
             raise source.error(
-                token.start_pos, f"{name!r}: a name with ':' would be read as a product; rename the column."
+                token.start_pos, f"{name!r} in backticks would be read as a part of a variable; rename the column."
             )
+    if ":" in name:
+        raise source.error(token.start_pos, f"{name!r}: a name with ':' would be read as a product; rename the column.")
     return name
 
 
