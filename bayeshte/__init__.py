@@ -17,7 +17,7 @@ from bayeshte.checks import (
 )
 from bayeshte.convergence import Diagnosis
 from bayeshte.design import dummies
-from bayeshte.effects import cate, cluster_effects, effect_draws, effects, predict, subgroups
+from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.families import SEM, RandomSlope
 from bayeshte.fit import Fit, fit, load, save, summary
@@ -85,6 +85,7 @@ __all__ = [
     "cate",
     "cluster_effects",
     "compare",
+    "conditional_effects",
     "datasets",
     "dummies",
     "effect_draws",

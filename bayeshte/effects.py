@@ -1,6 +1,6 @@
 """Estimands as draws and as tables: for whom, where, by how much."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +9,8 @@ import xarray as xr
 
 from bayeshte import design as columns
 from bayeshte.errors import DataError, SpecError, near
+from bayeshte.families import SEM, sem_moderation
+from bayeshte.spec import Estimand
 from bayeshte.summary import COLUMNS, LEVEL, rows
 
 if TYPE_CHECKING:
@@ -62,11 +64,78 @@ def effects(
         Columns ``estimand, contrast, definition``, then the common schema without ``parameter``. Structural equation models
         put ``level, header`` in front.
     """
-    parts, found = [], fit.spec.estimands(fit.design)
-    grouped = any(e.header for e in found)
+    found = fit.spec.estimands(fit.design)
+    parts = _parts(fit, [e for e in found if e.headline or not headline], meaningful, rope, interval, level)
+    if meaningful is not None and "effect" in fit.posterior and not headline:
+        parts.append(_shares(fit, meaningful, interval, level))
+    out = _table(fit, parts, meaningful, rope)
+    out.attrs["scales"] = {e.name: e.scale for e in found}
+    return out
+
+
+def conditional_effects(
+    fit: "Fit",
+    cause: str,
+    outcome: str,
+    at: Mapping[str, Sequence[float]] | None = None,
+    *,
+    change: tuple[float, float] = (0.0, 1.0),
+    where: str | None = None,
+    meaningful: float | None = None,
+    rope: tuple[float, float] | None = None,
+    interval: str = "eti",
+    level: float = LEVEL,
+) -> pd.DataFrame:
+    """Total, direct and indirect effects in a structural equation model at values of what moderates them.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of a `bayeshte.SEM`.
+    cause, outcome : str
+        Variables with a way along paths from the first to the second.
+    at : mapping of str to sequence of float, optional
+        Values of moderators, ``{"ses": [-1, 0, 1]}``; by default all values of one that has at most five, else its mean and
+        an SD around it. Other covariates are at their means.
+    change : (float, float)
+        From which value of the cause to which. It matters where the cause multiplies a mediator: the total effect is then
+        split in two ways, pure direct + total indirect and total direct + pure indirect (Valeri & VanderWeele, 2013).
+    where : {"within", "between"}, optional
+        The level; by default the one with both variables, between clusters first.
+    meaningful, rope, interval, level
+        As in `bh.effects`.
+
+    Returns
+    -------
+    DataFrame
+        As `bh.effects`, with the values of the moderators as ``contrast``, and rows with the change of an indirect effect per
+        unit of a moderator (the index of moderated mediation; Hayes, 2015).
+
+    Raises
+    ------
+    SpecError
+        For another family, without a way from one to the other, or if nothing moderates the effect.
+    """
+    if not isinstance(fit.spec, SEM):
+        raise SpecError("Conditional effects along paths are those of a bh.SEM: use bh.cate or bh.subgroups.")
+    s = fit.spec.structure
+    where = where or next((v for v in reversed(s.levels) if {cause, outcome} <= {*s.table.names(v)}), s.levels[0])
+    if where not in s.levels:
+        raise SpecError(f"where={where!r}: the model has {"'within' and 'between'" if s.two_level else 'one level'}.")
+    sem_moderation.check(s, where, cause, outcome, at)
+    m = s.matrices(fit.design["slots"].to_numpy())
+    found = sem_moderation.moderated(s, m, fit.design, where, cause, outcome, at, change)
+    if not found:
+        raise SpecError(f"Nothing moderates the effect of {cause!r} on {outcome!r}: bh.effects(fit) has it.")
+    out = _table(fit, _parts(fit, found, meaningful, rope, interval, level), meaningful, rope)
+    out.attrs["scales"] = {e.name: e.scale for e in found}
+    return out
+
+
+def _parts(fit: "Fit", found: Sequence[Estimand], meaningful, rope, interval: str, level: float) -> list[pd.DataFrame]:
+    """Rows of estimands, a table each."""
+    parts, grouped = [], any(e.header for e in found)
     for e in found:
-        if headline and not e.headline:
-            continue
         values = e.draws(fit.posterior, fit.design).rename(e.name)
         part = rows(values, interval, level).drop(columns="parameter")
         part.insert(0, "definition", e.definition)
@@ -78,11 +147,7 @@ def effects(
         if e.scale == "effect":
             _add_probabilities(part, values, meaningful, rope)
         parts.append(part)
-    if meaningful is not None and "effect" in fit.posterior and not headline:
-        parts.append(_shares(fit, meaningful, interval, level))
-    out = _table(fit, parts, meaningful, rope)
-    out.attrs["scales"] = {e.name: e.scale for e in found}
-    return out
+    return parts
 
 
 def _table(fit: "Fit", parts: list[pd.DataFrame], meaningful, rope=None) -> pd.DataFrame:

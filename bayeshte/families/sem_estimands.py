@@ -9,6 +9,7 @@ import xarray as xr
 
 from bayeshte.families import sem_varying
 from bayeshte.families.sem_draws import row_draws, stacked
+from bayeshte.families.sem_moderation import moderated
 from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Matrices, cells
@@ -17,7 +18,7 @@ from bayeshte.model_text.parts import MEAN, observed_part, split
 from bayeshte.spec import Estimand
 
 #: which of the headings has what a first look needs: the first that is there
-HEADLINES = ("derived", "effects along paths", "contextual effects", "R-square")
+HEADLINES = ("derived", "effects along paths", "conditional effects", "contextual effects", "R-square")
 
 
 def estimands(structure: Structure, m: Matrices, design: xr.Dataset) -> list[Estimand]:
@@ -27,7 +28,7 @@ def estimands(structure: Structure, m: Matrices, design: xr.Dataset) -> list[Est
         for name, expression in structure.table.derived
     ]
     for level in structure.levels:
-        out += [*_effects(structure, m, level), *_explained(structure, m, level)]
+        out += [*_effects(structure, m, level, design), *_explained(structure, m, level)]
     out += [*_contextual(structure), *_iccs(structure, m)]
     found = {e.header for e in out}
     leading = next((h for h in HEADLINES if h in found), "")
@@ -60,20 +61,22 @@ def _derived(posterior, design, *, name):
     return posterior["derived"].sel(quantity=name, drop=True)
 
 
-def _effects(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
-    """Total and indirect effects of what has an indirect way to a variable."""
+def _effects(structure: Structure, m: Matrices, level: str, design: xr.Dataset) -> list[Estimand]:
+    """Total and indirect effects of what has an indirect way to a variable; conditional ones of what something moderates."""
     table, index = structure.table, structure.levels.index(level)
-    if structure.products(level):  # effects then depend on the moderator: see `conditional` effects
-        return []
     paths = {}
     for r in table.at(level):
-        if r.op == "~":
-            paths.setdefault(r.rhs, []).append(r.lhs)
+        for part in r.parts if r.op == "~" else ():
+            paths.setdefault(part, []).append(r.lhs)
+    products = any(":" in r.rhs for r in table.at(level))
     suffix = f", {level}" if level else ""
     out = []
     for x in paths:
-        for y in dict.fromkeys(w for v in _reached(paths, x) for w in paths.get(v, [])):
-            if y == x:
+        beyond = {w for v in _reached(paths, x) for w in paths.get(v, [])}
+        for y in _reached(paths, x):
+            found = moderated(structure, m, design, level, x, y) if products else []
+            out += found
+            if found or y not in beyond:
                 continue
             through = ", ".join(v for v in _reached(paths, x) if y in _reached(paths, v))
             kinds = {"total": f"sum over all ways from {x} to {y}", "indirect": f"sum over all ways through {through}"}
@@ -110,7 +113,9 @@ def _varying(structure: Structure, m: Matrices, x: str, y: str, kinds: dict[str,
             )
 
             def draws(posterior, design, found=found, covary=covary):
-                return _labelled(sem_varying.effect(structure, m, posterior, design, found, covary), posterior)
+                mean, cov = sem_varying.slope_moments(structure, m, posterior, design)
+                values = sem_varying.effect(structure, posterior, found, mean, cov if covary else 0.0 * cov)
+                return _labelled(values, posterior)
 
             name = f"{kind} effect of {x} on {y}, within{note}"
             out.append(Estimand(name, f"{text}{where}{more}", draws, level="within", header="effects along paths"))

@@ -27,14 +27,11 @@ def ways(rows: tuple[Row, ...], x: str, y: str) -> list[list[Row]]:
     return out
 
 
-def effect(
-    structure: Structure, m: Matrices, posterior: xr.Dataset, design: xr.Dataset, found: list[list[Row]], covary: bool
-):
-    """Average over the population of clusters of the sum over ways of the product of their paths, (draw,).
+def effect(structure: Structure, posterior: xr.Dataset, found: list[list[Row]], mean: np.ndarray, cov: np.ndarray):
+    """Expectation of the sum over ways of the product of their paths, (draw,), of slopes with these moments.
 
-    Without `covary` the product of the average slopes: what is left out is the covariance of the slopes.
+    mean (draw, slope), cov (draw, slope, slope); with zeros for `cov` it is the product of the average slopes.
     """
-    mean, cov = slope_moments(structure, m, posterior, design)
     total = np.zeros(len(mean))
     for way in found:
         product = np.ones(len(mean))
@@ -43,7 +40,7 @@ def effect(
                 value if isinstance(value, float) else value.transpose("chain", "draw").to_numpy().ravel()
             )
         which = [structure.table.slopes.index(r.slope) for r in way if r.slope]
-        total += product * expectation(mean, cov if covary else 0.0 * cov, which)
+        total += product * expectation(mean, cov, which)
     return total
 
 
