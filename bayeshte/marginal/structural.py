@@ -8,12 +8,14 @@ at once, from which `log_likelihood` (by cluster) and `draw_between` (latent clu
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import batched
 
 import numpy as np
 
 from bayeshte.marginal.density import Density, Output, lkj_constant, precondition, prior_tables
 from bayeshte.prior import Prior
 
+LANES = 64  # groups that the kernel takes at once
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -438,6 +440,7 @@ def tables(
     constant -= 0.5 * J * ns * LOG_2PI
     f = m.within + ns
     information, towards = pilot or (np.zeros((J, f, f)), np.zeros((J, f)))
+    batches = _batches(data.groups)
     free = [e for e in m.entries if e.factors]
     fixed = np.zeros(m.cells)
     for e in m.entries:
@@ -445,7 +448,7 @@ def tables(
             fixed[m.cell(e)] += e.coef
     ints = [d, n, len(m.blocks), m.levels, m.size, P, m.within, Q, len(free), *m.slots.shape]
     ints += [
-        len(data.groups),
+        len(batches),
         len(data.patterns),
         len(data.own),
         len(data.clusters),
@@ -467,14 +470,19 @@ def tables(
         ints += [int(s.matrix == "c"), m.order[0].index(s.row), column]
     slopes = np.array([s.variable for s in m.slopes], int)
     own = [(context, np.r_[seen, slopes]) for context, seen in data.own]
-    for context, seen in [*((g.context, g.seen) for g in data.groups), *data.patterns, *own]:
+    for first, *rest in batches:
+        ints += [1 + len(rest), first.context, len(first.seen), *first.seen, *[0] * (m.size - len(first.seen))]
+    for context, seen in [*data.patterns, *own]:
         ints += [context, len(seen), *seen, *[0] * (m.size - len(seen))]
     for c in data.clusters:
         ints += [c.own, len(c.cells)]
     ints += [cell.pattern for c in data.clusters for cell in c.cells]
     floats = [[constant], hyper, etas, np.zeros(d), np.eye(d).ravel(), [e.coef for e in free], fixed, m.slots.ravel()]
-    for g in data.groups:
-        floats += [[g.n, g.within, g.between], _padded(g.R, P * P), _padded(g.k, P * Q), g.QQ.ravel()]
+    lanes = [np.r_[g.n, g.within, g.between, g.R.ravel(), g.k.ravel(), g.QQ.ravel()] for b in batches for g in b]
+    floats += [[sum(map(len, lanes))]]
+    for b in batches:
+        floats.append(np.column_stack(lanes[: len(b)]).ravel())
+        lanes = lanes[len(b) :]
     for j, c in enumerate(data.clusters):
         floats += [c.q, _padded(c.values, m.size)]
         if m.slopes:
@@ -494,6 +502,14 @@ def tables(
         at=1 + 4 * n + len(m.blocks),
         n_top=d,
     )
+
+
+def _batches(groups: Sequence[Group]) -> list[list[Group]]:
+    """Groups of one context that see the same variables, at most `LANES` together; two or three cost less one by one."""
+    found: dict[tuple, list[Group]] = {}
+    for g in groups:
+        found.setdefault((g.context, *g.seen), []).append(g)
+    return [list(some) for mine in found.values() for some in batched(mine, LANES if len(mine) > 3 else 1)]
 
 
 def _kernel(m: Matrices, data: Statistics):

@@ -8,11 +8,12 @@ Tables. Every cell of Psi, B, c is a fixed number plus a sum of coef t_i t_j t_k
 `entries`. Slots hold numbers that differ between *contexts* (a treatment that multiplies a path); every context has matrices
 of its own. Data come in two lanes:
 
-- *groups*: sums over vectors with the distribution N(K q, w_W S_W + w_B S_B) of some observed variables: rows of one level with
-  one missing-data pattern; deviations from the means of clusters (w_B = 0); means of clusters of one size n (w_W = 1 / n) with
-  the clusters' own variables. The n' vectors enter through least squares, R = residual cross-products, k = coefficients:
+- *groups* (`structural_groups`): sums over vectors with the distribution N(K q, w_W S_W + w_B S_B) of some observed variables:
+  rows of one level with one missing-data pattern; deviations from the means of clusters (w_B = 0); means of clusters of one size
+  n (w_W = 1 / n) with the clusters' own variables. The n' vectors enter through least squares, R = residual cross-products, k =
+  coefficients, Q = cross-products of q:
 
-      log p = -1/2 [n' log det V + tr V^-1 (R + D Q D')],   D = K - k,   Q = cross-products of q.
+      log p = -1/2 [n' log det V + tr V^-1 (R + D Q D')],   D = K - k.
 
 - *clusters*: those with missing values, one by one. With cells (patterns) m of n_m rows with mean ybar_m, W_m = inverse of S_W
   for what is seen, and b_j given v_j ~ N(K q + C e, S_c), e = v - K q, C = S_B,yv S_B,vv^-1:
@@ -25,14 +26,14 @@ of its own. Data come in two lanes:
 Derivatives. dS_c = 1/2 [e e' - A + A P A] with e = h - A u; dW_m = -n_m / 2 [(d_m - u)(d_m - u)' + P]; dd_m = -n_m W_m (d_m - u);
 dPsi = A' dS A, dc = A' dK, dB = 2 A' dS S + dc K'.
 
-ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, groups, wcombos, vcombos, clusters, checks, slopes, active variables and
+ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, batches, wcombos, vcombos, clusters, checks, slopes, active variables and
 regressors within; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M:
 causes first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi,
-between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), groups, wcombos and vcombos
-(context, m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
+between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), batches of groups, wcombos and
+vcombos (context, m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
 floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d), coef (E), fixed cells (Psi: L M M, B: L M M,
-c: L M Q), slots of each context, groups (n', w_W, w_B, R [P P], k [P Q], Q [Q Q]), clusters (q [Q], v [M]; with slopes A and g of
-f), cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations).
+c: L M Q), slots of each context, number of values of the batches, batches, clusters (q [Q], v [M]; with slopes A and g of f),
+cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations).
 Within-level variables are the first p of the P observed ones. Arrays in brackets are padded. Coordinates: d, then the slopes'.
 """
 
@@ -48,7 +49,6 @@ from bayeshte.marginal.kernels.linear import (
     add_t_product,
     cholesky,
     clear,
-    inverse_from_cholesky,
 )
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -57,7 +57,8 @@ from bayeshte.marginal.kernels.parameters import (
     precondition_gradient,
     scalars,
 )
-from bayeshte.marginal.kernels.structural_clusters import BETWEEN, WITHIN, clusters, slopes
+from bayeshte.marginal.kernels.structural_clusters import clusters, slopes
+from bayeshte.marginal.kernels.structural_groups import BETWEEN, WITHIN, groups
 
 HEADER = 19
 
@@ -154,51 +155,6 @@ def unsolve(A, S, K, dS, dK, M, Q, work, dPsi, dB, dc):
 
 
 @njit(**OPTIONS)
-def groups(G, P, Q, ints, floats, S, K, dS, dK):
-    """Log-likelihood of the groups; adds to the derivatives in S (context, level) and K (context)."""
-    ll = 0.0
-    V, X, R, VR = np.empty((P, P)), np.empty((P, P)), np.empty((P, P)), np.empty((P, P))
-    D, T = np.empty((P, Q)), np.empty((P, Q))
-    width = 3 + P * P + P * Q + Q * Q
-    for g in range(G):
-        context, m, seen = ints[g, 0], ints[g, 1], ints[g, 2:]
-        f = floats[g * width : (g + 1) * width]
-        n, within, between = f[0], f[1], f[2]
-        residual, k, QQ = f[3:], f[3 + P * P :], f[3 + P * P + P * Q :].reshape((Q, Q))
-        for i in range(m):
-            a = seen[i]
-            for j in range(m):
-                V[i, j] = within * S[context, WITHIN, a, seen[j]] + between * S[context, BETWEEN, a, seen[j]]
-                R[i, j] = residual[i * m + j]
-            for j in range(Q):
-                D[i, j] = K[context, a, j] - k[i * Q + j]
-                T[i, j] = 0.0
-        logdet = cholesky(V, m)
-        if not logdet > -math.inf:  # also NaN: not positive definite
-            return math.nan
-        inverse_from_cholesky(V, X, m)
-        add_product(D, QQ, m, Q, Q, 1.0, T)
-        add_product_t(T, D, m, Q, m, 1.0, R)
-        for i in range(m):
-            for j in range(m):
-                VR[i, j] = 0.0
-                V[i, j] = 0.0
-        add_product(X, R, m, m, m, 1.0, VR)
-        add_product(VR, X, m, m, m, 0.5, V)
-        ll -= 0.5 * n * logdet
-        for i in range(m):
-            a = seen[i]
-            ll -= 0.5 * VR[i, i]
-            for j in range(m):
-                d = V[i, j] - 0.5 * n * X[i, j]
-                dS[context, WITHIN, a, seen[j]] += within * d
-                dS[context, BETWEEN, a, seen[j]] += between * d
-                for q in range(Q):
-                    dK[context, a, q] -= X[i, j] * T[j, q]
-    return ll
-
-
-@njit(**OPTIONS)
 def take(ints, floats):
     """The tables as arrays: sizes; priors; coordinates; cells; groups; clusters."""
     d, n, blocks, levels, M = ints[0], ints[1], ints[2], ints[3], ints[4]
@@ -220,8 +176,8 @@ def take(ints, floats):
     at += p + ns
     slope_cells = ints[at : at + 3 * ns].reshape((ns, 3))
     at += 3 * ns
-    group_ints = ints[at : at + G * (2 + M)].reshape((G, 2 + M))
-    at += G * (2 + M)
+    group_ints = ints[at : at + G * (3 + M)].reshape((G, 3 + M))
+    at += G * (3 + M)
     wcombos = ints[at : at + NW * (2 + M)].reshape((NW, 2 + M))
     at += NW * (2 + M)
     vcombos = ints[at : at + NV * (2 + M)].reshape((NV, 2 + M))
@@ -241,8 +197,9 @@ def take(ints, floats):
     at += cells
     slot_values = floats[at : at + contexts * slots]
     at += contexts * slots
-    group_floats = floats[at : at + G * (3 + P * P + P * Q + Q * Q)]
-    at += G * (3 + P * P + P * Q + Q * Q)
+    size = int(floats[at])
+    group_floats = floats[at + 1 : at + 1 + size]
+    at += 1 + size
     size = J * (Q + M + ((p + ns) * (p + ns + 1) if ns else 0))
     cluster_floats, cell_floats = floats[at : at + size], floats[at + size :]
     return (
