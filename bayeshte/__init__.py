@@ -18,7 +18,7 @@ from bayeshte.checks import (
 from bayeshte.convergence import Diagnosis
 from bayeshte.effects import cate, cluster_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
-from bayeshte.families import SEM, RandomSlope
+from bayeshte.families import SEM, Mediation, RandomSlope
 from bayeshte.fit import Fit, fit, load, save, summary
 from bayeshte.plots import (
     plot_baseline,
@@ -70,6 +70,7 @@ __all__ = [
     "InverseGamma",
     "LKJ",
     "LogNormal",
+    "Mediation",
     "ModelSpec",
     "Normal",
     "Power",
