@@ -77,11 +77,11 @@ def Mediation(
     the parts between clusters are those at treatment 0. Centre it at its cluster means where these differ by more than chance.
 
     Several mediators have residual covariances or, with `serial`, paths from each to all later ones. A path that varies is a
-    random slope with the mean ``a``; all covariances of slopes and intercepts are free, and the effects are averages over clusters,
+    random slope with the mean ``a``; all covariances of slopes and intercepts are free, and effects are averages over clusters,
     E(a_j b_j) = a b + cov(a_j, b_j) (Bauer, Preacher & Gil, 2006, equation 8; of longer ways Isserlis, 1918).
 
     Derived are ``indirect``, with several mediators ``via_advant``, ... and their sum ``total_indirect``; ``total``, the direct
-    path included; and by mediator ``context``, the path to the outcome between clusters minus that within.
+    path included; and ``context``, a mediator's path between clusters minus that within.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def Mediation(
     serial : bool
         Whether the mediators act on each other in their order, those of clusters first.
     varying : str or sequence of str
-        Paths within clusters that vary between clusters: ``"a"``, ``"b"``, ``"d"``, ``"direct"``, or labels such as ``"a_advant"``;
-        with a treatment of clusters ``"b_within"``.
+        Paths within clusters that vary between clusters: ``"a"``, ``"b"``, ``"d"``, ``"direct"``, or labels, ``"a_advant"``; with a
+        treatment of clusters ``"b_within"``.
     covariates, cluster_covariates : str or sequence of str
         Columns that predict mediators and outcome: of persons, which enter within clusters as they are, and of clusters (such as
         the cluster mean of a covariate, as a column). A nominal covariate is its 0/1 columns.
