@@ -325,7 +325,7 @@ def test_treatment_within_clusters_is_least_squares_of_deviations():
 def test_varying_paths_carry_an_effect_by_their_covariance():
     """1-1-1 with a = b = 0 and cov(a_j, b_j) = 0.1: the indirect effect is 0.1, the product of the means 0."""
     rng = np.random.default_rng(12)
-    J, n = 200, 30
+    J, n = 80, 20
     j = np.repeat(np.arange(J), n)
     a, b = rng.multivariate_normal([0, 0], [[0.2, 0.1], [0.1, 0.2]], J).T
     between = rng.normal(0, 0.5, J)
@@ -334,7 +334,7 @@ def test_varying_paths_carry_an_effect_by_their_covariance():
     y = (0.4 * between + rng.normal(0, 0.5, J))[j] + b[j] * deviation + 0.2 * x + rng.normal(size=J * n)
     data = pd.DataFrame({"id": j, "x": x, "m": between[j] + deviation, "y": y})
     spec = bh.Mediation(**CLUSTERED, mediators="m", level="within", varying=("a", "b"))
-    fit = bh.fit(spec, data, draws=400, tune=400, seed=1, progress=False)
+    fit = bh.fit(spec, data, draws=300, tune=300, seed=1, progress=False)
     table = bh.summary(fit).set_index("parameter")
     found = table.loc["indirect"]
     assert abs(found["mean"] - 0.1) < 3 * found["posterior_sd"] < 0.1

@@ -99,8 +99,8 @@ def Mediation(
     serial : bool
         Whether the mediators act on each other in their order, those of clusters first.
     varying : str or sequence of str
-        Paths within clusters that vary between clusters: ``"a"``, ``"b"``, ``"d"``, ``"direct"``, or labels, ``"a_advant"``; with a
-        treatment of clusters ``"b_within"``.
+        Paths within clusters that vary between clusters: ``"a"``, ``"b"``, ``"d"``, ``"direct"``, or labels, ``"a_advant"``;
+        with a treatment of clusters ``"b_within"``.
     covariates, cluster_covariates : str or sequence of str
         Columns that predict mediators and outcome: of persons, which enter within clusters as they are, and of clusters (such as
         the cluster mean of a covariate, as a column). A nominal covariate is its 0/1 columns.
