@@ -329,7 +329,7 @@ def test_treatment_within_clusters_is_least_squares_of_deviations():
 def test_varying_paths_carry_an_effect_by_their_covariance():
     """1-1-1 with a = b = 0 and cov(a_j, b_j) = 0.1: the indirect effect is 0.1, the product of the means 0."""
     rng = np.random.default_rng(12)
-    J, n = 80, 20
+    J, n = 200, 30
     j = np.repeat(np.arange(J), n)
     a, b = rng.multivariate_normal([0, 0], [[0.2, 0.1], [0.1, 0.2]], J).T
     between = rng.normal(0, 0.5, J)
