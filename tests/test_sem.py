@@ -44,6 +44,11 @@ MODELS = {
         within="s1 | y ~ x; s2 | y ~ m1; m1 ~ age",
         between="y ~ treat + m1; climate ~ s1 + s2 + treat; s1 ~~ s2; y ~~ 0*climate; m1 ~ treat",
     ),
+    "slopes and intercepts covary": SEM(
+        cluster="school",
+        within="a | m1 ~ x; b | y ~ m1",
+        between="y ~ m1; a ~~ b + m1 + y; b ~~ m1 + y",
+    ),
     "one level": SEM(model="m1 ~ a*treat + age; y ~ b*m1 + treat; indirect := a*b"),
     "one level, factors": SEM(model="f =~ y1 + y2 + y3; g =~ NA*m1 + m2; g ~~ 1*g; f ~ g + x"),
 }

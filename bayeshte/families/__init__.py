@@ -1,6 +1,7 @@
-"""Model families, one file each; they know nothing of each other."""
+"""Model families, one file each; they know nothing of each other. `Mediation` writes a `SEM`."""
 
+from bayeshte.families.mediation import Mediation
 from bayeshte.families.random_slope import RandomSlope
 from bayeshte.families.sem import SEM
 
-__all__ = ["RandomSlope", "SEM"]
+__all__ = ["Mediation", "RandomSlope", "SEM"]

@@ -56,7 +56,7 @@ def uncondition(targets, n, seen, m, Vi, C, dSc, dC, dS):
     for i in range(n):
         for j in range(n):
             dS[targets[i], targets[j]] += dSc[i, j]
-    X = np.empty((n, m))
+    X, Y = np.empty((n, m)), np.empty((n, m))  # dSc C, dC Vi
     for i in range(n):
         for j in range(m):
             s = 0.0
@@ -70,12 +70,12 @@ def uncondition(targets, n, seen, m, Vi, C, dSc, dC, dS):
                 s += dC[i, k] * Vi[k, j]
             dS[targets[i], seen[j]] += s - X[i, j]
             dS[seen[j], targets[i]] -= X[i, j]
-            dC[i, j] = s  # dC Vi
+            Y[i, j] = s
     for i in range(m):
         for j in range(m):
             s = 0.0
             for k in range(n):
-                s += C[k, i] * (X[k, j] - dC[k, j])
+                s += C[k, i] * (X[k, j] - Y[k, j])
             dS[seen[i], seen[j]] += s
 
 
