@@ -69,16 +69,16 @@ def Mediation(
                                                 ``m ~ a*x``
     of clusters (2-1-1)     cluster             the same, between clusters      ``y ~ b_within*m``
     of clusters (2-2-1)     cluster_mediators   the same, between clusters      ``y ~~ y``: m is no variable of it
-    within clusters         level="within"      the same, within clusters       ``y ~ b_between*m``
-    (1-1-1, multisite)
+    within clusters         level="within"      the same, within clusters       ``y ~ b_between*m``; with paths that
+    (1-1-1, multisite)                                                          vary ``y ~~ m``
     ======================  ==================  ==============================  =====================================
 
     Mediators and outcome are split into their two latent parts, a treatment within clusters is not: it enters as it is, so that
     the parts between clusters are those at treatment 0. Centre it at its cluster means where these differ by more than chance.
 
     Several mediators have residual covariances or, with `serial`, paths from each to all later ones. A path that varies is a
-    random slope with the mean ``a``; all covariances of slopes and intercepts are free, and effects are averages over clusters,
-    E(a_j b_j) = a b + cov(a_j, b_j) (Bauer, Preacher & Gil, 2006, equation 8; of longer ways Isserlis, 1918).
+    random slope with the mean ``a``; slopes and intercepts have one covariance matrix, all of it free. Effects are averages over
+    clusters, E(a_j b_j) = a b + cov(a_j, b_j) (Bauer, Preacher & Gil, 2006, equation 8; of longer ways Isserlis, 1918).
 
     Derived are ``indirect``, with several mediators ``via_advant``, ... and their sum ``total_indirect``; ``total``, the direct
     path included; and ``context``, a mediator's path between clusters minus that within.
@@ -195,11 +195,17 @@ def _paths(roles: Roles, level: str) -> list[Path]:
     for y in (roles.outcome, *mediators):
         last = y == roles.outcome
         before = mediators if last else mediators[: mediators.index(y)] if roles.serial else ()
+        before = () if _saturated(roles, level) else before
         out += [_path(roles, level, y, v, "b" if last else "d") for v in before]
         if home and (roles.direct or not last):
             out.append(_path(roles, level, y, roles.treatment, "direct" if last else "a"))
         out += [Path(y, v) for v in (roles.cluster_covariates if level == "between" else roles.covariates)]
     return out
+
+
+def _saturated(roles: Roles, level: str) -> bool:
+    """Whether a level has covariances in place of paths: that of random intercepts beside random slopes, all in one matrix."""
+    return bool(roles.varying) and level == "between" and roles.level == "within"
 
 
 def _path(roles: Roles, level: str, effect: str, cause: str, kind: str) -> Path:
@@ -245,7 +251,9 @@ def _text(roles: Roles, level: str) -> str:
         lines += [f"{a}_j ~~ {_covariance(a, b)}*{b}_j" for a, b in combinations(roles.varying, 2)]
         effects = [_quoted(v) for v in (*_there(roles, level), roles.outcome)]
         lines += [f"{label}_j ~~ {' + '.join(effects)}" for label in roles.varying]
-    if not roles.serial:
+    if _saturated(roles, level):
+        lines += [f"{_quoted(a)} ~~ {_quoted(b)}" for a, b in combinations((*_there(roles, level), roles.outcome), 2)]
+    elif not roles.serial:
         lines += [f"{_quoted(a)} ~~ {_quoted(b)}" for a, b in combinations(_there(roles, level), 2)]
     return "\n".join(lines or [f"{_quoted(roles.outcome)} ~~ {_quoted(roles.outcome)}"])
 
