@@ -50,6 +50,7 @@ from bayeshte.prior import (
     Uniform,
 )
 from bayeshte.report import report
+from bayeshte.scores import factor_score_draws, factor_scores
 from bayeshte.simulate import calibrate, simulate
 from bayeshte.spec import Description, Estimand, ModelSpec
 
@@ -87,6 +88,8 @@ __all__ = [
     "datasets",
     "effect_draws",
     "effects",
+    "factor_score_draws",
+    "factor_scores",
     "fit",
     "implied_correlations",
     "load",
