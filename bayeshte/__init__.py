@@ -18,7 +18,7 @@ from bayeshte.checks import (
 from bayeshte.convergence import Diagnosis
 from bayeshte.effects import cate, cluster_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
-from bayeshte.families import SEM, RandomSlope
+from bayeshte.families import SEM, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
 from bayeshte.plots import (
     plot_baseline,
@@ -90,6 +90,7 @@ __all__ = [
     "effects",
     "factor_score_draws",
     "factor_scores",
+    "few_cluster_priors",
     "fit",
     "implied_correlations",
     "load",

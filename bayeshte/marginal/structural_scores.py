@@ -45,7 +45,7 @@ def draw_within(
         for rows in _pieces(members, len(t) * m.size):
             known = data.Y[np.ix_(rows, seen)][None]
             if b is not None:
-                known = known - b[:, data.code[rows]][..., seen]
+                known = known - b[:, data.code[rows][:, None], seen]
             yield rows, _draw(*regression, q[rows], known, rng)
 
 
@@ -67,7 +67,7 @@ def draw_between(
         regression = _regression(S, K[..., -q.shape[1] :], np.r_[both, m.within + seen, at].astype(int), factors)
         for clusters in _pieces(members, len(t) * m.size):
             own = np.broadcast_to(data.V[np.ix_(clusters, seen)], (len(t), len(clusters), len(seen)))
-            known = [b[:, clusters][..., both], own, *([slopes[:, clusters]] if m.slopes else [])]
+            known = [b[:, clusters[:, None], both], own, *([slopes[:, clusters]] if m.slopes else [])]
             yield clusters, _draw(*regression, q[clusters], np.concatenate(known, axis=-1), rng)
 
 
