@@ -41,9 +41,9 @@ class _Latent:
 def factor_scores(fit: "Fit", interval: str = "eti", level: float = LEVEL) -> pd.DataFrame:
     """Factor scores of rows and clusters, latent cluster means and random slopes, one a row.
 
-    Every factor is drawn once for each posterior draw, from its distribution given the parameters and all data (of missing
-    values, given the others): the intervals hold the uncertainty of the parameters too. Rows are taken in pieces, and the
-    draws are not kept: `factor_score_draws` has those of one variable.
+    Every factor is drawn once for each posterior draw, from its distribution given the parameters and all values that are
+    there: the intervals hold the uncertainty of the parameters too. Rows are taken in pieces, and the draws are not kept:
+    `factor_score_draws` has those of one variable.
 
     Parameters
     ----------
