@@ -19,7 +19,7 @@ from bayeshte.convergence import Diagnosis
 from bayeshte.design import dummies
 from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
-from bayeshte.families import SEM, Mediation, RandomSlope
+from bayeshte.families import SEM, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
 from bayeshte.plots import (
     plot_baseline,
@@ -51,6 +51,7 @@ from bayeshte.prior import (
     Uniform,
 )
 from bayeshte.report import report
+from bayeshte.scores import factor_score_draws, factor_scores
 from bayeshte.simulate import calibrate, simulate
 from bayeshte.spec import Description, Estimand, ModelSpec
 
@@ -91,6 +92,9 @@ __all__ = [
     "dummies",
     "effect_draws",
     "effects",
+    "factor_score_draws",
+    "factor_scores",
+    "few_cluster_priors",
     "fit",
     "implied_correlations",
     "load",

@@ -63,17 +63,8 @@ def _rows(labels: list[str], x: np.ndarray, interval: str, level: float) -> pd.D
     fixed = is_fixed(x)
     finite = np.isfinite(flat).all(0)
     live = ~fixed & finite
-    tail = (1 - level) / 2
-    bounds = np.quantile(flat, [tail, 1 - tail], axis=0)
-    if interval == "hdi":
-        bounds[:, live] = az.hdi(x[..., live], prob=level, axis=[0, 1]).T
-    out = {
-        "parameter": labels,
-        "estimate": np.median(flat, axis=0),
-        "mean": flat.mean(0),
-        "posterior_sd": flat.std(0, ddof=1) if len(flat) > 1 else np.full(len(labels), np.nan),
-        "lower": bounds[0],
-        "upper": bounds[1],
+    out = {"parameter": labels} | distribution(x, live, interval, level)
+    out |= {
         "p_one_tailed": np.minimum((flat < 0).mean(0), (flat > 0).mean(0)),
     }
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -84,6 +75,17 @@ def _rows(labels: list[str], x: np.ndarray, interval: str, level: float) -> pd.D
     table.loc[fixed, "posterior_sd"] = 0.0
     table.attrs = {"interval": interval, "level": level}  # which tables need to label the interval; concat keeps them
     return table[list(COLUMNS)]
+
+
+def distribution(x: np.ndarray, live: np.ndarray, interval: str = "eti", level: float = LEVEL) -> dict[str, np.ndarray]:
+    """Median, mean, SD and interval of draws (chain, draw, element); a highest-density one of the elements that are `live`."""
+    flat = x.reshape(-1, x.shape[-1])
+    tail = (1 - level) / 2
+    lower, middle, upper = np.quantile(flat, [tail, 0.5, 1 - tail], axis=0)
+    if interval == "hdi":
+        lower[live], upper[live] = az.hdi(x[..., live], prob=level, axis=[0, 1]).T
+    sd = flat.std(0, ddof=1) if len(flat) > 1 else np.full(x.shape[-1], np.nan)
+    return {"estimate": middle, "mean": flat.mean(0), "posterior_sd": sd, "lower": lower, "upper": upper}
 
 
 def diagnostics(x: np.ndarray) -> dict[str, np.ndarray]:

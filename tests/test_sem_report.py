@@ -21,7 +21,7 @@ from test_tables import BAD, Tags
 import bayeshte as bh
 from bayeshte import cli, gallery, latex, plots, tables
 from bayeshte.plots import draws as drawn_draws
-from bayeshte.plots import style
+from bayeshte.plots import predictive, style
 from bayeshte.plots.path_diagram import graph
 from bayeshte.plots.path_drawing import Graph, Panel, broken, points, size
 from bayeshte.plots.path_layout import layout
@@ -34,7 +34,7 @@ mpl.use("Agg")
 
 EVIL = "<b>school & co_1 $x$"  # names of columns are the data's; the model text takes letters, digits, _ and .
 SPEC = replace(MODELS["mediation"], cluster=EVIL)
-NOT_FOR_PATHS = ("caterpillar", "pooling", "baseline", "outcome", "ppc")
+NOT_FOR_PATHS = ("caterpillar", "pooling", "baseline", "outcome")
 
 
 def quick(spec, data, draws=250, **options) -> bh.Fit:
@@ -362,9 +362,35 @@ class TestFigures:
 
     def test_the_standard_figures(self, fit, gathered):
         names = list(gathered.figures)
-        assert names == ["path", "effect_indirect", "effect_total", "checks", "priors", "trace", "rank"]
+        assert names == ["path", "effect_indirect", "effect_total", "ppc", "checks", "priors", "trace", "rank"]
         assert list(_standard(fit)) == [n for n in names if n != "checks"], "checks only if there are any"
         assert all(isinstance(f, Figure) for f in gathered.figures.values())
+
+    def test_replicates_have_a_panel_a_variable(self, fit, factors, monkeypatch):
+        figure = plots.plot_ppc(fit).get_viz("figure")
+        titles = [ax.get_title(loc="left") for ax in figure.axes if ax.axison]
+        assert titles == ["y", "m1", "m2", *(f"cluster means of {v}" for v in ("y", "m1", "m2"))]
+        assert "50 replicated" in " ".join(texts(figure))
+        lines = [sum(line.get_color() == style.INK for line in ax.lines) for ax in figure.axes if ax.axison]
+        assert lines == [1] * 6, "one observed density each"
+        monkeypatch.setattr(predictive, "PANELS", 2)
+        figure = plots.plot_ppc(factors).get_viz("figure")
+        assert "2 of 7 variables" in " ".join(" ".join(texts(figure)).split())
+        plt.close("all")
+
+    def test_replicated_cluster_means_are_of_new_clusters(self, fit, factors):
+        found = predictive._values(fit)
+        means = data(missing=True).groupby(EVIL)[["y", "m1", "m2"]].mean()
+        for v, column in means.items():
+            observed, made = found[f"cluster means of {v}"]
+            np.testing.assert_allclose(observed, column)
+            within, replicated = found[v]
+            assert len(within) == replicated.shape[1] == data(missing=True)[v].notna().sum()
+            same = np.corrcoef(observed, made.mean(0))[0, 1]
+            of_rows = np.corrcoef(within, replicated.mean(0))[0, 1]
+            assert abs(same) < of_rows, "new clusters know nothing of these but treat, rows know their cluster"
+        observed, made = predictive._values(factors)["climate"]
+        assert made.shape == (50, len(observed)) == (50, 24)
 
     def test_an_effect_by_default_is_the_first_of_the_main_ones(self, fit):
         ax = plots.plot_effect(fit).axes[0]
@@ -459,7 +485,7 @@ class TestReport:
 
     def test_every_figure_has_a_caption(self, page):
         images = [attrs for tag, attrs in Tags(page).seen if tag == "img"]
-        assert len(images) == 7
+        assert len(images) == 8
         assert page.count("<figcaption>") == len(images)
 
     def test_the_code_makes_the_same_specification(self, gathered):

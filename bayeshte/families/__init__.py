@@ -3,5 +3,6 @@
 from bayeshte.families.mediation import Mediation
 from bayeshte.families.random_slope import RandomSlope
 from bayeshte.families.sem import SEM
+from bayeshte.families.sem_few_clusters import few_cluster_priors
 
-__all__ = ["Mediation", "RandomSlope", "SEM"]
+__all__ = ["Mediation", "RandomSlope", "SEM", "few_cluster_priors"]

@@ -13,6 +13,7 @@ from bayeshte.model_text import Row
 from bayeshte.spec import Description, Estimand
 
 NAMED = 5  # variables in a title
+FEW, EACH = 30, 5  # clusters, and clusters a free parameter between them, below which the between model has few
 LEVELS = " on its level, that of cluster means between clusters"
 MEDIATION = (
     "Imai, K., Keele, L., & Tingley, D. (2010). A general approach to causal mediation analysis. Psychological Methods, "
@@ -225,8 +226,23 @@ def _facts(structure: Structure, design: xr.Dataset, iccs: Sequence[Estimand]) -
         if (n := int(np.isnan(design[array].sel({dim: name}).to_numpy()).sum()))
     }
     yield "Missing values", f"{', '.join(missing)}: integrated, none imputed" if missing else "none"
+    if structure.two_level and (few := _few(structure, design)):
+        yield "Few clusters", few
     for e in iccs:
         yield e.name, e
+
+
+def _few(structure: Structure, design: xr.Dataset) -> str:
+    """That the between model has few clusters, and what to do; empty where it has enough."""
+    J, k = design.sizes[design.attrs["cluster"]], structure.between_parameters
+    reasons = [f"fewer than {FEW}"] if J < FEW else []
+    reasons += [f"fewer than {EACH} a parameter"] if EACH * k > J else []
+    if not reasons:
+        return ""
+    return (
+        f"{J} for {k} free parameters between clusters, {' and '.join(reasons)}: there the priors weigh. "
+        "bh.few_cluster_priors(spec, data) proposes informative ones, bh.prior_sensitivity(fit) shows how much they matter"
+    )
 
 
 # ---------------------------------------------------------------------------------------------- causal reading

@@ -37,6 +37,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         code, labels = columns.code_clusters(frame[spec.cluster])
         variables["cluster_code"] = ("row", code)
         second = structure.covariates(own_level)
+        _check_clusters(labels, second, spec.cluster)
         coords |= {spec.cluster: labels, "between_variable": structure.both}
         coords |= {"own_variable": structure.own, "between_covariate": second}
         parts = dict.fromkeys(part for v in [*second, *structure.moderators] for part in v.split(":"))
@@ -155,6 +156,19 @@ def _check_varies(x: np.ndarray, name: str, where: str) -> None:
     if len(x) < 2 or np.ptp(x) <= 1e-12 * np.abs(x).max():
         value = f" (all {x[0]:g})" if len(x) else ""
         raise DataError(f"{name!r} does not vary{' ' + where if where else ''}{value}: leave it out of the model.")
+
+
+def _check_clusters(labels: list[str], covariates: list[str], cluster: str) -> None:
+    """Means given the covariates leave no deviations to estimate variances from."""
+    needed = len(covariates) + 2
+    if len(labels) < needed:
+        given = (
+            f"With {len(covariates)} covariates between clusters ({', '.join(covariates)}) it" if covariates else "It"
+        )
+        raise DataError(
+            f"The between model cannot be estimated, whatever the priors, from {len(labels)} clusters of {cluster!r}. {given} "
+            f"needs at least {needed}: leave out covariates, or write a model of one level, model='...'."
+        )
 
 
 def _check_within(Y: np.ndarray, structure: Structure, code: np.ndarray, cluster: str) -> None:

@@ -22,14 +22,14 @@ HEADLINES = ("derived", "effects along paths", "conditional effects", "contextua
 
 
 def estimands(structure: Structure, m: Matrices, design: xr.Dataset) -> list[Estimand]:
-    """Derived quantities; effects along paths, R-square and standardised paths by level; contextual effects; ICC."""
+    """Derived quantities; effects along paths, R-square and standardised paths by level; contextual effects; loadings; ICC."""
     out = [
         Estimand(name, expression.text, partial(_derived, name=name), header="derived")
         for name, expression in structure.table.derived
     ]
     for level in structure.levels:
         out += [*_effects(structure, m, level, design), *_explained(structure, m, level)]
-    out += [*_contextual(structure), *_iccs(structure, m)]
+    out += [*_contextual(structure), *_loadings(structure), *_iccs(structure, m)]
     found = {e.header for e in out}
     leading = next((h for h in HEADLINES if h in found), "")
     return [replace(e, headline=e.header == leading) for e in out]
@@ -156,21 +156,69 @@ def _labelled(values: np.ndarray, posterior: xr.Dataset) -> xr.DataArray:
 
 
 def _contextual(structure: Structure) -> list[Estimand]:
-    """Between minus within path of the same two variables (Lüdtke et al., 2008)."""
+    """Between minus within path of the same two variables (Lüdtke et al., 2008), observed ones or factors on one scale."""
     if not structure.two_level:
         return []
     within, between = (
         {(r.lhs, r.rhs): r for r in structure.table.at(k) if r.op == "~" and not r.slope} for k in structure.levels
     )
+    same = {v: v for v in structure.both} | {w: b for w, b, _ in _pairs(structure)}
+    same |= {v: observed_part(MEAN, split(v)[1]) for v in structure.table.names("within") if split(v)[0]}
     out = []
     for (y, x), row in within.items():
-        part, column = split(x)
-        other = observed_part(MEAN, column) if part else x
-        if (y, other) in between and (part or x in structure.both):
-            text = f"path from {other} to {y} between clusters minus that from {x} within"
-            draws = partial(_difference, structure=structure, one=between[y, other], two=row)
-            out.append(Estimand(f"contextual effect of {column} on {y}", text, draws, header="contextual effects"))
+        if y in same and x in same and (same[y], same[x]) in between:
+            name, text = f"contextual effect of {split(same[x])[1]} on {same[y]}", f"path from {same[x]} to {same[y]}"
+            that = "that" if (same[y], same[x]) == (y, x) else f"that from {x} to {y}"
+            draws = partial(_difference, structure=structure, one=between[same[y], same[x]], two=row)
+            out.append(
+                Estimand(name, f"{text} between clusters minus {that} within", draws, header="contextual effects")
+            )
     return out
+
+
+def _loadings(structure: Structure) -> list[Estimand]:
+    """Between minus within loading of the indicators of a factor on both levels (Mehta & Neale, 2005)."""
+    out, pairs = [], _pairs(structure)
+    indicators = [y for w, *_ in pairs for y in _measured(structure, "within", w)]
+    for w, b, anchors in pairs:
+        two, one = (_measured(structure, level, f) for level, f in (("within", w), ("between", b)))
+        for y in one:
+            if not _equal(one[y], two[y]):
+                on = f" on {b}" if indicators.count(y) > 1 else ""
+                text = f"loading on {b} between clusters minus that on {w} within, if {' and '.join(anchors)} "
+                text += f"measure{'s' * (len(anchors) == 1)} alike on both levels"
+                draws = partial(_difference, structure=structure, one=one[y], two=two[y])
+                given = {"scale": "coefficient", "header": "loading invariance"}
+                out.append(Estimand(f"loading of {y}{on}, between minus within", text, draws, **given))
+    return out
+
+
+def _pairs(structure: Structure) -> list[tuple[str, str, list[str]]]:
+    """Factors (within, between) with the same indicators and one scale, and the indicators whose loadings are held equal.
+
+    Those make the scales one: without any, differences of loadings and paths would be differences of units.
+    """
+    if not structure.two_level:
+        return []
+    within, between = ({f: _measured(structure, k, f) for f in structure.table.factors(k)} for k in structure.levels)
+    out = []
+    for w, two in within.items():
+        others = [b for b, one in between.items() if one.keys() == two.keys()]
+        alone = sum(rows.keys() == two.keys() for rows in within.values()) == len(others) == 1
+        anchors = [y for y in two if _equal(between[others[0]][y], two[y])] if alone else []
+        if anchors:
+            out.append((w, others[0], anchors))
+    return out
+
+
+def _measured(structure: Structure, level: str, factor: str) -> dict[str, Row]:
+    """Rows of the loadings of a factor, by indicator."""
+    return {r.rhs: r for r in structure.table.at(level) if r.op == "=~" and r.lhs == factor}
+
+
+def _equal(one: Row, two: Row) -> bool:
+    """Whether two loadings are the same number: fixed at one value, or one parameter."""
+    return one.fixed == two.fixed and (one.fixed is not None or (bool(one.label) and one.label == two.label))
 
 
 def _difference(posterior, design, *, structure: Structure, one: Row, two: Row):

@@ -21,7 +21,7 @@ from bayeshte.prior import Prior, random_variable
 
 
 def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, priors: Mapping[str, Prior]) -> pm.Model:
-    """See the module's docstring. Raises SpecError where elements of a variable have different kinds of priors."""
+    """See the module's docstring; elements of a variable whose priors are of different kinds are variables of their own."""
     coords = {str(k): v.to_numpy() for k, v in design.coords.items()}
     coords["slopes"] = list(structure.table.slopes)
     coords |= {f"{v}s": structure.elements(v) for v in ("loading", "path", "intercept", "sd", "corr", "cov")}
@@ -93,12 +93,15 @@ def _parameters(structure: Structure, priors: Mapping[str, Prior]):
     ]
     for variable in names:
         mine = [p for p in structure.parameters if p.variable == variable]
-        if not mine and not (variable == "corr" and blocks):
+        inside = blocks if variable == "corr" else []
+        if not mine and not inside:
             continue
-        if variable == "corr" and blocks:
+        if inside or len({priors[p.key].name for p in mine}) > 1:  # one by one
             alone = [random_variable(f"_{p.key}", [priors[p.key]]) for p in mine]
             parts += [pt.stack(alone)] if alone else []
-            pm.Deterministic("corr", pt.concatenate([*parts[len(parts) - bool(alone) :], *blocks]), dims="corrs")
+            pm.Deterministic(
+                variable, pt.concatenate([*parts[len(parts) - bool(alone) :], *inside]), dims=f"{variable}s"
+            )
             continue
         parts.append(random_variable(variable, [priors[p.key] for p in mine], f"{variable}s"))
     return pt.concatenate([*parts, *blocks])

@@ -136,6 +136,6 @@ def _mplus(structure: Structure, data: Data) -> dict[str, Prior]:
             raise DataError(
                 f"Flat priors on the between level leave the posterior improper: it needs more than {needed} clusters "
                 f"({data.Z.shape[1]} cluster covariates, {largest} variables whose residuals covary), there are "
-                f"{len(data.context)}. Use priors='default', or name proper priors of the between SDs."
+                f"{len(data.context)}. Use priors='default', or informative ones: priors=bh.few_cluster_priors(spec, data)."
             )
     return out

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Data, Matrices, cells
-from bayeshte.marginal.structural_draws import implied_within
+from bayeshte.marginal.structural import Data, Matrices, moments
+from bayeshte.marginal.structural_draws import implied_within, normal_noise
 
 
 def replicate(
@@ -30,7 +30,7 @@ def replicate(
     q = np.column_stack([np.ones(len(data.Y)), data.X])
     for rows, S, K in _within(m, data, t, slopes):
         Y[:, rows] += q[rows] @ K[:, :p, : q.shape[1]].swapaxes(-1, -2)
-        Y[:, rows] += _noise(S[:, :p, :p], len(rows), rng)
+        Y[:, rows] += normal_noise(S[:, :p, :p], len(rows), rng)
     return np.where(np.isnan(data.Y), np.nan, Y), np.where(np.isnan(data.V), np.nan, V)
 
 
@@ -42,7 +42,7 @@ def _between(m: Matrices, data: Data, t: np.ndarray, rng: np.random.Generator, t
     rest = [i for i in range(m.size) if i not in known]
     for c in np.unique(data.context):
         mine = np.flatnonzero(data.context == c)
-        S, K = _moments(m, t, 1, c)
+        S, K = moments(m, t, 1, c)
         mean = q[mine] @ K[..., -q.shape[1] :].swapaxes(-1, -2)
         V = S[:, rest][:, :, rest]
         if known:
@@ -52,7 +52,7 @@ def _between(m: Matrices, data: Data, t: np.ndarray, rng: np.random.Generator, t
             mean[..., rest] += (values - mean[..., known]) @ C.swapaxes(-1, -2)
             mean[..., known] = values
             V = V - C @ across.swapaxes(-1, -2)
-        mean[..., rest] += _noise(V, len(mine), rng)
+        mean[..., rest] += normal_noise(V, len(mine), rng)
         f[:, mine] = mean
     return f
 
@@ -65,21 +65,7 @@ def _within(m: Matrices, data: Data, t: np.ndarray, slopes: np.ndarray | None) -
         return
     context = data.context if data.code is None else np.zeros(len(data.Y), int)
     for c in np.unique(context):
-        yield np.flatnonzero(context == c), *_moments(m, t, 0, c)
-
-
-def _moments(m: Matrices, t: np.ndarray, level: int, context: int) -> tuple[np.ndarray, np.ndarray]:
-    """Covariances (draw, M, M) and mean coefficients (draw, M, Q) of a level."""
-    Psi, beta, c = cells(m, t, level, context)
-    A = np.linalg.inv(np.eye(m.size) - beta)
-    return A @ Psi @ A.swapaxes(-1, -2), A @ c
-
-
-def _noise(S: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """N(0, S) n times a draw, (draw, n, k), for S (draw, k, k) that may be singular."""
-    values, vectors = np.linalg.eigh(S)
-    root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
-    return rng.standard_normal((len(S), n, S.shape[-1])) @ root.swapaxes(-1, -2)
+        yield np.flatnonzero(context == c), *moments(m, t, 0, c)
 
 
 def statistics(structure: Structure, data: Data) -> Callable[..., dict[str, float]]:

@@ -198,6 +198,12 @@ class Structure:
                     out.append(_element(row))
         return out
 
+    @property
+    def between_parameters(self) -> int:
+        """Number of free numbers that only the between level has."""
+        scalars = sum(all(r.level == "between" for r in p.rows) for p in self.parameters)
+        return scalars + sum(r.level == "between" for r in self._blocked)
+
     @cached_property
     def position(self) -> dict[tuple[str, str], int]:
         """Place of (variable, element) in t: 1 for the first scalar, then the correlations of the blocks."""

@@ -539,11 +539,15 @@ def implied(m: Matrices, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     K = np.empty((draws, m.levels, contexts, m.size, m.regressors))
     for c in range(contexts):
         for level in range(m.levels):
-            Psi, beta, k = cells(m, t, level, c)
-            A = np.linalg.inv(np.eye(m.size) - beta)
-            S[:, level, c] = A @ Psi @ A.swapaxes(-1, -2)
-            K[:, level, c] = A @ k
+            S[:, level, c], K[:, level, c] = moments(m, t, level, c)
     return S, K
+
+
+def moments(m: Matrices, t: np.ndarray, level: int, context: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Covariances (draw, M, M) and mean coefficients (draw, M, Q) of a level in a context."""
+    Psi, beta, c = cells(m, t, level, context)
+    A = np.linalg.inv(np.eye(m.size) - beta)
+    return A @ Psi @ A.swapaxes(-1, -2), A @ c
 
 
 def cells(m: Matrices, t: np.ndarray, level: int, context: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

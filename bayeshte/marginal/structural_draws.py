@@ -143,11 +143,16 @@ def draw_cluster_means(
     """Latent means of the variables `both` of every cluster, drawn given parameters and data: (draw, cluster, variable)."""
     out = np.empty((len(t), len(data.context), len(both)))
     for part, c in conditionals(m, data, t, slopes):
-        values, vectors = np.linalg.eigh(c.covariance[:, both[:, None], both])
-        root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
-        z = rng.standard_normal((*c.mean.shape[:2], len(both)))
-        out[part, c.clusters] = c.mean[..., both] + z @ root.swapaxes(-1, -2)
+        noise = normal_noise(c.covariance[:, both[:, None], both], len(c.clusters), rng)
+        out[part, c.clusters] = c.mean[..., both] + noise
     return out
+
+
+def normal_noise(S: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """N(0, S) n times a draw, (draw, n, k), for S (draw, k, k) that may be singular."""
+    values, vectors = np.linalg.eigh(S)
+    root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
+    return rng.standard_normal((len(S), n, S.shape[-1])) @ root.swapaxes(-1, -2)
 
 
 def log_density_of_cluster_means(

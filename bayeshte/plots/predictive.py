@@ -14,6 +14,7 @@ from bayeshte.plots import style
 from bayeshte.plots.with_arviz import finish, layout
 
 _LEVELS = {"within": "within: replicated in these clusters", "between": "between: replicated in new clusters"}
+PANELS = 24  # of several variables
 REPLICATES, CELLS = 50, 5_000_000  # data sets; replicated outcomes, but at least ten data sets
 PREDICTIONS = 500  # data sets whose mean is the predicted probability of a row
 COUNTS = 100  # different counts in a rootogram: ArviZ goes through all data sets for each
@@ -29,32 +30,40 @@ def plot_ppc(fit: Fit) -> PlotCollection:
     values. Counts: a rootogram if at most 100 are different, else shares. Binary outcomes: calibration, the observed share
     of ones at each predicted probability (isotonic regression; Dimitriadis et al., 2021).
 
+    Structural equation models: a panel a variable; with two levels also the means of the clusters and their own variables, which
+    are replicated in new clusters: there the replicates show what the model says of how clusters differ.
+
     Returns
     -------
     PlotCollection
         ArviZ's; ``.savefig(path)`` writes it.
     """
-    style.check_outcome(fit, "The predictive check")
     match fit.design.attrs["family"]:
         case "logit" | "probit":
             pc, across, up = _calibration(fit)
         case "poisson":
             pc, across, up = _counts(fit)
+        case _ if "y" not in fit.design:
+            pc, across, up = _variables(fit)
         case _:
             pc, across, up = _distributions(fit)
-    figure = finish(fit, pc, {"y": ""})
+    figure = finish(fit, pc, {"y": ""} if "y" in fit.design else {})
     figure.supxlabel(style.wrap(across, figure.get_figwidth() * 0.9), fontsize=style.SMALL)
     figure.supylabel(up, fontsize=style.SMALL)
     return pc
 
 
-def _tree(fit: Fit, dim: str, labels: np.ndarray, draws: int, dtype: type = float) -> xr.DataTree:
-    """Replicates and data as ArviZ takes them, fewer replicates of very many rows."""
+def _replicated(fit: Fit, draws: int, dtype: type = float) -> tuple[np.ndarray, np.ndarray]:
+    """The outcome (row,) and its replicates (draw, row), fewer of very many rows."""
     y = fit.design["y"].to_numpy().astype(dtype)
-    replicated = replicate(fit, int(np.clip(CELLS // len(y), 10, draws))).astype(dtype)[None]
+    return y, replicate(fit, int(np.clip(CELLS // len(y), 10, draws))).astype(dtype)
+
+
+def _tree(y: np.ndarray, replicated: np.ndarray, dim: str, labels: np.ndarray) -> xr.DataTree:
+    """Data and replicates as ArviZ takes them; it makes a panel of every distinct label."""
     return xr.DataTree.from_dict(
         {
-            "posterior_predictive": xr.Dataset({"y": (("chain", "draw", dim), replicated)}, {dim: labels}),
+            "posterior_predictive": xr.Dataset({"y": (("chain", "draw", dim), replicated[None])}, {dim: labels}),
             "observed_data": xr.Dataset({"y": (dim, y)}, {dim: labels}),
         }
     )
@@ -63,20 +72,74 @@ def _tree(fit: Fit, dim: str, labels: np.ndarray, draws: int, dtype: type = floa
 def _distributions(fit: Fit) -> tuple[PlotCollection, str, str]:
     a, codes = fit.design.attrs, fit.design["arm_code"].to_numpy()
     arms = [a["reference"], *style.contrasts(fit)]
-    tree = _tree(fit, "arm", np.array(arms)[codes], REPLICATES)  # ArviZ makes a panel of every distinct label
-    draws = tree["posterior_predictive"].sizes["draw"]
-    options: dict = {"cols": ["arm"], "num_samples": draws} | layout(len(arms), 3, 2.0)
-    visuals = {"predictive_dist": MADE | {"alpha": 0.25, "width": 0.5}, "observed_dist": SEEN | {"width": 1.4}}
-    if a["family"] == "poisson" or any(_rounded(fit.design["y"].to_numpy()[codes == k]) for k in range(len(arms))):
-        pc, up = az.plot_ppc_dist(tree, kind="ecdf", visuals=visuals, **options), "cumulative share"
-    else:
-        open_ended = {"bound_correction": False, "extend": True, "extend_fct": 1.0}  # outcomes do not end where data do
-        stats = {"predictive_dist": open_ended, "observed_dist": open_ended}
-        pc, up = az.plot_ppc_dist(tree, kind="kde", visuals=visuals, stats=stats, **options), "density"
+    y, replicated = _replicated(fit, REPLICATES)
+    shares = a["family"] == "poisson" or any(_rounded(y[codes == k]) for k in range(len(arms)))
+    pc, up = _panels(_tree(y, replicated, "arm", np.array(arms)[codes]), shares, layout(len(arms), 3, 2.0))
     for arm in arms:
         title = style.wrap(f"{a['treatment']} = {arm}", 2.1, lines=2) if a["treatment"] else "y"
         pc.get_target("y", {"arm": arm}).set_title(title)
-    return pc, f"{a['outcome']}: observed (black), {draws} replicated data sets (blue)", up
+    return pc, f"{a['outcome']}: observed (black), {len(replicated)} replicated data sets (blue)", up
+
+
+def _panels(tree: xr.DataTree, shares: bool, options: dict) -> tuple[PlotCollection, str]:
+    """Observed and replicated distributions, a panel a label: densities, or cumulative shares."""
+    predicted = tree["posterior_predictive"]
+    options |= {"cols": [predicted["y"].dims[-1]], "num_samples": predicted.sizes["draw"]}
+    visuals = {"predictive_dist": MADE | {"alpha": 0.25, "width": 0.5}, "observed_dist": SEEN | {"width": 1.4}}
+    if shares:
+        return az.plot_ppc_dist(tree, kind="ecdf", visuals=visuals, **options), "cumulative share"
+    open_ended = {"bound_correction": False, "extend": True, "extend_fct": 1.0}  # outcomes do not end where data do
+    stats = {"predictive_dist": open_ended, "observed_dist": open_ended}
+    return az.plot_ppc_dist(tree, kind="kde", visuals=visuals, stats=stats, **options), "density"
+
+
+def _variables(fit: Fit) -> tuple[PlotCollection, str, str]:
+    found = _values(fit)
+    shown = dict(list(found.items())[:PANELS])
+    labels = np.repeat(np.arange(len(shown)), [len(y) for y, _ in shown.values()])  # ArviZ sorts them
+    y, replicated = (np.concatenate([pair[k] for pair in shown.values()], axis=-1) for k in (0, 1))
+    many = len(shown) > 6
+    options = layout(len(shown), 4 if many else 3, 1.4 if many else 1.9)
+    pc, up = _panels(_tree(y, replicated, "panel", labels), any(_rounded(y) for y, _ in shown.values()), options)
+    for k, label in enumerate(shown):
+        pc.get_target("y", {"panel": k}).set_title(style.shorten(label, 24 if many else 34))
+    across = f"observed (black), {len(replicated)} replicated data sets (blue)"
+    if fit.design.attrs["cluster"]:
+        across += f"; means and variables of clusters: new clusters of {fit.design.attrs['cluster']}"
+    return pc, across + (f"; {len(shown)} of {len(found)} variables" if len(shown) < len(found) else ""), up
+
+
+def _values(fit: Fit) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Values that are there (n,) and their replicates (draw, n), of every variable of rows and, in new clusters, of clusters."""
+    design, cluster = fit.design, fit.design.attrs["cluster"]
+    draws = int(np.clip(CELLS // design["Y"].size, 10, REPLICATES))
+    Y, names = design["Y"].to_numpy(), design["within_variable"].to_numpy()
+    out = _there(names, Y, replicate(fit, draws)["Y"].to_numpy())
+    if cluster:
+        new, code = replicate(fit, draws, clusters="new"), design["cluster_code"].to_numpy()
+        means = [_cluster_means(x, code, design.sizes[cluster]) for x in (Y[None], new["Y"].to_numpy())]
+        both = np.isin(names, design["between_variable"].to_numpy())
+        titles = [f"cluster means of {v}" for v in names[both]]
+        out |= _there(titles, means[0][0][:, both], means[1][..., both])
+        out |= _there(design["own_variable"].to_numpy(), design["V"].to_numpy(), new["V"].to_numpy())
+    return out
+
+
+def _there(names, seen: np.ndarray, made: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By name the values of a column that are there, and their replicates."""
+    known = ~np.isnan(seen)
+    return {str(v): (seen[known[:, k], k], made[:, known[:, k], k]) for k, v in enumerate(names)}
+
+
+def _cluster_means(Y: np.ndarray, code: np.ndarray, clusters: int) -> np.ndarray:
+    """Means of the values that are there, (draw, cluster, variable), for Y (draw, row, variable); NaN where there are none."""
+    known = ~np.isnan(Y[0])
+    n = np.zeros((clusters, Y.shape[-1]))
+    np.add.at(n, code, known)
+    out = np.zeros((len(Y), *n.shape))
+    for total, y in zip(out, np.where(known, Y, 0.0), strict=True):
+        np.add.at(total, code, y)
+    return np.divide(out, n, out=np.full_like(out, np.nan), where=n > 0)
 
 
 def _rounded(y: np.ndarray) -> bool:
@@ -85,9 +148,10 @@ def _rounded(y: np.ndarray) -> bool:
 
 
 def _counts(fit: Fit) -> tuple[PlotCollection, str, str]:
-    tree = _tree(fit, "row", fit.design["row"].to_numpy(), PREDICTIONS, int)
-    if len(np.unique(tree["posterior_predictive"]["y"])) > COUNTS:
+    y, replicated = _replicated(fit, PREDICTIONS, int)
+    if len(np.unique(replicated)) > COUNTS:
         return _distributions(fit)
+    tree = _tree(y, replicated, "row", fit.design["row"].to_numpy())
     visuals = {"predictive_markers": MADE, "credible_interval": MADE, "observed_markers": SEEN}
     visuals |= dict.fromkeys(("xlabel", "ylabel", "grid"), False)
     pc = az.plot_ppc_rootogram(tree, ci_prob=0.95, visuals=visuals, **layout(1, 1, 2.2))
@@ -96,7 +160,7 @@ def _counts(fit: Fit) -> tuple[PlotCollection, str, str]:
 
 
 def _calibration(fit: Fit) -> tuple[PlotCollection, str, str]:
-    tree = _tree(fit, "row", fit.design["row"].to_numpy(), PREDICTIONS)
+    tree = _tree(*_replicated(fit, PREDICTIONS), "row", fit.design["row"].to_numpy())
     visuals = {"lines": SEEN, "credible_interval": MADE, "reference_line": {"color": style.GREY}}
     pc = az.plot_ppc_pava(tree, ci_prob=0.95, visuals=visuals | {"xlabel": False, "ylabel": False}, **layout(1, 1, 2.6))
     across = f"predicted {style.outcome_label(fit)} (blue: 95 % of replicated data sets)"

@@ -31,7 +31,7 @@ def figures(
     """The standard figures of a fit by name, in the order of a report; what does not apply is left out.
 
     ``caterpillar, pooling, baseline, effect, cate_COLUMN`` (a moderator each), ``outcome, ppc, checks, priors, trace,
-    rank``; of structural equation models ``path, effect_ESTIMAND`` (a main one each), ``checks, priors, trace, rank``. None
+    rank``; of structural equation models ``path, effect_ESTIMAND`` (a main one each), ``ppc, checks, priors, trace, rank``. None
     of them stays open in pyplot.
 
     Parameters
@@ -59,6 +59,7 @@ def _of_paths(fit: Fit, meaningful, rope, checks) -> dict[str, Callable]:
     for e in shown:
         thresholds = {"meaningful": meaningful, "rope": rope} if e.scale == "effect" else {}
         out[f"effect_{e.name}"] = partial(plot_effect, fit, e.name, **thresholds)
+    out["ppc"] = partial(plot_ppc, fit)
     return out | ({} if checks is None else {"checks": partial(plot_checks, fit, checks)})
 
 

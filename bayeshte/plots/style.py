@@ -156,7 +156,7 @@ def check_outcome(fit: Fit, what: str) -> None:
     if "y" not in fit.design:
         raise SpecError(
             f"{what} shows one outcome, {type(fit.spec).__name__} has several ({fit.design.attrs['outcome']}). "
-            "bh.plot_path, bh.plot_effect, bh.plot_priors, bh.plot_trace and bh.plot_rank show this model."
+            "bh.plot_path, bh.plot_effect, bh.plot_ppc, bh.plot_priors, bh.plot_trace and bh.plot_rank show this model."
         )
 
 

@@ -47,7 +47,7 @@ CAPTIONS = {
     "path": "The model: causes left of their effects, posterior medians and 95 % equal-tailed intervals on the paths.",
     "trace": "Draws of every chain in the order they were made: they should look like noise and overlap.",
     "rank": "Whether chains agree: the rank of every draw among all of them should be uniform in each chain.",
-    "ppc": "The observed outcome against data sets drawn from the fitted model.",
+    "ppc": "What was observed against data sets drawn from the fitted model.",
     "checks": "Statistics of the observed outcome against those of data sets drawn from the fitted model.",
     "priors": "Prior and posterior of every parameter.",
 }
