@@ -96,8 +96,8 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     ----------
     fit : Fit
     unit : {"cluster", "row"}
-        Leave out whole clusters, random effects integrated; or single rows, given the random effects of their clusters
-        (prediction of further persons in the same clusters). Without clusters only "row".
+        Leave out whole clusters, random effects integrated (the random slopes of a SEM by quadrature); or single rows, given the
+        random effects of their clusters (prediction of further persons in the same clusters). Without clusters only "row".
     refit : bool
         Fit again without each cluster whose k-hat is above the limit, with the same frozen priors. Rows are not refitted.
 

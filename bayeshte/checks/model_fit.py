@@ -42,8 +42,8 @@ def model_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
         median and 95 % interval (order statistics) of observed - replicated discrepancy.
 
         DIC (Spiegelhalter et al., 2002) comes in two kinds that must not be compared with each other: marginal, and
-        conditional on the clusters' latent means, as Mplus prints it. Means are those of variances and covariances, not of SDs
-        and correlations. BIC: -2 log L at the posterior medians + k ln N.
+        conditional on the clusters' latent means and random slopes, as Mplus prints it. Means are those of variances and
+        covariances, not of SDs and correlations. BIC: -2 log L at the posterior medians + k ln N.
 
     Raises
     ------
@@ -87,7 +87,8 @@ def _ppp(fit: Fit, draws: int, seed: int) -> Iterator[dict]:
 
 
 def _dic(fit: Fit, kind: str) -> Iterator[dict]:
-    given = f" of the rows, given the latent means of {fit.spec.cluster}," if kind == "conditional" else ""
+    latent = "latent means and random slopes" if fit.spec.table.slopes else "latent means"
+    given = f" of the rows, given the {latent} of {fit.spec.cluster}," if kind == "conditional" else ""
     middle = collapsed(fit.spec.structure, fit.posterior, lambda x: x.mean(("chain", "draw")))
     deviance = _deviance(fit, kind)
     mean, at_mean = float(deviance.mean()), _deviance(_at(fit, middle), kind).item()
