@@ -8,8 +8,9 @@ import numpy as np
 
 from bayeshte.marginal.structural import Data, Matrices, cells, implied
 
-#: Nodes a slope that are tried, and the largest error of a draw's log-likelihood.
+#: Nodes a slope that are tried, while twice as many make no more than `MOST` in all; largest error of a draw's log-likelihood.
 NODES = (3, 5, 8, 12, 20, 32)
+MOST = 100_000
 TOLERANCE = 0.005
 #: Evenly spaced draws by which the nodes are chosen.
 TRIED = 40
@@ -50,9 +51,10 @@ def log_likelihood(m: Matrices, data: Data, t: np.ndarray) -> Integral:
 
 def _choose(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, float]:
     """Nodes of every cluster, and what is left of the error: each number spends at most half of what the ones before it left."""
-    nodes, error = np.full(len(data.context), NODES[-1]), 0.0
+    numbers = [n for n in NODES if n == NODES[0] or (2 * n) ** len(m.slopes) <= MOST]
+    nodes, error = np.full(len(data.context), numbers[-1]), 0.0
     rest = np.arange(len(nodes))
-    for n in NODES:
+    for n in numbers:
         change = np.abs(quadrature(m, data, t, 2 * n, rest) - quadrature(m, data, t, n, rest)).max(0)
         order = np.argsort(change)
         enough = order[np.cumsum(change[order]) <= (TOLERANCE - error) / 2]
