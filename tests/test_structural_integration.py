@@ -202,12 +202,12 @@ def test_what_is_integrated_poorly_is_said(varying, monkeypatch):
 
 
 def schools(sd: float) -> pd.DataFrame:
-    """30 schools of 10 students; the path of x varies with this SD; every tenth x is gone."""
+    """40 schools of 15 students; the path of x varies with this SD; every tenth x is gone."""
     rng = np.random.default_rng(3)
-    j = np.repeat(np.arange(30), 10)
-    w, b = rng.normal(size=300), rng.normal(size=30)
-    y = rng.normal(0.5, sd, 30)[j] * w + (0.5 * b + rng.normal(0, 0.5, 30))[j] + rng.normal(size=300)
-    x = np.where(rng.random(300) < 0.1, np.nan, w + b[j])
+    j = np.repeat(np.arange(40), 15)
+    w, b = rng.normal(size=600), rng.normal(size=40)
+    y = rng.normal(0.5, sd, 40)[j] * w + (0.5 * b + rng.normal(0, 0.5, 40))[j] + rng.normal(size=600)
+    x = np.where(rng.random(600) < 0.1, np.nan, w + b[j])
     return pd.DataFrame({"school": j, "x": x, "y": y})
 
 
