@@ -22,6 +22,7 @@ from bayeshte.errors import DataError, SpecError
 from bayeshte.fit import Fit, assemble
 
 CHUNK = 20_000_000  # pointwise values held at once
+LARGEST_ERROR = 0.01  # of a likelihood that was integrated by quadrature; above it is said
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     ----------
     fit : Fit
     unit : {"cluster", "row"}
-        Leave out whole clusters, random effects integrated; or single rows, given the random effects of their clusters
-        (prediction of further persons in the same clusters). Without clusters only "row".
+        Leave out whole clusters, random effects integrated (the random slopes of a SEM by quadrature); or single rows, given the
+        random effects of their clusters (prediction of further persons in the same clusters). Without clusters only "row".
     refit : bool
         Fit again without each cluster whose k-hat is above the limit, with the same frozen priors. Rows are not refitted.
 
@@ -111,13 +112,16 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     """
     if unit not in ("cluster", "row"):
         raise SpecError(f"unit={unit!r}: write 'cluster' or 'row'.")
+    integrated, troubles = "", () if fit.diagnosis.ok else (fit.diagnosis.verdict,)
     if unit == "row":
         pointwise = pd.concat([_importance(values) for values in row_log_likelihood(fit)])
     else:
-        pointwise = _importance(cluster_log_likelihood(fit))
+        values = cluster_log_likelihood(fit)
+        pointwise, integrated = _importance(values), values.attrs.get("integrated", "")
+        if values.attrs.get("quadrature_error", 0.0) > LARGEST_ERROR:
+            troubles = (*troubles, f"Not integrated precisely: {integrated}.")
     limit = min(1 - 1 / np.log10(fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]), 0.7)
-    troubles = () if fit.diagnosis.ok else (fit.diagnosis.verdict,)
-    out = Loo(unit, _what(fit, unit), pointwise, limit, troubles)
+    out = Loo(unit, _what(fit, unit, integrated), pointwise, limit, troubles)
     high = [label for label, k in pointwise["khat"].items() if not k <= limit]
     if not high:
         return out
@@ -129,16 +133,18 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     )
 
 
-def _what(fit: Fit, unit: str) -> str:
+def _what(fit: Fit, unit: str, integrated: str) -> str:
     cluster = fit.design.attrs["cluster"]
     if unit == "cluster":
-        return f"leaving out one {cluster} at a time, random effects integrated"
+        return f"leaving out one {cluster} at a time, random effects integrated" + (integrated and f", {integrated}")
     given = f", given the random effects of {cluster} (conditional)" if clusters_vary(fit) else ""
     return f"leaving out one row at a time{given}"
 
 
 def cluster_log_likelihood(fit: Fit) -> xr.DataArray:
     """Log-likelihood of every cluster at every draw, the random effects integrated: (chain, draw, cluster).
+
+    Where that takes quadrature, attributes say how: `integrated` in words, `quadrature_error` in nats.
 
     Raises
     ------

@@ -42,8 +42,8 @@ def model_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
         median and 95 % interval (order statistics) of observed - replicated discrepancy.
 
         DIC (Spiegelhalter et al., 2002) comes in two kinds that must not be compared with each other: marginal, and
-        conditional on the clusters' latent means, as Mplus prints it. Means are those of variances and covariances, not of SDs
-        and correlations. BIC: -2 log L at the posterior medians + k ln N.
+        conditional on the clusters' latent means and random slopes, as Mplus prints it. Means are those of variances and
+        covariances, not of SDs and correlations. BIC: -2 log L at the posterior medians + k ln N.
 
     Raises
     ------
@@ -87,13 +87,14 @@ def _ppp(fit: Fit, draws: int, seed: int) -> Iterator[dict]:
 
 
 def _dic(fit: Fit, kind: str) -> Iterator[dict]:
-    given = f" of the rows, given the latent means of {fit.spec.cluster}," if kind == "conditional" else ""
+    latent = "latent means and random slopes" if fit.spec.table.slopes else "latent means"
+    given = f" of the rows, given the {latent} of {fit.spec.cluster}," if kind == "conditional" else ""
     middle = collapsed(fit.spec.structure, fit.posterior, lambda x: x.mean(("chain", "draw")))
-    mean = float(_deviance(fit, kind).mean())
-    at_mean = _deviance(_at(fit, middle), kind).item()
-    name = f", {kind}" if kind else ""
-    yield _row(f"DIC{name}", 2 * mean - at_mean, f"mean deviance{given} + pD")
-    yield _row(f"pD{name}", mean - at_mean, f"mean deviance{given} - that at the posterior means")
+    deviance = _deviance(fit, kind)
+    mean, at_mean = float(deviance.mean()), _deviance(_at(fit, middle), kind).item()
+    name, how = f", {kind}" if kind else "", _integrated(deviance)
+    yield _row(f"DIC{name}", 2 * mean - at_mean, f"mean deviance{given} + pD{how}")
+    yield _row(f"pD{name}", mean - at_mean, f"mean deviance{given} - that at the posterior means{how}")
 
 
 def _bic(fit: Fit) -> Iterator[dict]:
@@ -105,9 +106,9 @@ def _bic(fit: Fit) -> Iterator[dict]:
         if values.min() < -1e-9 * values.max():
             raise DataError("There is no BIC: the medians of the variances and covariances make no covariance matrix.")
     k, n = len(s.position), int(fit.design["Y"].notnull().any("within_variable").sum())
-    deviance = _deviance(_at(fit, middle), "marginal" if s.two_level else "").item()
-    text = f"deviance at the posterior medians + k ln N, k = {k} parameters, N = {n:,} rows"
-    yield _row("BIC", deviance + k * np.log(n), text)
+    deviance = _deviance(_at(fit, middle), "marginal" if s.two_level else "")
+    text = f"deviance at the posterior medians + k ln N, k = {k} parameters, N = {n:,} rows{_integrated(deviance)}"
+    yield _row("BIC", deviance.item() + k * np.log(n), text)
 
 
 def _at(fit: Fit, posterior: xr.Dataset) -> Fit:
@@ -115,10 +116,16 @@ def _at(fit: Fit, posterior: xr.Dataset) -> Fit:
 
 
 def _deviance(fit: Fit, kind: str) -> xr.DataArray:
-    """-2 log-likelihood at every draw."""
+    """-2 log-likelihood at every draw; attributes as those of the likelihood."""
     if kind == "marginal":
-        return -2 * cluster_log_likelihood(fit).sum(fit.spec.cluster)
+        values = cluster_log_likelihood(fit)
+        return (-2 * values.sum(fit.spec.cluster)).assign_attrs(values.attrs)
     return -2 * sum(v.sum("row") for v in row_log_likelihood(fit))
+
+
+def _integrated(deviance: xr.DataArray) -> str:
+    """How random slopes were integrated, as the end of a definition; empty where everything was integrated exactly."""
+    return f"; integrated over {deviance.attrs['integrated']}" if "integrated" in deviance.attrs else ""
 
 
 def _elpd(fit: Fit) -> Iterator[dict]:

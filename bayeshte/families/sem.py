@@ -27,7 +27,7 @@ from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_prediction import expected
 from bayeshte.families.sem_structure import VARIABLES, Structure
-from bayeshte.marginal import structural, structural_draws, structural_pilot
+from bayeshte.marginal import structural, structural_draws, structural_integration, structural_pilot
 from bayeshte.marginal.density import Density, Output, is_even, unconstrain
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.prior import Prior
@@ -172,11 +172,17 @@ class SEM(ModelSpec):
         return summary(self.structure, posterior, interval, level)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-        """By cluster with all latent variables integrated, or by row given the cluster means and random slopes."""
+        """By cluster with all latent variables integrated, or by row given the cluster means and random slopes.
+
+        Random slopes are integrated by quadrature: the largest number of `nodes` and the `quadrature_error`, in nats (see
+        `structural_integration.Integral`), are attributes of the array, beside `integrated`, which says it in words.
+        """
         m, data, t = self._matrices(design), data_of(design), stacked(self.structure, draws)
+        attrs = {}
         if unit == "cluster" and m.slopes:
-            raise SpecError("The likelihood of a cluster is not available with random slopes yet: use unit='row'.")
-        if unit == "cluster" and self.cluster:
+            found = structural_integration.log_likelihood(m, data, t)
+            values, dim, attrs = found.values, self.cluster, _quadrature(self.table.slopes, found)
+        elif unit == "cluster" and self.cluster:
             values, dim = structural_draws.log_likelihood(m, data, t), self.cluster
         elif not self.cluster:
             values, dim = structural_draws.log_likelihood(m, data, t), "row"
@@ -197,7 +203,7 @@ class SEM(ModelSpec):
             values, dim = structural_draws.row_likelihood(data, S, K, b), "row"
         shape = (draws.sizes["chain"], draws.sizes["draw"], -1)
         coords = {"chain": draws["chain"], "draw": draws["draw"], dim: design[dim].to_numpy()}
-        return xr.DataArray(values.reshape(shape), coords, ("chain", "draw", dim))
+        return xr.DataArray(values.reshape(shape), coords, ("chain", "draw", dim), attrs=attrs)
 
     def replicates(
         self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
@@ -240,6 +246,17 @@ def _slopes(posterior: xr.Dataset) -> np.ndarray | None:
         return None
     x = posterior["slope"].transpose("chain", "draw", ..., "slopes").to_numpy()
     return x.reshape(-1, *x.shape[2:])
+
+
+def _quadrature(slopes: list[str], found: structural_integration.Integral) -> dict[str, str | int | float]:
+    """How random slopes were integrated, as attributes of the likelihood."""
+    least, most = found.nodes.min(), found.nodes.max()
+    nodes = f"{least} to {most}" if most > least else f"{most}"
+    text = (
+        f"the random slopes {', '.join(slopes)} by adaptive Gauss-Hermite quadrature with {nodes} nodes each (twice as many "
+        f"change the log likelihood by {found.error:.1g} at most)"
+    )
+    return {"integrated": text, "nodes": int(most), "quadrature_error": found.error}
 
 
 def _guess(
