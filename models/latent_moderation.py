@@ -1,8 +1,9 @@
 """School trial with a latent mediator (simulated at the published values): does treatment change what the mediator does?
 
-Chapter 25, Group administered interventions and cluster designs, of a textbook on randomized explanatory trials, figure 25.3 and
-table 25.9: a mediator (m1 to m3) and an outcome (y1 to y3) with factors within and between schools, as in latent_mediator. Between
-schools the path from mediator (lmb) to outcome (lyb) may differ between the arms (treat): an observed variable times a latent one.
+Chapter 25, Group administered interventions and cluster designs, of a textbook on randomized explanatory trials, figure 25.3
+and table 25.9: a mediator (m1 to m3) and an outcome (y1 to y3) with factors within and between schools, as in latent_mediator.
+Between schools the path from mediator (lmb) to outcome (lyb) may differ between the arms (treat): an observed variable times a
+latent one.
 
 Data        Simulated by the code below from a seed: 100 schools of 40 students, whose moments in either arm are exactly those
             that the published estimates imply. What is not printed (numbers of schools and students, loadings, variances, the

@@ -1,10 +1,11 @@
 """Therapy in groups against no therapy (made data): clusters in one arm only, and a mediator in both.
 
-A partially nested trial: 240 persons of the treatment arm meet in therapy groups of eight, 240 controls meet nobody. Groups differ
-in what they do for the mediator (coping) and for the outcome (wellbeing), and the members of a group resemble each other;
-controls are independent (Bauer, Sterba & Hallfors, 2008; Sterba et al., 2014). So the effects of therapy (treat) are what varies
-between groups, ``dm | coping ~ treat``, and nothing else does: variances between clusters are fixed at 0. Controls may then
-have any label, since none of it enters their likelihood: one for all is fastest.
+A partially nested trial: 240 persons of the treatment arm meet in therapy groups of eight, 240 controls meet nobody. Groups
+differ in what they do for the mediator (coping) and for the outcome (wellbeing), so that the members of a group resemble each
+other; controls are independent (Bauer, Sterba & Hallfors, 2008; Sterba et al., 2014). The effects of therapy (treat) are what
+varies between groups, ``dm | coping ~ treat``, and nothing else does: variances between clusters are fixed at 0. A control's
+group is not in the likelihood, so that one label will do for all of them; the residual variances of persons are those of either
+arm. A group that raises coping may raise the wellbeing of its members by more than their own coping does (k).
 
 Data        Made by the code below from a seed. Means and covariances in either arm are exactly those of the model at the values
             in EXPECTED, which are therefore the maximum likelihood estimates.

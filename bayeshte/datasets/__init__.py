@@ -97,10 +97,10 @@ def with_moments(
     expected : DataFrame
         Expected value of every variable (column) in every cluster (row).
     between, within : array
-        Covariances of what is added to it, (variable, variable): latent cluster means and the deviations from them.
-        It is uncorrelated with the expected values. Cluster means in the data have ``between + within / size``, with the number of clusters as divisor; deviations from
-        them have ``within``, with the number of members less that of clusters. These are the values that maximum likelihood
-        finds.
+        Covariances of what is added to it, (variable, variable): latent cluster means and the deviations from them. Cluster
+        means in the data have the covariance ``between + within / size``, with the number of clusters as divisor, and none
+        with expected values; deviations from them have ``within``, with the number of members less that of clusters. These
+        are the values that maximum likelihood finds.
     size : int
         Members of a cluster.
     covariates : DataFrame
