@@ -55,8 +55,8 @@ def loadings_on_sources(path):
     return np.array([[*np.multiply(path, Y), *M], [*Y, 0, 0, 0]]).T
 
 
-MPLUS = "made with it; Mplus BAYES, posterior median, table 25.9"
-EXPECTED = {  # tolerance: 0.15 posterior SD
+MPLUS = "Mplus BAYES, posterior medians, table 25.9, which the data are made with"
+EXPECTED = {  # tolerance: 0.15 posterior SD, for medians of posteriors that are not symmetric
     "pb8": (0.224, 0.028, MPLUS),
     "pb9": (-0.336, 0.041, MPLUS),
     "pb10": (0.432, 0.037, MPLUS),

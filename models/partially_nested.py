@@ -55,11 +55,12 @@ def covariance(path, sds):
     return effect * np.square(sds) @ effect.T
 
 
+MADE = "the value that the data are made with"
 EXPECTED = {  # tolerance: 0.2 posterior SD, for the median of a posterior that is not symmetric and the priors
-    "a": (0.6, 0.03, "made with it"),
-    "w": (0.4, 0.012, "made with it"),
-    "k": (0.3, 0.04, "made with it"),
-    "c": (0.2, 0.04, "made with it"),
-    "indirect": (0.42, 0.03, "made with it"),
-    "total": (0.62, 0.035, "made with it"),
+    "a": (0.6, 0.03, MADE),
+    "w": (0.4, 0.012, MADE),
+    "k": (0.3, 0.04, MADE),
+    "c": (0.2, 0.04, MADE),
+    "indirect": (0.42, 0.03, MADE),
+    "total": (0.62, 0.035, MADE),
 }
