@@ -9,8 +9,8 @@ Data        Those of school_activity, made to have the published covariances wit
             author made them so). The chapter's variance of the slopes, median 0.616 and posterior SD 0.818, 95 % interval from
             0.001 to 2.468, is that of another sample and no reference; here, too, it is piled up near zero.
 Replaces    Mplus: TYPE = TWOLEVEL RANDOM; ESTIMATOR = BAYES; with vs1 | mvpa ON advant
-Priors      Those of Mplus, flat. With bayeshte's default, HalfNormal(12.7) on the SD of the slopes, small ones are less
-            likely a priori than under Mplus's flat prior of their variance is wide; the average slope is the same.
+Priors      Those of Mplus: flat on coefficients, variances and covariance matrices. bayeshte's default for the SD of the slopes,
+            a wide HalfNormal, is flat near zero in the SD and not in the variance, so that slopes vary less with it.
 """
 
 from bayeshte import SEM, gallery
@@ -23,7 +23,6 @@ SPEC = SEM(
     priors="mplus",
 )
 data = gallery.read("school_activity").data
-
 
 EXPECTED = {  # tolerance: 0.3 posterior SD, since how the slopes vary is the data's own
     "between: vs1 ~1": (4.862, 0.115, "Mplus BAYES, posterior median, table 25.5"),
