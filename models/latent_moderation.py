@@ -9,6 +9,7 @@ Data        Simulated by the code below from a seed: 100 schools of 40 students,
             that the published estimates imply. What is not printed (numbers of schools and students, loadings, variances, the
             effect on the mediator) is near that of latent_mediator and chosen so that posterior SDs are near the printed ones;
             those of the arms' paths, printed as 0.168 and 0.187, are alike here.
+            Moments without sampling error fit the model better than those of a sample.
 Replaces    Mplus: TYPE = TWOLEVEL RANDOM; ESTIMATOR = BAYES; int | treat XWITH lmb; MODEL CONSTRAINT for streat, scontrol, diff
 Priors      Those of Mplus: flat on coefficients, loadings and variances.
 """
