@@ -7,8 +7,9 @@ the mediators are the observed means of the groups, ``mean(att)`` and ``mean(nor
 
 Data        Made by the code below from a seed: the file of the trial is not public. Correlations of the groups' means with
             treat, and of att with norm, are those of table 25.7, the regressions' slopes those of table 25.6; SDs were worked
-            back from printed posterior SDs and correlations. How the variance of intent splits within and between groups moves none of the
-            references: predicted correlations (reliability 0.85) and the printed R-square (0.386, here 0.45) disagree on it.
+            back from printed posterior SDs and correlations. How the variance of intent splits within and between groups moves
+            none of the references: predicted correlations (reliability 0.85) and the printed R-square (0.386, here 0.45)
+            disagree on it.
 Replaces    Mplus: DEFINE: matt = CLUSTER_MEAN(att); TYPE = TWOLEVEL; ESTIMATOR = BAYES; MODEL CONSTRAINT for medatt and the rest
 Priors      Those of Mplus: flat on coefficients, variances and covariance matrices.
 """
