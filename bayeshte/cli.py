@@ -228,9 +228,12 @@ def _parameters(fit: Fit, expected: Mapping) -> Group:
     sheet = typeset(frame, None, None)
     if expected:
         rows = gallery.compare(frame, expected).itertuples()
-        found = {r.Index: f"{r.reference:g} " + ("✓" if r.agrees else f"✗ off by {r.difference:+.3g}") for r in rows}
+        found = {
+            r.Index: f"{r.reference:g} ".replace("-", "−") + ("✓" if r.agrees else f"✗ off by {r.difference:+.3g}")
+            for r in rows
+        }
         sheet = replace(sheet, cells=sheet.cells.assign(Reference=[found.get(k, "") for k in frame.index]))
-    return _blocks(sheet, ("Mean", "MCSE", "p", "ESS bulk / tail", "R\u0302"))
+    return _blocks(sheet, ("Mean", "MCSE", "p", "ESS bulk / tail", "R\u0302", "SD"))
 
 
 def _blocks(sheet: Sheet, spare: Sequence[str] = ()) -> Group:

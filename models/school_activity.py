@@ -16,7 +16,7 @@ Priors      Those of Mplus: flat on coefficients, variances and covariance matri
 import numpy as np
 import pandas as pd
 
-from bayeshte import SEM
+from bayeshte import SEM, datasets
 
 SPEC = SEM(
     cluster="school",
@@ -40,22 +40,14 @@ WITH_TREAT = [0.255, 0.335, 0.330]  # correlations between schools
 
 def data():
     """1,000 students whose moments are those of the trial."""
-    rng = np.random.default_rng(25)
+    treat = np.repeat([0.0, 1.0], SCHOOLS // 2)
     within, between = (np.outer(s, s) * r for s, r in ((SD_WITHIN, CORR_WITHIN), (SD_BETWEEN, CORR_BETWEEN)))
-    treat, school = np.repeat([0.0, 1.0], SCHOOLS // 2), np.repeat(np.arange(SCHOOLS), STUDENTS)
     slope = np.multiply(WITH_TREAT, SD_BETWEEN) / 0.5  # of the school means on treat, whose SD is 0.5
-    residual = between + within / STUDENTS - np.outer(slope, slope) * 0.25
-    schools = exactly(rng.normal(size=(SCHOOLS, 3)), np.column_stack([np.ones(SCHOOLS), treat]), residual * SCHOOLS)
-    members = (school[:, None] == np.arange(SCHOOLS)).astype(float)
-    students = exactly(rng.normal(size=(len(school), 3)), members, within * (len(school) - SCHOOLS))
-    values = MEANS + (np.outer(treat - 0.5, slope) + schools)[school] + students
-    return pd.DataFrame(values, columns=["mvpa", "peers", "advant"]).assign(treat=treat[school], school=school)
-
-
-def exactly(x, columns, products):
-    """Like `x`, but orthogonal to `columns` and with exactly these cross-products."""
-    x = x - columns @ np.linalg.lstsq(columns, x, rcond=None)[0]
-    return x @ np.linalg.inv(np.linalg.cholesky(x.T @ x)).T @ np.linalg.cholesky(products).T
+    expected = pd.DataFrame(MEANS + np.outer(treat - 0.5, slope), columns=["mvpa", "peers", "advant"])
+    schools = pd.DataFrame({"treat": treat, "school": np.arange(SCHOOLS)})
+    return datasets.with_moments(
+        expected, between - np.outer(slope, slope) * 0.25, within, STUDENTS, covariates=schools, seed=25
+    )
 
 
 MPLUS = "Mplus BAYES, posterior medians, table 25.3"

