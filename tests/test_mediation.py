@@ -156,6 +156,11 @@ def test_text_of_a_design(design):
     assert [(k, e.text) for k, e in made.table.derived] == [(k, e.text) for k, e in by_hand.table.derived]
 
 
+def test_a_treatment_can_be_centred():
+    spec = bh.Mediation(**CLUSTERED | {"treatment": "centred(x)"}, mediators="m", level="within")
+    assert [r.rhs for r in spec.table.at("within") if r.label in ("a", "direct")] == ["centred(x)"] * 2
+
+
 def test_text_is_for_reading():
     spec = bh.Mediation(
         outcome="mvpa", treatment="treat", mediators=["advant", "peers"], cluster="school", direct=False

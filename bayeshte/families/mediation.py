@@ -16,6 +16,7 @@ from typing import NamedTuple
 from bayeshte.errors import SpecError, near
 from bayeshte.families.sem import SEM
 from bayeshte.model_text.grammar import is_name
+from bayeshte.model_text.parts import split
 from bayeshte.prior import Prior
 
 
@@ -74,7 +75,8 @@ def Mediation(
     ======================  ==================  ==============================  =====================================
 
     Mediators and outcome are split into their two latent parts, a treatment within clusters is not: it enters as it is, so that
-    the parts between clusters are those at treatment 0. Centre it at its cluster means where these differ by more than chance.
+    the parts between clusters are those at treatment 0. Write ``treatment="centred(x)"`` where the share
+    of treated persons differs between clusters by more than chance.
 
     Several mediators have residual covariances or, with `serial`, paths from each to all later ones. A path that varies is a
     random slope with the mean ``a``; slopes and intercepts have one covariance matrix, all of it free. Effects are averages over
@@ -259,7 +261,7 @@ def _text(roles: Roles, level: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    return name if is_name(name) else f"`{name}`"
+    return name if is_name(name) or split(name)[0] else f"`{name}`"
 
 
 def _covariance(a: str, b: str) -> str:

@@ -54,7 +54,10 @@ def _explained(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
 
 def _iccs(structure: Structure, m: Matrices) -> list[Estimand]:
     text, given = "share of the variance of {} that lies between clusters", {"scale": "share", "header": "ICC"}
-    return [Estimand(f"ICC of {v}", text.format(v), _icc(structure, m, v), **given) for v in structure.both]
+    varies = [
+        v for v in structure.both if structure.sd("between", v).fixed != 0 or v in structure.table.endogenous("between")
+    ]
+    return [Estimand(f"ICC of {v}", text.format(v), _icc(structure, m, v), **given) for v in varies]
 
 
 def _derived(posterior, design, *, name):
