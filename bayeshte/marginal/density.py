@@ -137,7 +137,7 @@ def lkj_constant(eta: float, q: int) -> float:
     return out
 
 
-def precondition(density: Density, start: np.ndarray, unit: np.ndarray) -> Density:
+def precondition(density: Density, start: np.ndarray, unit: np.ndarray, least: np.ndarray | None = None) -> Density:
     """Coordinates centred at the mode and scaled by the curvature there, so that the posterior is near N(0, I).
 
     The mode of the density in unconstrained coordinates exists even where an SD's own mode is zero, because of the
@@ -150,16 +150,22 @@ def precondition(density: Density, start: np.ndarray, unit: np.ndarray) -> Densi
         In its raw coordinates (centre 0, scale 1).
     start, unit : ndarray
         A rough guess of the leading coordinates and of how far each may be off; shape (n_top,).
+    least : ndarray, optional
+        Coordinates in which the density is even, SDs with a sign: below these absolute values, where it may have no accurate
+        digits left, the mode is sought in a parabola with the slope that it has there. Zero for the others.
     """
     centre, scale = start, np.diag(unit)
+    least = np.zeros(len(start)) if least is None else least
     for _ in range(2):  # the second pass has coordinates in which differences are accurate, and ends closer to the mode
         density = density.with_coordinates(centre, scale)
-        mode, values, vectors = _mode(density)
+        mode, values, vectors = _mode(density, centre, scale, least)
         centre, scale = centre + scale @ mode, scale @ vectors / np.sqrt(values)
     return density.with_coordinates(centre, scale)
 
 
-def _mode(density: Density) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _mode(
+    density: Density, centre: np.ndarray, scale: np.ndarray, least: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mode over the leading coordinates, the others zero, by Newton's method; eigenvalues and vectors of the curvature there.
 
     Negative curvature is followed uphill (absolute eigenvalues), steps are halved until they climb. With exact gradients of
@@ -168,8 +174,17 @@ def _mode(density: Density) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rest = np.zeros(density.n_dim - density.n_top)
 
     def at(y):
-        lp, grad = density(np.concatenate([y, rest]))
-        return lp, grad[: density.n_top]
+        x = centre + scale @ y
+        near = np.abs(x) < least
+        if not near.any():
+            lp, grad = density(np.concatenate([y, rest]))
+            return lp, grad[: density.n_top]
+        edge = np.where(near, np.copysign(least, x), x)
+        lp, grad = density(np.concatenate([np.linalg.solve(scale, edge - centre), rest]))
+        grad = np.linalg.solve(scale.T, grad[: density.n_top])
+        lp += (grad[near] * (x[near] ** 2 - edge[near] ** 2) / (2 * edge[near])).sum()
+        grad[near] *= x[near] / edge[near]
+        return lp, scale.T @ grad
 
     y = np.zeros(density.n_top)
     lp, grad = at(y)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bayeshte.marginal.density import Density, Output, precondition
+from bayeshte.marginal.density import Density, Output, is_even, precondition
 from bayeshte.marginal.structural import Data, Entry, Matrices, implied, statistics, tables
 from bayeshte.marginal.structural_draws import implied_within
 from bayeshte.prior import Prior
@@ -18,6 +18,9 @@ from bayeshte.prior import Prior
 PASSES = 2
 #: SDs of slopes in the second pass, at least this share of those in the first: the data's information is sought in their units.
 SMALLEST = 0.1
+#: SDs of slopes that are too small for the density, in units of how far a first guess may be off: a slope without variance of its
+#: own is a linear combination of the clusters' variables that predict it.
+NEAR = 0.03
 
 
 def density(
@@ -45,6 +48,9 @@ def density(
     for place in spreads:
         x[place - 1] = start[place - 1]
     by_cluster = statistics(data, one_by_one=True)
+    even = np.zeros(len(start))
+    for k in spreads:
+        even[k - 1] = unit[k - 1] if is_even(priors[k - 1]) else 0.0
     raw, spread, least = tables(m, by_cluster, *given, outputs), np.array(spreads) - 1, 0.0
     for _ in range(PASSES):
         theta = raw.parameters(np.r_[x, np.zeros(raw.n_dim - raw.n_top)])
@@ -54,7 +60,7 @@ def density(
         )  # where slopes hardly vary, the mode is 0
         least = SMALLEST * np.abs(t[spread])
         made = tables(m, by_cluster, *given, outputs, pilot=_information(m, data, t))
-        made = precondition(made, x, unit)
+        made = precondition(made, x, unit, least=NEAR * even)
         x = made.floats[made.at : made.at + made.n_top]
     return made
 
