@@ -49,6 +49,7 @@ MODELS = {
         within="a | m1 ~ x; b | y ~ m1",
         between="y ~ m1; a ~~ b + m1 + y; b ~~ m1 + y",
     ),
+    "slope of known variance": SEM(cluster="school", within="s | y ~ m1", between="y ~ m1; s ~~ 0.5*s"),
     "one level": SEM(model="m1 ~ a*treat + age; y ~ b*m1 + treat; indirect := a*b"),
     "one level, factors": SEM(model="f =~ y1 + y2 + y3; g =~ NA*m1 + m2; g ~~ 1*g; f ~ g + x"),
 }
@@ -282,6 +283,26 @@ def test_slopes_that_hardly_vary():
     table = summary(made).set_index("parameter")
     assert table.loc["s ~~ s", "lower"] < 0.02
     assert abs(table.loc["s ~1", "mean"] - 2) < 3 * table.loc["s ~1", "posterior_sd"]
+
+
+def test_a_slope_without_variance_is_no_random_slope():
+    with pytest.raises(SpecError, match="write the path itself, y ~ m1"):
+        SEM(cluster="school", within="s | y ~ m1", between="s ~~ 0*s")
+
+
+def test_a_slope_that_its_predictor_may_explain_entirely():
+    """Next to an SD of zero such a slope is its predictor, and the density has no digits left: the mode is sought beside it."""
+    within, between = "f =~ y1 + y2 + y3; s | f ~ x", f"{FACTORS[1]}; s ~ climate"
+    spec = SEM(cluster="school", within=within, between=between)
+    data = frame(missing=True).query("school < 12")
+    data.loc[data.index[:2], ["y1", "y2", "y3"]] = np.nan
+    design = spec.design(data)
+    made = spec.marginal(design, spec.frozen_priors(design))
+    here, at = np.zeros(made.n_dim), [p.key for p in spec.structure.parameters].index("sd[between: s]")
+    moved = [
+        made.parameters(here + h)["_scalars"][at] - made.parameters(here)["_scalars"][at] for h in np.eye(made.n_dim)
+    ]
+    assert 0.05 < np.abs(moved).max() < 1
 
 
 def test_what_is_not_available_says_so():

@@ -121,7 +121,7 @@ class SEM(ModelSpec):
         if not m.slopes:
             return structural.density(m, structural.statistics(data), *given)
         means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
-        spreads = [s.place(s.sd("between", v)) for v in self.table.slopes]
+        spreads = [s.place(row) for row in (s.sd("between", v) for v in self.table.slopes) if row.fixed is None]
         return structural_pilot.density(m, data, *given, means, spreads)
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:

@@ -298,6 +298,11 @@ class Structure:
     def _slope(self, name: str) -> Slope:
         """Where the values of a random slope stand."""
         (row,) = [r for r in self.table.at("within") if r.slope == name]
+        if self.sd("between", name).fixed == 0:
+            raise SpecError(
+                f"{name} ~~ 0*{name}: a random slope has a variance. For one that does not vary write the path itself, "
+                f"{row.lhs} ~ {row.rhs or 1}."
+            )
         names = self.variables("within")
         variable, effect = self.variables("between").index(name), names.index(row.lhs)
         if ("within", row.rhs) in self.regressors:

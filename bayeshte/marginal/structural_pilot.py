@@ -51,7 +51,7 @@ def density(
     even = np.zeros(len(start))
     for k in spreads:
         even[k - 1] = unit[k - 1] if is_even(priors[k - 1]) else 0.0
-    raw, spread, least = tables(m, by_cluster, *given, outputs), np.array(spreads) - 1, 0.0
+    raw, spread, least = tables(m, by_cluster, *given, outputs), np.array(spreads, int) - 1, 0.0
     for _ in range(PASSES):
         theta = raw.parameters(np.r_[x, np.zeros(raw.n_dim - raw.n_top)])
         t = np.r_[theta["_scalars"], theta["_correlations"]]
