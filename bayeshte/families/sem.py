@@ -107,6 +107,10 @@ class SEM(ModelSpec):
             raise SpecError("The graph of a SEM has the centred form only: leave out centred=False.")
         return sem_graph.joint(self.structure, design, data_of(design), self._matrices(design), priors)
 
+    def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
+        """Every modelled variable, that of clusters in every row of a cluster."""
+        return sem_graph.observed_columns(self.structure, data_of(design), values)
+
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
         s, m = self.structure, self._matrices(design)
