@@ -39,7 +39,7 @@ def intercepts(truth) -> dict[str, float]:
     return dict(zip(truth["intercepts"].to_numpy(), truth["intercept"].to_numpy(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["mediation", "product", "random slopes", "one level, factors"])
+@pytest.mark.parametrize("name", ["product", "random slopes", "one level, factors"])
 def test_gaps_and_covariates_stay(name):
     spec, data = MODELS[name], frame(missing=True)
     data.loc[data.index[3], "x"] = np.nan  # a covariate of two of the models: the row is left out, as in a fit
@@ -56,12 +56,14 @@ def test_gaps_and_covariates_stay(name):
         pd.testing.assert_frame_equal(made, same)
     one, two = (made[modelled].to_numpy() for _, made in pairs)
     assert not np.isclose(one, two).any()
-    assert not np.isclose(one, simulate(spec, data, seed=5)[0][1][modelled]).any()
 
 
 def test_path_model_by_hand():
     residuals = []
-    for truth, made in simulate(MODELS["one level"], frame(missing=True), n=60, seed=2):
+    pairs = simulate(MODELS["one level"], frame(missing=True), n=60, seed=2)
+    other = simulate(MODELS["one level"], frame(missing=True), seed=3)[0][1]
+    assert not np.isclose(other["y"], pairs[0][1]["y"]).any()
+    for truth, made in pairs:
         p, s, c = paths(truth), sds(truth), intercepts(truth)
         m = c["m1"] + p["m1 ~ treat"] * made["treat"] + p["m1 ~ age"] * made["age"]
         y = c["y"] + p["y ~ m1"] * made["m1"] + p["y ~ treat"] * made["treat"]

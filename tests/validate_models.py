@@ -182,7 +182,7 @@ SCENARIOS = {
             between="g =~ m1 + m2 + m3; g ~ treat",
             priors={
                 **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "loading": bh.Normal(1, 0.3)},
-                **{"sd": bh.HalfNormal(0.7), "sd[within: f]": bh.Gamma(8, 8), "sd[between: g]": bh.Gamma(8, 8)},
+                **{"sd": bh.Gamma(4, 6), "sd[within: f]": bh.Gamma(8, 8), "sd[between: g]": bh.Gamma(8, 8)},
             },
         ),
         lambda: students(clusters=30),
