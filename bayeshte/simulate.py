@@ -8,9 +8,10 @@ errors that parameters alone do not (Modrak et al., 2023, doi:10.1214/23-BA1404)
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,18 @@ import pandas as pd
 import pymc as pm
 import pytensor
 import xarray as xr
-from pytensor.compile.mode import Mode
-from scipy import stats
+from pytensor.graph.traversal import ancestors
 
 from bayeshte.design import fingerprint, row_labels
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.fit import Fit, fit
 from bayeshte.prior import Prior
 from bayeshte.progress import Bar
+from bayeshte.replication import EVALUATE
 from bayeshte.sampler import Progress
 from bayeshte.spec import ModelSpec
 from bayeshte.summary import elements
+from bayeshte.uniformity import chi2_test, ecdf_test, holm
 
 #: Posterior draws a rank: 120 possible ranks, so that 50, 80 and 95 % intervals hold whole numbers of them.
 RANK_DRAWS = 119
@@ -36,19 +38,21 @@ RANK_DRAWS = 119
 LEVELS = (0.5, 0.8, 0.95)
 #: Family-wise error of the verdict, and the share of simulations that may fail to converge.
 ALPHA, MAX_FAILED = 0.05, 0.05
-_NULL_DRAWS = 20_000
+#: Draws of the priors for one that is allowed.
+PROPOSALS = 10_000
 
 
 def simulate(
     spec: ModelSpec, data: pd.DataFrame, priors: Mapping[str, Prior] | None = None, n: int = 1, seed: int = 0
 ) -> list[tuple[xr.Dataset, pd.DataFrame]]:
-    """Data sets from the joint graph: parameters from their priors, then random effects, then the outcome.
+    """Data sets from the joint graph: parameters from their priors, then random effects (cluster means, slopes), then outcomes.
 
     Parameters
     ----------
     spec : ModelSpec
     data : DataFrame
-        The persons, arms, clusters and covariates; only the outcome is replaced. Never changed.
+        The persons, arms, clusters and covariates; only the outcome is replaced, of a structural equation model every variable
+        that it does not condition on. Missing values stay missing. Never changed.
     priors : mapping of str to Prior, optional
         In place of those of `spec`: overrides by label, as in the specification.
     n : int
@@ -65,46 +69,73 @@ def simulate(
     Raises
     ------
     SpecError
-        If a prior is improper: there is nothing to draw from.
+        If a prior is improper: there is nothing to draw from; or if next to none of its draws is allowed.
     """
     if priors is not None:
         spec = replace(spec, priors=priors)
     design = spec.design(data)
-    truths, outcomes = _prior_draws(spec, design, spec.frozen_priors(design), n, seed)
+    truths, columns = _prior_draws(spec, design, spec.frozen_priors(design), n, seed)
     rows = data[np.isin(row_labels(data.index), design["row"].to_numpy())]
+    known = {v: rows[v].notna().to_numpy() for v in columns}
     return [
-        (truths.isel(chain=0, draw=k, drop=True), rows.assign(**{design.attrs["outcome"]: y}))
-        for k, y in enumerate(outcomes)
+        (
+            truths.isel(chain=0, draw=k, drop=True),
+            rows.assign(
+                **{v: x[k] if known[v].all() else np.where(known[v], x[k], np.nan) for v, x in columns.items()}
+            ),
+        )
+        for k in range(n)
     ]
 
 
 def _prior_draws(
     spec: ModelSpec, design: xr.Dataset, priors: Mapping[str, Prior], n: int, seed: int
-) -> tuple[xr.Dataset, np.ndarray]:
-    """Parameters with one chain of `n` draws, derived quantities added, and outcomes (n, row)."""
-    if "y" not in design:
-        raise SpecError(
-            f"Data cannot be simulated from a {type(spec).__name__} yet, nor can it be calibrated: with a fit, bh.replicate(fit) "
-            "draws new data from its posterior."
-        )
+) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
+    """Parameters with one chain of `n` draws, derived quantities added, and columns of data (n, row)."""
     improper = {k: p for k, p in priors.items() if not p.proper}
     if improper:
         listed = ", ".join(f"{k}: {p!r}" for k, p in improper.items())
         raise SpecError(f"Improper priors cannot be simulated from ({listed}). Name proper ones in priors=.")
     model = spec.joint(design, priors)
     shown = [v for v in [*model.free_RVs, *model.deterministics] if not v.name.startswith("_")]
-    variables = [*shown, model["y"]]
     # evaluated by Python: compiling would take a minute, and without cxx="" inner graphs are compiled in C where g++ is found
     with pytensor.config.change_flags(cxx=""):
-        values = pm.draw(variables, draws=n, mode=Mode("py", "fast_compile"), random_seed=seed)
-    values = [
-        np.asarray(x).reshape(1, n, *np.shape(x)[np.ndim(x) - v.ndim :]) for v, x in zip(variables, values, strict=True)
-    ]
+        drawn = _draws(model, [*shown, *model.observed_RVs], n, seed)
     dims = {v.name: ("chain", "draw", *model.named_vars_to_dims.get(v.name, ())) for v in shown}
     used = {d for names in dims.values() for d in names[2:]}
-    coords = {"chain": [0], "draw": np.arange(n)} | {d: design[d].to_numpy() for d in used}
-    truth = xr.Dataset({v.name: (dims[v.name], x) for v, x in zip(shown, values[:-1], strict=True)}, coords)
-    return spec.recover(truth, design, np.random.default_rng(seed)), values[-1][0]
+    coords = {"chain": [0], "draw": np.arange(n)} | {d: np.asarray(model.coords[d]) for d in used}
+    truth = xr.Dataset({v.name: (dims[v.name], drawn[v.name][None]) for v in shown}, coords)
+    columns = spec.observed_columns({v.name: drawn[v.name] for v in model.observed_RVs}, design)
+    return spec.recover(truth, design, np.random.default_rng(seed)), columns
+
+
+def _draws(model: pm.Model, variables: list, n: int, seed: int) -> dict[str, np.ndarray]:
+    """Draws (n, ...) of variables of the graph, by name.
+
+    What its potentials depend on is drawn first, and again wherever one of them is -inf: the prior is truncated there.
+    """
+    needed = set(ancestors(model.potentials))
+    first = [v for v in model.free_RVs if v in needed]
+    rest = [v for v in variables if v not in first]
+    propose = pm.compile([], [*first, *model.potentials], mode=EVALUATE, random_seed=(seed, 1))
+    complete = pm.compile(first, rest, mode=EVALUATE, random_seed=seed)
+    draws = []
+    for _ in range(n):
+        given = _allowed(propose, len(first))
+        draws.append([*given, *complete(*given)])
+    return {v.name: np.stack(x) for v, x in zip([*first, *rest], zip(*draws, strict=True), strict=True)}
+
+
+def _allowed(propose: Callable, count: int) -> list[np.ndarray]:
+    """The first proposal, its `count` values, whose potentials are not -inf."""
+    for _ in range(PROPOSALS):
+        values = propose()
+        if np.isfinite(values[count:]).all():
+            return values[:count]
+    raise SpecError(
+        f"None of {PROPOSALS:,} draws of the priors was allowed (correlations that make no positive definite matrix, say): "
+        "name narrower priors in priors=."
+    )
 
 
 @dataclass(frozen=True)
@@ -208,17 +239,17 @@ def calibrate(
     """Simulation-based calibration: fit data simulated from the model, rank the truth among the posterior draws.
 
     Priors are resolved once, on `data`, and used with these numbers to simulate and to fit. The truth of every parameter,
-    of the headline estimands, of the random effects and effects of the first and last cluster, and of the log-likelihood is
-    ranked among `RANK_DRAWS` posterior draws, evenly spaced over the four chains; the effective sample size that a
-    converged fit has makes them nearly independent. A fit that does not converge is repeated with four times the draws and
-    ``target_accept=0.99``; what then fails is counted. Given the data, failing has nothing to do with the truth, so the
-    other ranks stay uniform.
+    of the headline estimands, of the random effects (cluster means, slopes) and effects of the first and last cluster, and of
+    the log-likelihood is ranked among `RANK_DRAWS` posterior draws, evenly spaced over the four chains; the effective sample
+    size that a converged fit has makes them nearly independent. A fit that does not converge is repeated with four times the
+    draws and ``target_accept=0.99``; what then fails is counted. Given the data, failing has nothing to do with the truth, so
+    the other ranks stay uniform.
 
     Parameters
     ----------
     spec : ModelSpec
     data : DataFrame
-        The persons, arms, clusters and covariates; the outcome only sets the scale of default priors.
+        The persons, arms, clusters, covariates and missing values; the outcome only sets the scale of default priors.
     simulations : int
     draws, tune : int
         Of each of four chains, as in `bh.fit`.
@@ -242,12 +273,11 @@ def calibrate(
     design = spec.design(data)
     spec = replace(spec, priors=spec.frozen_priors(design))
     simulated = simulate(spec, data, n=simulations, seed=seed)
-    outcome = design.attrs["outcome"]
     done = _read(path) if path is not None else {}
     start = time.perf_counter()
     with Bar(progress) as bar:
         for k, (truth, frame) in enumerate(simulated):
-            mark = fingerprint(frame[[outcome]])
+            mark = fingerprint(frame)
             if k in done:
                 if done[k]["data"].iloc[0] != mark:
                     raise DataError(f"{str(path)!r} holds another calibration: the data of simulation {k} differ.")
@@ -278,7 +308,7 @@ def _one(spec, truth: xr.Dataset, frame: pd.DataFrame, draws: int, tune: int, se
     if not made.diagnosis.ok:
         return made.diagnosis.verdict.replace("NOT CONVERGED", "not converged"), nothing
     posterior = quantities(spec, made.design, _thinned(made.posterior))
-    true = quantities(spec, made.design, truth.expand_dims(["chain", "draw"])).iloc[0]
+    true = quantities(spec, made.design, truth.expand_dims(["chain", "draw"]))[posterior.columns].iloc[0]
     rng = np.random.default_rng(streams[1])
     below, ties = (posterior < true).sum(), (posterior == true).sum()
     ranked = pd.DataFrame({"truth": true, "rank": below + rng.integers(0, ties + 1), "mean": posterior.mean()})
@@ -311,8 +341,9 @@ def quantities(spec: ModelSpec, design: xr.Dataset, posterior: xr.Dataset) -> pd
         e.draws(posterior, design).rename(e.name) for e in spec.estimands(design) if e.headline or e.scale == "sd"
     ]
     for unit, name in (("cluster", "log-likelihood"), ("row", "log-likelihood given random effects")):
-        each = spec.log_likelihood(posterior, design, unit=unit)
-        values.append(each.sum([d for d in each.dims if d not in ("chain", "draw")]).rename(name))
+        with suppress(SpecError):  # a family may refuse one of them
+            each = spec.log_likelihood(posterior, design, unit=unit)
+            values.append(each.sum([d for d in each.dims if d not in ("chain", "draw")]).rename(name))
     out = {}
     for v in values:
         labels, x = elements(v.isel({cluster: [0, -1]}) if cluster in v.dims else v)
@@ -342,54 +373,3 @@ def _write(done: Mapping[int, pd.DataFrame], path: str | Path) -> None:
     new = Path(path).with_name(Path(path).name + ".new")
     pd.concat(list(done.values())).to_csv(new, index=False)
     new.replace(path)
-
-
-def ecdf_test(ranks, draws: int) -> float:
-    """p-value of uniform ranks: the largest departure of their ECDF, against simulated uniform ranks.
-
-    The departure at a point is the two-sided binomial probability of the count below it; the statistic is the smallest
-    over all points (Säilynoja et al., 2022, algorithm 1; their gamma).
-    """
-    n = len(ranks)
-    counts = np.cumsum(np.bincount(ranks, minlength=draws + 1))[:-1]
-    observed = _pointwise(n, draws)[np.arange(draws), counts].min()
-    return float((1 + (_null(n, draws) <= observed * (1 + 1e-9)).sum()) / (1 + _NULL_DRAWS))
-
-
-def ecdf_band(n: int, draws: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, and the lower and upper limit of a simultaneous band for the ECDF of `n` uniform ranks minus the diagonal."""
-    gamma = np.quantile(_null(n, draws), 1 - level)
-    points = np.arange(1, draws + 1) / (draws + 1)
-    low, high = stats.binom.ppf(gamma / 2, n, points), stats.binom.ppf(1 - gamma / 2, n, points)
-    return points, low / n - points, high / n - points
-
-
-@cache
-def _pointwise(n: int, draws: int) -> np.ndarray:
-    """Two-sided probability of every count at every point, (point, count)."""
-    points, counts = np.arange(1, draws + 1)[:, None] / (draws + 1), np.arange(n + 1)
-    lower, upper = stats.binom.cdf(counts, n, points), stats.binom.sf(counts - 1, n, points)
-    return np.minimum(1, 2 * np.minimum(lower, upper))
-
-
-@cache
-def _null(n: int, draws: int) -> np.ndarray:
-    """The statistic of `ecdf_test` for simulated uniform ranks."""
-    rng = np.random.default_rng(0)
-    counts = np.cumsum(rng.multinomial(n, np.full(draws + 1, 1 / (draws + 1)), size=_NULL_DRAWS), axis=1)[:, :-1]
-    return _pointwise(n, draws)[np.arange(draws), counts].min(1)
-
-
-def chi2_test(ranks, draws: int) -> float:
-    """p-value of equal counts in bins of equal width, at most 20 and with at least 5 expected in each."""
-    bins = max(b for b in range(2, 21) if (draws + 1) % b == 0 and b <= max(2, len(ranks) / 5))
-    return float(stats.chisquare(np.bincount(np.asarray(ranks) * bins // (draws + 1), minlength=bins)).pvalue)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's (1979) adjusted p-values, over all elements."""
-    flat = np.ravel(p)
-    order = np.argsort(flat)
-    out = np.empty(flat.size)
-    out[order] = np.minimum(1, np.maximum.accumulate(flat[order] * np.arange(flat.size, 0, -1)))
-    return out.reshape(np.shape(p))

@@ -132,7 +132,12 @@ class ModelSpec(ABC):
         """The graph that people read: every latent effect is a random variable.
 
         ``centred=False`` draws random effects as standard normals times their scale: the same posterior, another geometry.
+        With proper priors a potential is 0, or -inf at draws of the priors that are not allowed.
         """
+
+    @abstractmethod
+    def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
+        """Columns of the data (draw, row) from values of the graph's observed variables (draw, ...), NaN where missing."""
 
     @abstractmethod
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> "Density":

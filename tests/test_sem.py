@@ -8,15 +8,14 @@ import pytest
 import xarray as xr
 from cases import EVALUATE
 
-from bayeshte import SEM
+from bayeshte import SEM, Uniform
 from bayeshte.effects import effects
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_design import data_of
-from bayeshte.families.sem_draws import stacked
+from bayeshte.families.sem_draws import named, stacked
 from bayeshte.fit import fit, summary
 from bayeshte.marginal import structural_draws
 from bayeshte.marginal.density import lkj_constant
-from bayeshte.simulate import calibrate, simulate
 
 WITHIN = "y ~ w1*m1 + w2*m2 + age; m1 ~~ m2"
 BETWEEN = "y ~ b3*m1 + b4*m2; m1 ~ b1*treat; m2 ~ b2*treat; m1 ~~ m2"
@@ -305,8 +304,11 @@ def test_a_slope_that_its_predictor_may_explain_entirely():
     assert 0.05 < np.abs(moved).max() < 1
 
 
-def test_what_is_not_available_says_so():
-    spec, data = MODELS["mediation"], frame()
-    for attempt in (lambda: simulate(spec, data), lambda: calibrate(spec, data, simulations=2)):
-        with pytest.raises(SpecError, match=r"bh\.replicate"):
-            attempt()
+def test_signs_of_sds_respect_a_prior_on_one_side():
+    """A correlation that is positive a priori changes sign with no SD: those of its variables stay positive."""
+    spec = SEM(model="y1 ~~ y2; y2 ~~ y3; y1 ~~ 0*y3; y3 ~~ y", priors={"corr[y1 ~~ y2]": Uniform(0, 0.9)})
+    design = spec.design(frame())
+    density = spec.marginal(design, spec.frozen_priors(design))
+    posterior = named(spec.structure, draws_at(density, np.random.default_rng(0).normal(0, 9, (200, density.n_dim))))
+    assert (posterior["corr"].sel(corrs="y1 ~~ y2") >= 0).all()
+    assert (posterior["corr"].sel(corrs="y3 ~~ y") < 0).any()

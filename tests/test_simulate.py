@@ -12,7 +12,8 @@ from scipy import stats
 import bayeshte as bh
 from bayeshte.families import random_slope_arrays
 from bayeshte.marginal import gaussian
-from bayeshte.simulate import calibrate, chi2_test, ecdf_band, ecdf_test, holm, simulate
+from bayeshte.simulate import calibrate, simulate
+from bayeshte.uniformity import chi2_test, ecdf_band, ecdf_test, holm
 
 module = sys.modules["bayeshte.simulate"]  # `bh.simulate` is the function
 

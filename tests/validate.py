@@ -1,8 +1,9 @@
-"""Simulation-based calibration of every kind of model: ``make validate``, or ``python tests/validate.py [NAME ...] [--quick]``.
+"""Calibration of every kind of model, and coverage: ``make validate``, or ``python tests/validate.py [NAME ...] [--quick]``.
 
-Writes docs/validation.md and docs/images/calibration.png. With names of scenarios or with --quick, the page goes to out/
-instead, so that a partial run never replaces the full one. Ranks are kept in out/calibration/ while it runs; --resume goes
-on with those of an interrupted run. The exit code is 1 if calibration fails.
+Writes docs/validation.md with its pictures. With names of scenarios (tests/validate_models.py) or "contextual effect"
+(tests/validate_coverage.py), or with --quick, the page goes to out/ instead, so that a partial run never replaces the full one.
+Ranks are kept in out/calibration/ while it runs; --resume goes on with those of an interrupted run. The exit code is 1 if
+calibration or coverage fails.
 """
 
 import argparse
@@ -10,8 +11,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +18,12 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small: threads only wait for each other
 
 import matplotlib
-import numpy as np
 import pandas as pd
+import validate_coverage as coverage
+from validate_models import SCENARIOS
 
-import bayeshte as bh
-from bayeshte.simulate import ALPHA, LEVELS, Calibration, calibrate, ecdf_band
+from bayeshte.simulate import ALPHA, LEVELS, MAX_FAILED, Calibration, calibrate
+from bayeshte.uniformity import ecdf_band
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -31,134 +31,20 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).parents[1]
 SIMULATIONS, QUICK = 200, 20
 SEED = 20251
+STUDY = "contextual effect"
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """A model, the data that give it persons, arms, clusters and covariates, and a line that says what it covers."""
-
-    covers: str
-    spec: bh.RandomSlope
-    data: Callable[[], pd.DataFrame]
-
-
-def trial(
-    arms: tuple[str, ...] = ("control", "treated"), low: int = 3, high: int = 25, clusters: int = 30
-) -> pd.DataFrame:
-    """Unbalanced clusters; the first has one arm, the second another; x varies within and between clusters, z between."""
-    rng = np.random.default_rng(1)
-    n = rng.integers(low, high + 1, clusters)
-    school = np.repeat([f"s{k}" for k in range(clusters)], n)
-    arm = rng.choice(arms, len(school))
-    arm[school == "s0"], arm[school == "s1"] = arms[0], arms[-1]
-    x = 0.7 * rng.normal(size=len(school)) + 0.7 * np.repeat(rng.normal(size=clusters), n)
-    z = np.repeat(rng.normal(size=clusters), n)
-    outcomes = {
-        "y": rng.normal(size=len(school)),
-        "passed": rng.integers(0, 2, len(school)),
-        "errors": rng.poisson(2, len(school)),
-    }
-    return pd.DataFrame({"arm": arm, "school": school, "x": x, "z": z} | outcomes)
-
-
-def studies() -> pd.DataFrame:
-    """24 studies with standard errors between 0.1 and 0.6 and a study-level covariate."""
-    rng = np.random.default_rng(2)
-    se = rng.uniform(0.1, 0.6, 24)
-    return pd.DataFrame(
-        {"d": rng.normal(size=24), "se": se, "x": rng.normal(size=24), "study": [f"s{k}" for k in range(24)]}
-    )
-
-
-COEFFICIENTS = {"gamma0": bh.Normal(0, 2), "gamma1": bh.Normal(0, 1)}
-TERMS = {"gamma2": bh.Normal(0, 0.5), "gamma3": bh.Normal(0, 0.5)}
-RISKS = {"gamma0": bh.Normal(0, 0.8), "gamma1": bh.Normal(0, 0.8)}
-SPREAD = {"sd": bh.HalfNormal(0.8), "corr": bh.LKJ(2)}
-ROLES = {"outcome": "y", "treatment": "arm", "reference": "control", "cluster": "school"}
-THREE = ("control", "low", "high")
-
-SCENARIOS = {
-    "intercept and slope": Scenario(
-        "random intercept and slope, cross-level and person-level moderators, one-armed clusters",
-        bh.RandomSlope(
-            **ROLES, moderators="x + z", priors=COEFFICIENTS | TERMS | SPREAD | {"sigma": bh.HalfNormal(1.5)}
-        ),
-        trial,
-    ),
-    "three arms": Scenario(
-        "three arms, all varying (3 x 3 correlations), a residual SD for every arm",
-        bh.RandomSlope(**ROLES, sigma_by_arm=True, priors=COEFFICIENTS | SPREAD | {"sigma": bh.HalfNormal(1.5)}),
-        lambda: trial(THREE, 6, 30),
-    ),
-    "known standard errors": Scenario(
-        "meta-analysis with a study-level covariate",
-        bh.RandomSlope(
-            outcome="d",
-            cluster="study",
-            covariates="x",
-            standard_error="se",
-            priors={"gamma0": bh.Normal(0, 1), "gamma2": bh.Normal(0, 0.5), "sd": bh.HalfNormal(0.5)},
-        ),
-        studies,
-    ),
-    "other priors": Scenario(
-        "priors of other kinds (Student t, uniform, gamma, log-normal), a covariate with a random slope, one arm varying",
-        bh.RandomSlope(
-            **ROLES,
-            varying="high",
-            slopes="x",
-            priors={
-                "gamma0": bh.StudentT(5, 0, 1.5),
-                "gamma1": bh.Uniform(-2, 2),
-                "gamma2": bh.Normal(0, 0.5),
-                "sd": bh.Gamma(2, 3),
-                "sigma": bh.LogNormal(0, 0.4),
-                "corr": bh.LKJ(1),
-            },
-        ),
-        lambda: trial(THREE, 4, 20),
-    ),
-    "logit": Scenario(
-        "binary outcome",
-        bh.RandomSlope(**ROLES | {"outcome": "passed"}, moderators="x", family="logit", priors=RISKS | TERMS | SPREAD),
-        lambda: trial(low=5, high=40),
-    ),
-    "probit": Scenario(
-        "binary outcome",
-        bh.RandomSlope(**ROLES | {"outcome": "passed"}, moderators="x", family="probit", priors=RISKS | TERMS | SPREAD),
-        lambda: trial(low=5, high=40),
-    ),
-    "poisson": Scenario(
-        "counts",
-        bh.RandomSlope(
-            **ROLES | {"outcome": "errors"},
-            moderators="x",
-            family="poisson",
-            priors=TERMS
-            | SPREAD
-            | {"gamma0": bh.Normal(1, 0.5), "gamma1": bh.Normal(0, 0.5), "sd": bh.HalfNormal(0.5)},
-        ),
-        trial,
-    ),
-    "student": Scenario(
-        "heavy-tailed residuals",
-        bh.RandomSlope(
-            **ROLES,
-            moderators="x",
-            family="student",
-            priors=COEFFICIENTS | TERMS | SPREAD | {"sigma": bh.Gamma(4, 4), "nu": bh.Gamma(2, 0.2)},
-        ),
-        trial,
-    ),
-}
-
-
-def run(name: str, simulations: int, resume: bool) -> tuple[Calibration, float]:
-    """Calibrate one scenario; seconds it took."""
+def kept(name: str, simulations: int, resume: bool) -> Path:
+    """Where the results of a run are kept."""
     path = ROOT / "out" / "calibration" / f"{name.replace(' ', '-')}-{simulations}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not resume:
         path.unlink(missing_ok=True)
+    return path
+
+
+def run(name: str, simulations: int, path: Path) -> tuple[Calibration, float]:
+    """Calibrate one scenario; seconds it took."""
     start = time.perf_counter()
     scenario = SCENARIOS[name]
     result = calibrate(scenario.spec, scenario.data(), simulations=simulations, seed=SEED, path=path)
@@ -211,8 +97,11 @@ def details(name: str, c: Calibration) -> str:
     scenario = SCENARIOS[name]
     data = scenario.data()
     priors = ", ".join(f"{k} ~ {p!r}" for k, p in scenario.spec.priors.items())
-    counts = data[scenario.spec.cluster].value_counts()
-    n = f"{len(data)} rows in {len(counts)} clusters of {counts.min()} to {counts.max()}."
+    n = f"{len(data)} rows"
+    if scenario.spec.cluster:
+        counts = data[scenario.spec.cluster].value_counts()
+        n += f" in {len(counts)} clusters of {counts.min()} to {counts.max()}"
+    written = [f"{role}: `{text}`" for role, text in scenario.spec.describe(scenario.spec.design(data)).written]
     failures = "".join(
         f"\n- {n} not ranked: {text.split(';')[0]}"
         for text, n in c.status[~c.status.str.startswith("ok")].value_counts().items()
@@ -223,19 +112,24 @@ def details(name: str, c: Calibration) -> str:
         cover = [f"{row[f'cover_{v:.0%}'[:-1]]:.1%} ({row[f'z_{v:.0%}'[:-1]]:+.1f})" for v in LEVELS]
         p = [f"{row[k]:.3f}" for k in ("p_ecdf", "p_chi2", "p_holm")]
         rows.append([f"`{row['quantity']}`", *p, *cover, f"{row['contraction']:.2f}"])
-    text = (
-        f"## {name[0].upper()}{name[1:]}\n\n{scenario.covers[0].upper()}{scenario.covers[1:]}. {n}\n\nPriors: {priors}."
-    )
+    model = f"{'; '.join(written)}.\n\n" if written else ""
+    covers = f"{scenario.covers[0].upper()}{scenario.covers[1:]}"
+    text = f"## {name[0].upper()}{name[1:]}\n\n{covers}. {n}.\n\n{model}Priors: {priors}."
     return f"{text}\n{failures}\n\n{markdown(rows)}\n"
 
 
-def page(results: dict[str, Calibration], seconds: dict[str, float], simulations: int) -> str:
+def page(
+    results: dict[str, Calibration], seconds: dict[str, float], simulations: int, study: pd.DataFrame | None
+) -> str:
     """docs/validation.md."""
     versions = ", ".join(f"{p} {version(p)}" for p in ("bayeshte", "pymc", "nutpie", "numba", "numpy", "scipy"))
     levels = ", ".join(f"{v:.0%}" for v in LEVELS)
     draws = next(iter(results.values())).draws
     p = smallest(results)
     verdict = "No test rejects" if p > ALPHA else "Calibration is REJECTED"
+    pictures = "\n\n".join(
+        f"![Departure of rank ECDFs from uniformity, {kind}](images/{image(kind)})" for kind in kinds(results)
+    )
     return f"""# Validation
 
 Written by `make validate` on {date.today()}, commit {commit()}, Python {sys.version.split()[0]}, {versions}.
@@ -251,12 +145,12 @@ outcome without variation, say). Given the data, failing has nothing to do with 
 ## How it was done
 
 Simulation-based calibration (Talts et al., 2018; Modrák et al., 2023), `bh.calibrate` with {simulations} simulations a model.
-The persons, clusters, arms and covariates of a template stay; every simulation draws parameters from the priors below, random
-effects and outcomes from the joint graph, and fits the outcomes with the compiled marginal likelihood under the same
-priors, as `bh.fit` does for everybody. The rank of the true value among {draws} posterior draws, evenly spaced over four
-chains, is uniform if graph, likelihood, gradient, sampler and the recovery of random effects are all right. The quantities
-are all parameters, the headline estimands, the random effects and effects of the first and last cluster, and the log-likelihood,
-which depends on the data and sees errors that parameters do not show.
+The persons, clusters, arms, covariates and missing values of a template stay; every simulation draws parameters from the priors
+below, random effects (latent cluster means, slopes) and outcomes from the joint graph, and fits the outcomes with the compiled
+marginal likelihood under the same priors, as `bh.fit` does for everybody. The rank of the true value among {draws} posterior
+draws, evenly spaced over four chains, is uniform if graph, likelihood, gradient, sampler and the recovery of random effects are
+all right. The quantities are all parameters, the headline estimands, the random effects and effects of the first and last
+cluster, and the log-likelihood, which depends on the data and sees errors that parameters do not show.
 
 - **p ECDF**: largest departure of the rank ECDF from uniformity (Säilynoja et al., 2022), against 20,000 simulations of
   uniform ranks. The picture shows the departures and the band that holds 95 % of uniform ECDFs everywhere.
@@ -272,12 +166,26 @@ of the posterior, random effects drawn from a wrong distribution, intervals that
 probability 0.97, one 0.8 times as wide (88 %) with 0.4, one that is off by 0.4 of its SD with 0.9, by 0.25 with 0.4; a real
 mistake shows in several quantities at once. tests/test_simulate.py breaks prior, likelihood and recovery on purpose, and all
 three are found. What it cannot see: errors that graph and kernel share, because both read the same design (for that there are
-independent NumPy generators in tests/test_recovery.py and published results in tests/test_reference.py), small errors, and
+independent NumPy generators in tests/test_recovery.py and tests/test_sem_simulation.py, published results in
+tests/test_reference.py and lavaan's estimates in tests/test_lavaan.py), small errors, and
 whether the model fits anybody's data (for that there is `bh.predictive_checks`).
 
-![Departure of rank ECDFs from uniformity](images/calibration.png)
+{pictures}
 
-{chr(10).join(details(name, c) for name, c in results.items())}"""
+{chr(10).join(details(name, c) for name, c in results.items())}
+{"" if study is None else coverage.section(study, markdown)}"""
+
+
+def kinds(results: dict[str, Calibration]) -> dict[str, dict[str, Calibration]]:
+    """Results by family: a picture each."""
+    out: dict[str, dict[str, Calibration]] = {}
+    for name, c in results.items():
+        out.setdefault(type(SCENARIOS[name].spec).__name__, {})[name] = c
+    return out
+
+
+def image(kind: str) -> str:
+    return f"calibration_{kind.lower()}.png"
 
 
 def picture(results: dict[str, Calibration], path: Path) -> None:
@@ -315,22 +223,31 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} simulations instead of {SIMULATIONS}")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     options = parser.parse_args()
-    unknown = set(options.names) - set(SCENARIOS)
+    unknown = set(options.names) - {*SCENARIOS, STUDY}
     if unknown:
-        parser.error(f"no scenario {sorted(unknown)}; there are {list(SCENARIOS)}")
+        parser.error(f"no scenario {sorted(unknown)}; there are {[*SCENARIOS, STUDY]}")
     simulations = QUICK if options.quick else SIMULATIONS
-    results, seconds = {}, {}
-    for name in options.names or SCENARIOS:
-        results[name], seconds[name] = run(name, simulations, options.resume)
+    chosen = options.names or [*SCENARIOS, STUDY]
+    results, seconds, study = {}, {}, None
+    for name in chosen:
+        path = kept(name, simulations, options.resume)
+        if name == STUDY:
+            study = coverage.study(simulations, SEED, path)
+            print(f"{name}\n{pd.DataFrame(coverage.results(study)).to_string(index=False, header=False)}\n", flush=True)
+            continue
+        results[name], seconds[name] = run(name, simulations, path)
         print(f"{name} ({seconds[name]:.0f} s)\n{results[name]}\n", flush=True)
+    if not results:
+        return int(not coverage.passes(study))
     folder = ROOT / ("out" if options.quick or options.names else "docs")
-    picture(results, folder / "images" / "calibration.png")
-    (folder / "validation.md").write_text(page(results, seconds, simulations), encoding="utf-8")
+    for kind, some in kinds(results).items():
+        picture(some, folder / "images" / image(kind))
+    (folder / "validation.md").write_text(page(results, seconds, simulations, study), encoding="utf-8")
     print(f"Wrote {folder / 'validation.md'}")
-    failed = [name for name, c in results.items() if c.failed > 0.05 * simulations]
+    failed = [name for name, c in results.items() if c.failed > MAX_FAILED * simulations]
     if failed:
         print(f"Too many simulations without ranks: {failed}")
-    return int(smallest(results) <= ALPHA or bool(failed))
+    return int(smallest(results) <= ALPHA or bool(failed) or (study is not None and not coverage.passes(study)))
 
 
 if __name__ == "__main__":

@@ -184,6 +184,10 @@ class RandomSlope(ModelSpec):
                     pm.Poisson("y", pt.exp(eta), observed=D.y, dims="row")
         return model
 
+    def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
+        """The outcome."""
+        return {self.outcome: values["y"]}
+
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: random effects integrated exactly (Gaussian), or sampled in good coordinates."""
         D = Arrays(design)

@@ -107,17 +107,21 @@ class SEM(ModelSpec):
             raise SpecError("The graph of a SEM has the centred form only: leave out centred=False.")
         return sem_graph.joint(self.structure, design, data_of(design), self._matrices(design), priors)
 
+    def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
+        """Every modelled variable, that of clusters in every row of a cluster."""
+        return sem_graph.observed_columns(self.structure, data_of(design), values)
+
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
         s, m = self.structure, self._matrices(design)
         scalars = [priors[p.key] for p in s.parameters]
-        sds = [k for k, p in enumerate(s.parameters) if p.variable == "sd"]
+        signed = _signed(s, priors)
         outputs = [Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,))]
         if m.slopes:
             outputs.append(Output("slope", (design.sizes[self.cluster], len(m.slopes)), (self.cluster, "slopes")))
         data = data_of(design)
-        start, unit = _guess(s, scalars, sem_priors.Scales(s, design, data), m.correlations)
-        given = (scalars, sds, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
+        start, unit = _guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
+        given = (scalars, signed, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
         if not m.slopes:
             return structural.density(m, structural.statistics(data), *given)
         means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
@@ -259,8 +263,21 @@ def _quadrature(slopes: list[str], found: structural_integration.Integral) -> di
     return {"integrated": text, "nodes": int(most), "quadrature_error": found.error}
 
 
+def _signed(structure: Structure, priors: Mapping[str, Prior]) -> list[int]:
+    """SDs that are sampled with a sign: their priors are even, and those of single correlations that change sign with them."""
+    kept = set()
+    for p in structure.parameters:
+        if p.variable == "corr" and priors[p.key]["lower"] != -priors[p.key]["upper"]:
+            kept |= {(r.level, v) for r in p.rows for v in (r.lhs, r.rhs)}
+    return [
+        k
+        for k, p in enumerate(structure.parameters)
+        if p.variable == "sd" and is_even(priors[p.key]) and not kept & {(r.level, r.lhs) for r in p.rows}
+    ]
+
+
 def _guess(
-    structure: Structure, priors: list[Prior], scales: sem_priors.Scales, correlations: int
+    structure: Structure, priors: list[Prior], signed: list[int], scales: sem_priors.Scales, correlations: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates near the mode: no paths, means and SDs of the data; and how far each may be off."""
     start, unit = np.zeros(len(priors) + correlations), np.full(len(priors) + correlations, 0.5)
@@ -270,7 +287,7 @@ def _guess(
         value = {"intercept": mean, "sd": 0.7 * s, "loading": 0.0, "path": 0.0, "corr": 0.0, "cov": 0.0}[p.variable]
         if p.variable == "loading":
             value = scales.of(row.level, row.rhs)[1] / s
-        start[k] = unconstrain(prior, value) if p.variable != "sd" or not is_even(prior) else value
+        start[k] = value if k in signed else unconstrain(prior, value)
         match p.variable:
             case "path":
                 unit[k] = 0.5 * s / scales.of(row.level, row.rhs)[1]
@@ -279,7 +296,7 @@ def _guess(
             case "intercept":
                 unit[k] = s
             case "sd":
-                unit[k] = 0.3 * value if is_even(prior) else 0.3
+                unit[k] = 0.3 * value if k in signed else 0.3
             case "cov":
                 unit[k] = 0.3 * s * scales.of(row.level, row.rhs)[1]
     return start, unit

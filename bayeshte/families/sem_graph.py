@@ -5,10 +5,11 @@
 
 The cluster means b_j of the variables on both levels come first, random slopes and the
 clusters' own variables v_j given them. Rows with different
-missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated.
+missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated. A potential is -inf where
+Psi is not positive definite: priors of single correlations and covariances are truncated there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pymc as pm
@@ -27,18 +28,15 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
     coords |= {f"{v}s": structure.elements(v) for v in ("loading", "path", "intercept", "sd", "corr", "cov")}
     with pm.Model(coords=coords) as model:
         t = pt.concatenate([pt.ones(1), _parameters(structure, priors)])
+        if m.checks:
+            pm.Potential("_positive_definite", _truncation(m, t))
         levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
         p, Q = m.within, m.regressors
         if not structure.two_level:
-            for k, (rows, seen) in enumerate(_patterns(data.Y)):
+            for name, rows, seen in patterns("y", data.Y, data.context):
+                S, K = levels[0][data.context[rows[0]]]
                 q = np.column_stack([np.ones(len(rows)), data.X[rows]])
-                for c in np.unique(data.context[rows]):
-                    S, K = levels[0][c]
-                    mine = data.context[rows] == c
-                    name = f"y_{k}" if len(m.slots) == 1 else f"y_{k}_{c}"
-                    pm.MvNormal(
-                        name, q[mine] @ K[seen].T, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows[mine], seen)]
-                    )
+                pm.MvNormal(name, q @ K[seen].T, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows, seen)])
             return model
 
         columns, cluster = data.X.shape[1], design.attrs["cluster"]
@@ -52,17 +50,17 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         for name, dim, which in (("cluster_mean", "between_variable", both), ("slope", "slopes", slopes)):
             if which:
                 centre, cov = _given(S, mean, which, known, deviation)
-                value = pm.MvNormal(name, centre, cov=cov, dims=(cluster, dim))
+                value = pm.MvNormal(name, centre, cov=cov, method="svd", dims=(cluster, dim))
                 known, deviation = known + which, pt.concatenate([deviation, value - mean[:, which]], axis=1)
         if both:
             b = pt.set_subtensor(b[:, both], model["cluster_mean"])
-        for k, (rows, seen) in enumerate(_patterns(data.V)):
+        for name, rows, seen in patterns("v", data.V):
             centre, cov = _given(S[rows], mean[rows], list(p + seen), known, deviation[rows])
-            pm.MvNormal(f"v_{k}", centre, cov=cov, observed=data.V[np.ix_(rows, seen)])
+            pm.MvNormal(name, centre, cov=cov, observed=data.V[np.ix_(rows, seen)])
         S, K = levels[0][0]
         if slopes:  # matrices of every cluster
             S, K = (x[data.code] for x in _implied(m, t, 0, m.slots[0], model["slope"]))
-        for k, (rows, seen) in enumerate(_patterns(data.Y)):
+        for name, rows, seen in patterns("y", data.Y):
             q = np.zeros((len(rows), Q))
             q[:, : 1 + columns] = np.column_stack([np.ones(len(rows)), data.X[rows]])
             if slopes:
@@ -70,8 +68,20 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
             else:
                 fitted, cov = q @ K[seen].T, S[seen][:, seen]
             centre = b[data.code[rows]][:, seen] + fitted
-            pm.MvNormal(f"y_{k}", centre, cov=cov, observed=data.Y[np.ix_(rows, seen)])
+            pm.MvNormal(name, centre, cov=cov, observed=data.Y[np.ix_(rows, seen)])
     return model
+
+
+def observed_columns(structure: Structure, data: Data, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The modelled columns (draw, row) from the graph's `y_0`, ..., `v_0`, ... (draw, ., .); NaN where missing."""
+    draws = len(next(iter(values.values())))
+    Y, V = (np.full((draws, *x.shape), np.nan) for x in (data.Y, data.V))
+    context = data.context if data.code is None else None
+    for target, pieces in ((Y, patterns("y", data.Y, context)), (V, patterns("v", data.V))):
+        for name, rows, seen in pieces:
+            target[:, rows[:, None], seen] = values[name]
+    out = {v: Y[..., k] for k, v in enumerate(structure.within)}
+    return out | {v: V[:, data.code, k] for k, v in enumerate(structure.own)}
 
 
 def _given(S, mean, target: list[int], known: list[int], deviation):
@@ -82,6 +92,13 @@ def _given(S, mean, target: list[int], known: list[int], deviation):
     return mean[:, target] + (to * deviation[:, :, None]).sum(1), S[:, target][:, :, target] - S[:, target][
         :, :, known
     ] @ to
+
+
+def _truncation(m: Matrices, t):
+    """0 where the parts of Psi that are no block are positive definite, else -inf."""
+    Psi = [_matrix(m, t, level, "psi") for level in range(m.levels)]
+    roots = [pt.linalg.cholesky(Psi[level][np.ix_(v, v)], on_error="nan") for level, *v in m.checks]
+    return pt.switch(pt.any([pt.isnan(L).any() for L in roots]), -np.inf, 0.0)
 
 
 def _parameters(structure: Structure, priors: Mapping[str, Prior]):
@@ -113,19 +130,19 @@ def _lower(factor):
     return R[np.tril_indices(factor.type.shape[0], -1)]
 
 
+def _matrix(m: Matrices, t, level: int, name: str):
+    """Psi, B or c of a level."""
+    out = pt.zeros((m.size, m.regressors if name == "c" else m.size))
+    for e in m.entries:
+        if (e.level, e.matrix) == (level, name):
+            out = pt.inc_subtensor(out[e.row, e.column], e.coef * (t[list(e.factors)].prod() if e.factors else 1.0))
+    return out
+
+
 def _implied(m: Matrices, t, level: int, values: np.ndarray, slopes=None):
     """S and K of a level in a context; with `slopes` (cluster, slope) those of every cluster."""
     t = pt.concatenate([t, values])
-    Psi, B, c = pt.zeros((m.size, m.size)), pt.zeros((m.size, m.size)), pt.zeros((m.size, m.regressors))
-    for e in m.entries:
-        if e.level == level:
-            value = e.coef * (t[list(e.factors)].prod() if e.factors else 1.0)
-            if e.matrix == "psi":
-                Psi = pt.inc_subtensor(Psi[e.row, e.column], value)
-            elif e.matrix == "beta":
-                B = pt.inc_subtensor(B[e.row, e.column], value)
-            else:
-                c = pt.inc_subtensor(c[e.row, e.column], value)
+    Psi, B, c = (_matrix(m, t, level, name) for name in ("psi", "beta", "c"))
     if slopes is not None:
         B, c = (pt.tile(x, (slopes.shape[0], 1, 1)) for x in (B, c))
         for k, s in enumerate(m.slopes):
@@ -137,8 +154,14 @@ def _implied(m: Matrices, t, level: int, values: np.ndarray, slopes=None):
     return A @ Psi @ A.mT, A @ c
 
 
-def _patterns(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(rows, columns seen) of every pattern of missing values that has any value."""
-    known = ~np.isnan(values)
-    patterns, which = np.unique(known, axis=0, return_inverse=True)
-    return [(np.flatnonzero(which.ravel() == k), np.flatnonzero(p)) for k, p in enumerate(patterns) if p.any()]
+def patterns(
+    name: str, values: np.ndarray, context: np.ndarray | None = None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(variable of the graph, rows, columns seen) of every pattern of missing values that has any, context by context."""
+    context = np.zeros(len(values), int) if context is None else context
+    seen, which = np.unique(~np.isnan(values), axis=0, return_inverse=True)
+    for k, columns in enumerate(seen):
+        for c in np.unique(context):
+            rows = np.flatnonzero((which.ravel() == k) & (context == c))
+            if columns.any() and len(rows):
+                yield f"{name}_{k}_{c}" if context.any() else f"{name}_{k}", rows, np.flatnonzero(columns)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bayeshte.marginal.density import Density, Output, is_even, precondition
+from bayeshte.marginal.density import Density, Output, precondition
 from bayeshte.marginal.structural import Data, Entry, Matrices, implied, statistics, tables
 from bayeshte.marginal.structural_draws import implied_within
 from bayeshte.prior import Prior
@@ -45,13 +45,11 @@ def density(
     given = (priors, signed, lkj)
     common = precondition(tables(_common(m, means), statistics(data), *given, outputs[:2]), start, unit)
     x = common.floats[common.at : common.at + common.n_top].copy()
-    for place in spreads:
-        x[place - 1] = start[place - 1]
+    spread = np.array(spreads, int) - 1
+    x[spread] = start[spread]
     by_cluster = statistics(data, one_by_one=True)
-    even = np.zeros(len(start))
-    for k in spreads:
-        even[k - 1] = unit[k - 1] if is_even(priors[k - 1]) else 0.0
-    raw, spread, least = tables(m, by_cluster, *given, outputs), np.array(spreads, int) - 1, 0.0
+    raw, least = tables(m, by_cluster, *given, outputs), 0.0
+    near = np.where(np.isin(np.arange(len(start)), np.intersect1d(spread, signed)), NEAR * unit, 0.0)
     for _ in range(PASSES):
         theta = raw.parameters(np.r_[x, np.zeros(raw.n_dim - raw.n_top)])
         t = np.r_[theta["_scalars"], theta["_correlations"]]
@@ -60,7 +58,7 @@ def density(
         )  # where slopes hardly vary, the mode is 0
         least = SMALLEST * np.abs(t[spread])
         made = tables(m, by_cluster, *given, outputs, pilot=_information(m, data, t))
-        made = precondition(made, x, unit, least=NEAR * even)
+        made = precondition(made, x, unit, least=near)
         x = made.floats[made.at : made.at + made.n_top]
     return made
 

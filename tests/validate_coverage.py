@@ -1,0 +1,114 @@
+"""Does the latent contextual effect cover the truth where that of observed cluster means is biased (Lüdtke et al., 2008)?
+
+x_ij = b_j + w_ij and y_ij = 0.7 b_j + 0.2 w_ij + u_j + e_ij: the contextual effect is 0.5. Schools have five students and a
+tenth of the variance of x, so that an observed mean says little of b_j.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import bayeshte as bh
+from bayeshte.simulate import MAX_FAILED
+
+CLUSTERS, SIZE, ICC = 200, 5, 0.1
+WITHIN, BETWEEN = 0.2, 0.7
+RESIDUAL_WITHIN, RESIDUAL_BETWEEN = 0.8, 0.1  # variances
+TARGET = (0.92, 0.98)
+ESTIMAND = "contextual effect of x on y"
+SPEC = bh.SEM(cluster="school", within="y ~ x", between="y ~ x")
+
+
+def data_set(rng: np.random.Generator) -> pd.DataFrame:
+    """One data set, by NumPy alone."""
+    j = np.repeat(np.arange(CLUSTERS), SIZE)
+    b, u = np.sqrt(ICC) * rng.standard_normal(CLUSTERS), np.sqrt(RESIDUAL_BETWEEN) * rng.standard_normal(CLUSTERS)
+    w, e = np.sqrt(1 - ICC) * rng.standard_normal(len(j)), np.sqrt(RESIDUAL_WITHIN) * rng.standard_normal(len(j))
+    return pd.DataFrame({"school": j, "x": b[j] + w, "y": BETWEEN * b[j] + WITHIN * w + u[j] + e})
+
+
+def observed(data: pd.DataFrame) -> tuple[float, float]:
+    """Contextual effect with observed means: slope of the means minus pooled slope within; its standard error."""
+    means = data.groupby("school")[["x", "y"]].mean()
+    within = data[["x", "y"]] - means.loc[data["school"]].to_numpy()
+    slopes, variances = [], []
+    for part, lost in ((means - means.mean(), 2), (within, CLUSTERS + 1)):
+        x, y = part["x"].to_numpy(), part["y"].to_numpy()
+        slopes.append(x @ y / (x @ x))
+        variances.append(((y - slopes[-1] * x) ** 2).sum() / (len(x) - lost) / (x @ x))
+    return slopes[0] - slopes[1], float(np.sqrt(sum(variances)))
+
+
+def expected_bias() -> float:
+    """Of the contextual effect with observed means, in many clusters (Lüdtke et al., 2008)."""
+    noise = (1 - ICC) / SIZE
+    return (WITHIN - BETWEEN) * noise / (ICC + noise)
+
+
+def one(k: int, seed: int) -> dict[str, float]:
+    """Data set k: what the two analyses find in it. A fit that does not converge is repeated with four times the draws."""
+    data = data_set(np.random.default_rng((seed, k)))
+    for more, target in ((1, 0.8), (4, 0.99)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", bh.ConvergenceWarning)  # it is counted
+            fit = bh.fit(SPEC, data, draws=1000 * more, tune=500 * more, target_accept=target, seed=k, progress=False)
+        if fit.diagnosis.ok:
+            break
+    (estimand,) = [e for e in SPEC.estimands(fit.design) if e.name == ESTIMAND]
+    lower, latent, upper = np.quantile(estimand.draws(fit.posterior, fit.design), [0.025, 0.5, 0.975])
+    means, error = observed(data)
+    row = {"latent": latent, "lower": lower, "upper": upper, "converged": fit.diagnosis.ok}
+    return row | {"means": means, "means_se": error}
+
+
+def study(simulations: int, seed: int, path: Path) -> pd.DataFrame:
+    """A row a data set, kept in `path`: ``latent, lower, upper`` (median, 95 % interval), ``converged``, ``means, means_se``."""
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    for k in range(len(rows), simulations):
+        rows.append(one(k, seed))
+        pd.DataFrame(rows).to_csv(path, index=False)
+    return pd.DataFrame(rows)
+
+
+def covered(table: pd.DataFrame) -> float:
+    """Share of the latent intervals that hold the truth."""
+    return float(table["lower"].le(BETWEEN - WITHIN).mul(table["upper"].ge(BETWEEN - WITHIN)).mean())
+
+
+def passes(table: pd.DataFrame) -> bool:
+    """Coverage within `TARGET`, and next to no fit without convergence."""
+    return TARGET[0] <= covered(table) <= TARGET[1] and (~table["converged"]).mean() <= MAX_FAILED
+
+
+def results(table: pd.DataFrame) -> list[list[str]]:
+    """The table of the page; the first row is the header."""
+    truth, n = BETWEEN - WITHIN, len(table)
+    inside = (table["means"] - truth).abs() <= 1.96 * table["means_se"]
+    rows = [["", "average", "bias", "bias expected", "SD", "RMSE", "coverage of 95 % intervals"]]
+    for name, x, cover, bias in (
+        ("latent cluster means (`bh.SEM`, posterior median)", table["latent"], covered(table), "near 0"),
+        ("observed cluster means (least squares)", table["means"], inside.mean(), f"{expected_bias():+.3f}"),
+    ):
+        error = x.std() / np.sqrt(n)
+        rmse = np.sqrt(((x - truth) ** 2).mean())
+        share = f"{cover:.1%} ± {np.sqrt(cover * (1 - cover) / n):.1%}"
+        numbers = [f"{x.mean():.3f}", f"{x.mean() - truth:+.3f} ± {error:.3f}", bias, f"{x.std():.3f}", f"{rmse:.3f}"]
+        rows.append([name, *numbers, share])
+    return rows
+
+
+def section(table: pd.DataFrame, markdown) -> str:
+    """The section of the page."""
+    failed = (~table["converged"]).sum()
+    return f"""## Coverage of the contextual effect
+
+{len(table)} data sets from a NumPy generator, {CLUSTERS} clusters of {SIZE}, ICC of x {ICC:g}; paths of x are {WITHIN:g} within
+and {BETWEEN:g} between clusters, so that the contextual effect is {BETWEEN - WITHIN:g}. `y ~ x` within and between, fitted by
+`bh.SEM` with its default priors, beside the same effect from observed cluster means, whose bias is (within - between) times
+the share of an observed mean's variance that comes from sampling persons, (1 - ICC)/n / (ICC + (1 - ICC)/n) (Lüdtke et al.,
+2008). ± is one Monte Carlo standard error. {failed} fits did not converge.
+
+{markdown(results(table))}
+"""
