@@ -93,6 +93,12 @@ def test_what_observed_parts_cannot_be(texts, message):
         bh.SEM(**given)
 
 
+def test_observed_means_are_not_simulated(trial):
+    spec = bh.SEM(cluster="group", within="y ~~ y", between="y ~ mean(att); mean(att) ~ treat")
+    with pytest.raises(bh.SpecError, match=r"mean\(att\) is computed"):
+        bh.simulate(spec, trial)
+
+
 def test_a_column_that_is_named_like_a_part(trial):
     spec = bh.SEM(cluster="group", within="y ~~ y", between="y ~ mean(att)")
     with pytest.raises(bh.DataError, match="rename the column"):

@@ -30,6 +30,7 @@ from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal import structural, structural_draws, structural_integration, structural_pilot
 from bayeshte.marginal.density import Density, Output, is_even, unconstrain
 from bayeshte.model_text import ParameterTable, parameter_table
+from bayeshte.model_text.parts import split
 from bayeshte.prior import Prior
 from bayeshte.spec import Description, Estimand, ModelSpec
 
@@ -108,7 +109,18 @@ class SEM(ModelSpec):
         return sem_graph.joint(self.structure, design, data_of(design), self._matrices(design), priors)
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
-        """Every modelled variable, that of clusters in every row of a cluster."""
+        """Every modelled variable, that of clusters in every row of a cluster.
+
+        Raises
+        ------
+        SpecError
+            If one is computed, ``mean(x)``: no values of x follow from it.
+        """
+        computed = [v for v in self.structure.own if split(v)[0]]
+        if computed:
+            raise SpecError(
+                f"{computed[0]} is computed from the data and cannot be simulated: make a column of it and name that instead."
+            )
         return sem_graph.observed_columns(self.structure, data_of(design), values)
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
