@@ -135,6 +135,7 @@ def page(
 Written by `make validate` on {date.today()}, commit {commit()}, Python {sys.version.split()[0]}, {versions}.
 
 **{verdict}**: the smallest of all p-values, corrected for their number within and over the {len(results)} models, is {p:.3f}.
+{"" if study is None else coverage.verdict(study)}
 
 {overview(results, seconds)}
 
@@ -211,7 +212,7 @@ def picture(results: dict[str, Calibration], path: Path) -> None:
         axis.tick_params(labelsize=8)
     figure.supxlabel("rank of the truth / number of draws", fontsize=9)
     figure.supylabel(
-        "ECDF of the ranks minus uniform; grey: 95 % simultaneous band; red: largest departure", fontsize=9
+        "ECDF of the ranks minus uniform\ngrey: 95 % simultaneous band; red: largest departure", fontsize=9
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

@@ -169,7 +169,7 @@ SCENARIOS = {
             between="y ~ b*m1 + z; s ~ g*z; m1 ~ z; y ~~ s",
             priors={
                 **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
-                "corr[between: y, s]": bh.LKJ(2),
+                **{"corr[between: y, s]": bh.LKJ(2), "sd[between: s]": bh.HalfNormal(0.4)},
             },
         ),
         students,
