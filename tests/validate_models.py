@@ -46,10 +46,10 @@ def studies() -> pd.DataFrame:
     )
 
 
-def students(clusters: int = 24, missing: float = 0.0) -> pd.DataFrame:
-    """Schools of 4 to 8, half of them treated; covariates of persons (t, x) and of schools (treat, z); the rest is replaced."""
+def students(clusters: int = 24, missing: float = 0.0, low: int = 4, high: int = 8) -> pd.DataFrame:
+    """Schools of `low` to `high`, half of them treated; covariates of persons (t, x) and of schools (treat, z); the rest is replaced."""
     rng = np.random.default_rng(3)
-    n = rng.integers(4, 9, clusters)
+    n = rng.integers(low, high + 1, clusters)
     j = np.repeat(np.arange(clusters), n)
     data = {"school": [f"s{k}" for k in j], "treat": j % 2, "t": rng.integers(0, 2, len(j))}
     data |= {"x": rng.normal(size=len(j)), "z": rng.normal(size=clusters)[j]}
@@ -168,11 +168,11 @@ SCENARIOS = {
             within="s | y ~ m1",
             between="y ~ b*m1 + z; s ~ g*z; m1 ~ z; y ~~ s",
             priors={
-                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
-                **{"corr[between: y, s]": bh.LKJ(2), "sd[between: s]": bh.HalfNormal(0.4)},
+                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.Gamma(8, 8)},
+                **{"sd[between: s]": bh.Gamma(3, 8), "corr[between: y, s]": bh.LKJ(2)},
             },
         ),
-        students,
+        lambda: students(clusters=20, low=10, high=15),
     ),
     "factors": Scenario(
         "a factor with three indicators on each of two levels, explained by a person's and a cluster's covariate",
