@@ -92,7 +92,7 @@ def test_by_default_few_values_or_a_mean_and_an_sd(fit, persons):
     assert [*total["contrast"]] == ["z = 0", "z = 1", "z = 2"]
     assert total["p_meaningful"].between(0, 1).all()
     spec = bh.SEM(model="m ~ t + w + t:w; y ~ m")
-    wide = bh.fit(spec, persons, draws=500, tune=300, seed=1, progress=False)
+    wide = bh.fit(spec, persons, seed=1, progress=False)
     found = bh.conditional_effects(wide, "t", "y")
     mean, sd = persons["w"].mean(), persons["w"].std()
     assert [*found["contrast"][:3]] == [f"w = {v:.4g}" for v in (mean - sd, mean, mean + sd)]
