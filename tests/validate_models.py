@@ -47,7 +47,7 @@ def studies() -> pd.DataFrame:
 
 
 def students(clusters: int = 24, missing: float = 0.0, low: int = 4, high: int = 8) -> pd.DataFrame:
-    """Schools of `low` to `high`, half of them treated; covariates of persons (t, x) and of schools (treat, z); the rest is replaced."""
+    """Schools of `low` to `high`, half of them treated; covariates of persons (t, x), of schools (treat, z); what is replaced."""
     rng = np.random.default_rng(3)
     n = rng.integers(low, high + 1, clusters)
     j = np.repeat(np.arange(clusters), n)
