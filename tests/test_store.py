@@ -297,7 +297,7 @@ def test_kill_keeps_the_draws(tmp_path):
 def test_control_c_keeps_the_draws(tmp_path):
     process = running(tmp_path / "fit", cores=1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert "Stopped: keeping the draws made so far, 1 chains x " in err
     chains, draws, ok, complete = out.split()
