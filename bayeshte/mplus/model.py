@@ -1,0 +1,444 @@
+"""MODEL: what its statements say of each parameter, with Mplus's rules for lists, labels and levels.
+
+A statement names parameters in groups: what stands before a parenthesis with labels is a group, wherever lines end. Labels are
+given out in the order of the parameters (left side by left side), or one label to all of them. The last mention of a parameter counts.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from bayeshte.errors import SpecError
+from bayeshte.model_text import Row
+from bayeshte.mplus.names import found, known, numbered, span
+from bayeshte.mplus.options import Settings
+from bayeshte.mplus.source import Source, Statement
+
+#: keyword: operator; the left side of BY and ON is lhs
+OPERATORS = {"BY": "=~", "ON": "~", "WITH": "~~", "PON": "~", "PWITH": "~~"}
+KEYWORD = re.compile(r"(?<![\w.])(BY|ON|WITH|PON|PWITH|XWITH)(?![\w.])", re.I)
+TOKEN = re.compile(
+    r"\s+|(?P<name>[A-Za-z_][\w.]*)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<mark>[-+@*(),])|(?P<odd>.)"
+)
+REMEDIES = {
+    "$": "thresholds belong to categorical outcomes, which are not supported so far.",
+    "{": "scale factors belong to categorical outcomes, which are not supported so far.",
+    "#": "it belongs to latent classes or loops, which are not supported.",
+    "^": "random residual variances and loadings are not supported.",
+    "&": "dynamic models are not supported.",
+    ":": "commands end with a colon, statements with a semicolon: is the ';' before it missing?",
+    "=": "write '@' to fix a parameter, MODEL CONSTRAINT for equations.",
+    "[": "means stand in brackets of their own, [y1 y2]; is a ';' missing before it?",
+    "]": "means stand in brackets of their own, [y1 y2]; is a ';' missing before it?",
+    "|": "one '|' a statement: s | y ON x.",
+    "~": "priors belong to MODEL PRIORS; in MODEL write 'y ON x'.",
+}
+EQUAL = "equal"  # begins the label of a numeric equality: (1) is equal1
+LEVELS = {"WITHIN": "within", "BETWEEN": "between"}
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A parameter as a statement has it.
+
+    `row` has its fixed value, start and label; `freed` is whether ``*`` frees it; `statement` is where it stands.
+    """
+
+    row: Row
+    freed: bool
+    statement: Statement
+
+
+@dataclass
+class Model:
+    """What MODEL says.
+
+    Attributes
+    ----------
+    mentions : dict
+        By key of the row; later mentions have taken the place of earlier ones.
+    products : dict
+        Name of an XWITH variable to its two factors.
+    factors, slopes : dict
+        Latent variables to the level that they are defined at ("" with one level); random slopes likewise.
+    labels : dict
+        Label as written, in lower case, to the label in the model text.
+    notes : list of str
+    """
+
+    mentions: dict[tuple, Mention] = field(default_factory=dict)
+    products: dict[str, tuple[str, str]] = field(default_factory=dict)
+    factors: dict[str, set[str]] = field(default_factory=dict)
+    slopes: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A name of a list with its modifier."""
+
+    name: str
+    fixed: float | None = None
+    start: float | None = None
+    freed: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Items and the labels in the parenthesis behind them."""
+
+    items: tuple[Item, ...]
+    labels: tuple[str, ...]
+
+
+def read(source: Source, settings: Settings) -> Model:
+    """What the statements of MODEL say; SpecError where one cannot be read or names what is not there."""
+    model = Model()
+    statements = [*_by_level(source.of("MODEL"), settings)]
+    for level, statement in statements:
+        _define(model, statement, level)
+    reader = _Reader(model, settings)
+    for level, statement in statements:
+        reader.read(level, statement)
+    return model
+
+
+def _by_level(statements: Sequence[Statement], settings: Settings) -> Iterator[tuple[str, Statement]]:
+    """Statements with their level; %WITHIN% and %BETWEEN% go."""
+    level = None if settings.two_level else ""
+    for statement in statements:
+        text = statement.text
+        while match := re.match(r"\s*%\s*([^%\n]*?)\s*%\s*", text):
+            word = " ".join(match[1].upper().split())
+            if word == "OVERALL":
+                raise statement.error("%OVERALL% belongs to latent classes, which are not supported.")
+            if word.split(" ")[0] in LEVELS and (
+                len(word.split(" ")) > 1 and word.split(" ")[1] != (settings.cluster or "").upper()
+            ):
+                raise statement.error(f"%{match[1]}% names another level: there are two, %WITHIN% and %BETWEEN%.")
+            if word.split(" ")[0] not in LEVELS:
+                raise statement.error(f"%{match[1]}% is no level: write %WITHIN% or %BETWEEN%.")
+            if not settings.two_level:
+                raise statement.error(f"%{word}% needs ANALYSIS: TYPE = TWOLEVEL; and VARIABLE: CLUSTER = ...;")
+            level = LEVELS[word.split(" ")[0]]
+            text = text[match.end() :]
+        if text.strip():
+            if level is None:
+                raise statement.error("a model of two levels says which: write %WITHIN% or %BETWEEN% before it.")
+            yield level, replace(statement, text=text.strip())
+
+
+def _define(model: Model, statement: Statement, level: str) -> None:
+    """Names of latent variables that a statement makes."""
+    text = statement.text
+    if "|" in text:
+        left, right = text.split("|", 1)
+        names = [name for item in _tokens(left, statement) for name in _expand(item, [], statement)]
+        keyword = KEYWORD.search(right)
+        if keyword is None:
+            for name in names:
+                model.factors.setdefault(name, set()).add(level)
+        elif keyword[1].upper() == "ON":
+            model.slopes += [name for name in names if name not in model.slopes]
+    elif (keyword := KEYWORD.search(text)) and keyword[1].upper() == "BY":
+        for item in _tokens(text[: keyword.start()], statement):
+            for name in _expand(item, [], statement):
+                model.factors.setdefault(name, set()).add(level)
+
+
+def _tokens(text: str, statement: Statement) -> list[tuple[str, str]]:
+    """Names, and ends of ranges, of a left side: (first, last), the second empty if it is one name."""
+    out: list[tuple[str, str]] = []
+    words = [m[0] for m in TOKEN.finditer(text) if m[0].strip()]
+    at = 0
+    while at < len(words):
+        if not re.fullmatch(r"[A-Za-z_][\w.]*", words[at]):
+            raise _odd(words[at], statement)
+        if at + 2 < len(words) and words[at + 1] == "-":
+            out.append((words[at].lower(), words[at + 2].lower()))
+            at += 3
+        else:
+            out.append((words[at].lower(), ""))
+            at += 1
+    return out
+
+
+def _odd(word: str, statement: Statement) -> SpecError:
+    remedy = REMEDIES.get(word, "expected a name.")
+    return statement.error(f"{word!r} is not understood here: {remedy}")
+
+
+def _expand(item: tuple[str, str], order: Sequence[str], statement: Statement) -> list[str]:
+    """The names of an item of a left side; those that are new have numbers."""
+    first, last = item
+    return span(first, last, order, statement) if last else [first]
+
+
+class _Reader:
+    """Reads statements into a `Model`; knows the names."""
+
+    def __init__(self, model: Model, settings: Settings):
+        self.model, self.settings = model, settings
+        self.order = [*settings.use, *model.factors, *(s for s in model.slopes if s not in model.factors)]
+        self.defined_at: dict[str, set[str]] = {}
+
+    def read(self, level: str, statement: Statement) -> None:
+        text = statement.text
+        if "|" in text:
+            self._bar(level, statement)
+        elif text.startswith("["):
+            self._means(level, statement)
+        elif keyword := KEYWORD.search(text):
+            self._relation(level, statement, keyword)
+        else:
+            for group in self._groups(text, statement):
+                rows = [(Row(level, item.name, "~~", item.name), item) for item in group.items]
+                self._add(rows, group, statement)
+
+    def _bar(self, level: str, statement: Statement) -> None:
+        """``s | y ON x``, ``fx | f XWITH x``, or growth factors, ``i s | y1@0 y2@1``."""
+        left, right = statement.text.split("|", 1)
+        names = [name for item in _tokens(left, statement) for name in _expand(item, [], statement)]
+        keyword = KEYWORD.search(right)
+        if "|" in right:
+            raise _odd("|", statement)
+        if keyword is None:
+            self._growth(level, names, right, statement)
+            return
+        sides = [self._plain(side, statement) for side in (right[: keyword.start()], right[keyword.end() :])]
+        if keyword[1].upper() == "XWITH":
+            if [len(names), *map(len, sides)] != [1, 1, 1]:
+                raise statement.error("an interaction has one name and two factors: fx | f XWITH x.")
+            self.model.products[names[0]] = (sides[0][0], sides[1][0])
+            return
+        if keyword[1].upper() != "ON":
+            raise statement.error(f"a random slope is a path, s | y ON x; {keyword[1].upper()} has none.")
+        self._slopes(level, names, sides, statement)
+
+    def _slopes(self, level: str, names: list[str], sides: list[list[str]], statement: Statement) -> None:
+        if "RANDOM" not in self.settings.types:
+            raise statement.error("random slopes need ANALYSIS: TYPE = TWOLEVEL RANDOM.")
+        if level != "within":
+            raise statement.error("random slopes are defined under %WITHIN%; they are variables of %BETWEEN%.")
+        pairs = [(y, x) for y in sides[0] for x in sides[1]]
+        if len(pairs) != len(names):
+            raise statement.error(f"{len(names)} slopes are named for {len(pairs)} paths: name each of them.")
+        for name, (y, x) in zip(names, pairs, strict=True):
+            self._check_level(y, level, statement)
+            self._check_level(x, level, statement)
+            row = Row(level, y, "~", x, slope=name)
+            if (old := self.model.mentions.get(row.key)) and old.row.slope not in ("", name):
+                raise statement.error(
+                    f"{y} ON {x} is the random slope {old.row.slope} already (line {old.statement.line})."
+                )
+            self._keep(Mention(row, False, statement))
+
+    def _growth(self, level: str, names: list[str], right: str, statement: Statement) -> None:
+        """Intercept, slope, square ... of a growth curve; loadings are powers of the times."""
+        if "AT" in right.upper().split():
+            raise statement.error(
+                "individually varying times (AT) are not supported: use a random slope on a time variable."
+            )
+        groups = self._groups(right, statement)
+        items = [item for group in groups for item in group.items]
+        if any(group.labels for group in groups):
+            raise statement.error("labels of time scores are not supported: write the loadings with BY.")
+        for item in items:
+            if item.fixed is None and len(names) > 2:
+                raise statement.error(f"{item.name}: free time scores need a line, i s | ...: fix it with @.")
+        for power, name in enumerate(names):
+            for item in items:
+                fixed = None if item.fixed is None and power else float((item.fixed or 0) ** power if power else 1)
+                row = Row(level, name, "=~", item.name, fixed=fixed, start=item.start if fixed is None else None)
+                self._keep(Mention(row, fixed is None, statement))
+            if level != "within":
+                self._keep(Mention(Row(level, name, "~1", ""), False, statement))
+        if level != "within":
+            for item in items:
+                self._keep(Mention(Row(level, item.name, "~1", "", fixed=0.0), False, statement))
+
+    def _means(self, level: str, statement: Statement) -> None:
+        """``[y1 y2@0] (a b)``."""
+        pieces = list(re.finditer(r"\s*\[([^\[\]]*)\]\s*(\([^()]*\))?", statement.text))
+        if "".join(p[0] for p in pieces).strip() != statement.text.strip():
+            raise statement.error(
+                "means stand in brackets, [y1 y2@0], with labels behind them: [y1] (m1). Is a ';' missing?"
+            )
+        for piece in pieces:
+            for group in self._groups(piece[1] + (piece[2] or ""), statement):
+                for item in group.items:
+                    if level == "within" and item.name in self.settings.use and item.name not in self.settings.within:
+                        raise statement.error(f"{item.name} is on both levels, so its mean belongs under %BETWEEN%.")
+                self._add([(Row(level, item.name, "~1", ""), item) for item in group.items], group, statement)
+
+    def _relation(self, level: str, statement: Statement, keyword: re.Match) -> None:
+        word, text = keyword[1].upper(), statement.text
+        if word == "XWITH":
+            raise statement.error("an interaction needs a name: fx | f XWITH x.")
+        if KEYWORD.search(text, keyword.end()):
+            raise statement.error(f"two relations in one statement: is a ';' missing before the second {word}?")
+        left = self._plain(text[: keyword.start()], statement, names_needed=word)
+        groups = self._groups(text[keyword.end() :], statement)
+        if not groups:
+            raise statement.error(f"expected a name after {word}.")
+        paired = word in ("PON", "PWITH")
+        if paired and sum(len(g.items) for g in groups) != len(left):
+            raise statement.error(
+                f"{word} pairs the names of its sides, which differ in number: write {word[1:]}, or name as many."
+            )
+        at = 0
+        for group in groups:
+            rows = []
+            sides = [(left[at + k], item) for k, item in enumerate(group.items)] if paired else [
+                (lhs, item) for lhs in left for item in group.items
+            ]  # fmt: skip
+            at += len(group.items)
+            for lhs, item in sides:
+                if word == "ON" and lhs == item.name:
+                    raise statement.error(f"{lhs} ON {item.name}: a variable does not depend on itself.")
+                rows.append((self._row(level, lhs, OPERATORS[word], item.name), item))
+            seen: dict[tuple, tuple[Row, Item]] = {}
+            for row, item in rows:  # a list WITH itself has every pair twice
+                seen.setdefault(row.key, (row, item))
+            self._add(list(seen.values()), group, statement)
+
+    def _row(self, level: str, lhs: str, operator: str, rhs: str) -> Row:
+        """A path from an XWITH variable is one from a product."""
+        if operator == "~" and rhs in self.model.products:
+            return Row(level, lhs, operator, ":".join(self.model.products[rhs]))
+        return Row(level, lhs, operator, rhs)
+
+    def _plain(self, text: str, statement: Statement, names_needed: str = "") -> list[str]:
+        """A list of names without modifiers or labels."""
+        if not text.strip():
+            raise statement.error(f"expected a name before {names_needed}." if names_needed else "expected a name.")
+        out = []
+        for item in _tokens(text, statement):
+            out += [self._known(name, statement) for name in _expand(item, self.order, statement)]
+        return out
+
+    def _known(self, name: str, statement: Statement) -> str:
+        order = [*self.order, *self.model.products]
+        if (match := found(name, order)) is not None:
+            return match
+        if found(name, self.settings.names):
+            raise statement.error(f"{name} is a column, but not among USEVARIABLES: add it there.")
+        return known(name, order, statement)
+
+    def _groups(self, text: str, statement: Statement) -> list[Group]:
+        """Items with modifiers, in groups that end with labels in parentheses."""
+        words = []
+        for match in TOKEN.finditer(text):
+            if match["odd"]:
+                raise _odd(match["odd"], statement)
+            if match[0].strip():
+                words.append(match[0])
+        groups, items, at = [], [], 0
+        while at < len(words):
+            if words[at] == "(":
+                end = words.index(")", at) if ")" in words[at:] else None
+                if end is None:
+                    raise statement.error("the parenthesis is not closed.")
+                if not items:
+                    raise statement.error("labels stand behind the parameters: y ON x1 x2 (b1 b2).")
+                if "*" in words[at:end]:
+                    raise statement.error("exploratory factors are not supported: write the loadings with BY.")
+                groups.append(Group(tuple(items), self._labels(words[at + 1 : end], statement)))
+                items, at = [], end + 1
+                continue
+            if words[at] == ",":
+                at += 1
+                continue
+            at, new = self._item(words, at, statement)
+            items += new
+        return [*groups, *([Group(tuple(items), ())] if items else [])]
+
+    def _item(self, words: list[str], at: int, statement: Statement) -> tuple[int, list[Item]]:
+        """A name or range with its modifier; where the next one begins."""
+        if not re.fullmatch(r"[A-Za-z_][\w.]*", words[at]):
+            raise _odd(words[at], statement)
+        first, last = words[at].lower(), ""
+        at += 1
+        if at + 1 < len(words) and words[at] == "-" and re.match(r"[A-Za-z_]", words[at + 1]):
+            last = words[at + 1].lower()
+            at += 2
+        names = [self._known(name, statement) for name in _expand((first, last), self.order, statement)]
+        said = {}
+        while at < len(words) and words[at] in "@*":
+            mark, at = words[at], at + 1
+            sign = 1.0
+            if at < len(words) and words[at] in "-+":
+                sign, at = (-1.0 if words[at] == "-" else 1.0), at + 1
+            number = None
+            if at < len(words) and re.match(r"[\d.]", words[at]):
+                number, at = sign * float(words[at]), at + 1
+            if mark == "@" and number is None:
+                raise statement.error(f"{first}@: expected the number that it is fixed at.")
+            said = {"fixed": number} if mark == "@" else {"start": number, "freed": True}
+        return at, [Item(name, **said) for name in names]
+
+    def _labels(self, words: list[str], statement: Statement) -> tuple[str, ...]:
+        """The labels of a parenthesis, as the model text has them."""
+        out: list[str] = []
+        rest = [w for w in words if w != ","]
+        at = 0
+        while at < len(rest):
+            first, last = rest[at], ""
+            if at + 2 < len(rest) and rest[at + 1] == "-":
+                last = rest[at + 2]
+            names = [first.lower()] if not last else numbered(first, last)
+            if names is None or not all(re.fullmatch(r"\w[\w.]*", n) for n in names):
+                raise statement.error(f"({' '.join(words)}): labels are names or numbers, as in (p1-p3) or (1).")
+            out += [self.label(n) for n in names]
+            at += 3 if last else 1
+        return tuple(out)
+
+    def label(self, written: str) -> str:
+        """The label in the model text of one in the input: numbers and names of variables get others."""
+        if written not in self.model.labels:
+            name = f"{EQUAL}{written}" if re.match(r"\d", written) else written
+            taken = {*self.order, *self.model.products, *self.model.labels.values(), "NA", "start", "mean", "centred"}
+            while name in taken:
+                name += "_"
+            self.model.labels[written] = name
+        return self.model.labels[written]
+
+    def _add(self, rows: list[tuple[Row, Item]], group: Group, statement: Statement) -> None:
+        """Rows of a group with modifiers and labels."""
+        labels = group.labels
+        if labels and len(labels) not in (1, len(rows)):
+            raise statement.error(
+                f"{len(labels)} labels for {len(rows)} parameters ({', '.join(r.name for r, _ in rows)}): write as many, or one."
+            )
+        for k, (row, item) in enumerate(rows):
+            for name in {row.lhs, *row.parts}:
+                self._check_level(name, row.level, statement)
+            label = "" if not labels else labels[0] if len(labels) == 1 else labels[k]
+            self._keep(Mention(replace(row, fixed=item.fixed, start=item.start, label=label), item.freed, statement))
+
+    def _keep(self, mention: Mention) -> None:
+        old = self.model.mentions.get(mention.row.key)
+        if old and old.row.slope and not mention.row.slope:
+            raise mention.statement.error(
+                f"{mention.row.name} is the random slope {old.row.slope} (line {old.statement.line})."
+            )
+        if old and (old.row, old.freed) != (mention.row, mention.freed):
+            self.model.notes.append(
+                f"line {mention.statement.line}: {mention.row.name} stands in line {old.statement.line} already; "
+                "the last mention counts."
+            )
+        self.model.mentions[mention.row.key] = mention
+
+    def _check_level(self, name: str, level: str, statement: Statement) -> None:
+        """A variable is used on its level only."""
+        other = {"within": self.settings.between, "between": self.settings.within}.get(level, [])
+        if name in other:
+            where = "BETWEEN" if level == "within" else "WITHIN"
+            raise statement.error(f"{name} is declared {where} and cannot be used under %{level.upper()}%.")
+        if name in self.model.slopes and level == "within":
+            raise statement.error(f"{name} is a random slope, a variable of %BETWEEN%.")
+        if name in self.model.factors and level not in self.model.factors[name]:
+            raise statement.error(
+                f"{name} is measured on the other level: write {name} BY ... here, or use another factor."
+            )
