@@ -49,6 +49,7 @@ from bayeshte.prior import (
     Prior,
     StudentT,
     Uniform,
+    VarianceInverseGamma,
 )
 from bayeshte.report import report
 from bayeshte.scores import factor_score_draws, factor_scores
@@ -82,6 +83,7 @@ __all__ = [
     "SpecError",
     "StudentT",
     "Uniform",
+    "VarianceInverseGamma",
     "balance",
     "calibrate",
     "cate",

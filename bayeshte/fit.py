@@ -110,6 +110,7 @@ def fit(
     *,
     draws: int = 1000,
     tune: int = 500,
+    chains: int = sampler.CHAINS,
     seed: int | None = None,
     cores: int | None = None,
     target_accept: float = 0.9,
@@ -125,7 +126,9 @@ def fit(
     data : DataFrame
         Never changed.
     draws, tune : int
-        Draws kept and warm-up draws, each of four chains.
+        Draws kept and warm-up draws of each chain.
+    chains : int
+        Two or more: convergence is judged by comparing them.
     seed : int, optional
         The same seed gives the same draws on any number of cores of one machine. Without it one is chosen and recorded.
     cores : int, optional
@@ -154,7 +157,7 @@ def fit(
     ConvergenceWarning
         If the draws do not represent the posterior.
     """
-    for name, value, least in (("draws", draws, 4), ("tune", tune, 50)):
+    for name, value, least in (("draws", draws, 4), ("tune", tune, 50), ("chains", chains, 2)):
         if not isinstance(value, int) or value < least:
             raise SpecError(f"{name}={value!r}: a whole number of at least {least}.")
     seed = int(np.random.SeedSequence().entropy % 2**32) if seed is None else int(seed)
@@ -165,6 +168,7 @@ def fit(
         "seed": seed,
         "draws": draws,
         "tune": tune,
+        "chains": chains,
         "target_accept": target_accept,
         "sampled": "marginal density, compiled kernel" if marginal else "joint graph",
         "versions": {p: version(p) for p in PACKAGES},
@@ -180,6 +184,7 @@ def fit(
             draws=draws,
             tune=tune,
             seed=seed,
+            chains=chains,
             cores=cores,
             target_accept=target_accept,
             snapshot=partial(store.snapshot, folder) if folder else None,

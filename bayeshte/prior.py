@@ -28,9 +28,12 @@ FAMILIES: dict[str, tuple[tuple[str, ...], str, int]] = {
     "LogNormal": (("mu", "sigma"), "positive", 6),
     "Uniform": (("lower", "upper"), "interval", 0),
     "Power": (("exponent",), "positive", 7),
+    "VarianceInverseGamma": (("shape", "scale"), "positive", 8),
     "LKJ": (("eta",), "correlation", 0),
 }
-_SCALES = {"sigma", "nu", "lam", "alpha", "beta", "eta"}
+_SCALES = {"sigma", "nu", "lam", "alpha", "beta", "eta", "scale"}
+#: densities that PyMC has no distribution for: a flat one on the positive line and a potential
+_BY_POTENTIAL = ("Power", "VarianceInverseGamma")
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ class Prior:
     ----------
     name : str
         One of `FAMILIES`: ``Flat``, ``Normal``, ``StudentT``, ``HalfNormal``, ``HalfStudentT``, ``Exponential``,
-        ``Gamma``, ``InverseGamma``, ``LogNormal``, ``Uniform``, ``Power``, ``LKJ``; parameter names are PyMC's.
+        ``Gamma``, ``InverseGamma``, ``LogNormal``, ``Uniform``, ``Power``, ``VarianceInverseGamma``, ``LKJ``; parameter
+        names are PyMC's.
         ``Power(exponent=k)`` is the improper density proportional to ``sd**k`` on a standard deviation:
-        ``k = 1`` is flat on the variance, Mplus's IG(-1, 0).
+        ``k = 1`` is flat on the variance, Mplus's IG(-1, 0). ``VarianceInverseGamma(a, b)`` on a standard deviation is
+        Mplus's IG(a, b) on the variance.
     params : tuple of (str, float)
         Parameters, in the order of `FAMILIES`.
 
@@ -82,8 +87,8 @@ class Prior:
 
     @property
     def proper(self) -> bool:
-        """Whether the density integrates to one; simulation and calibration need proper priors."""
-        return self.name not in ("Flat", "Power")
+        """Whether draws can be made from it; simulation and calibration need such priors."""
+        return self.name != "Flat" and self.name not in _BY_POTENTIAL
 
     def row(self) -> tuple[int, tuple[float, float, float, float], float]:
         """Kernel code, its hyper-parameters (a, b, c, width) and the log normalising constant of the density.
@@ -116,6 +121,9 @@ class Prior:
                 return code, (p["lower"], 0.0, 0.0, width), -math.log(width)
             case "Power":
                 return code, (p["exponent"], 0.0, 0.0, 0.0), 0.0
+            case "VarianceInverseGamma":
+                a, b = p["shape"], p["scale"]
+                return code, (a, b, 0.0, 0.0), math.log(2) + a * math.log(b) - math.lgamma(a) if a > 0 else 0.0
             case _:
                 return code, (0.0, 0.0, 0.0, 0.0), 0.0
 
@@ -139,6 +147,8 @@ class Prior:
                     out = -np.log(v) - 0.5 * ((np.log(v) - a) / b) ** 2
                 case 7:
                     out = a * np.log(v)
+                case 8:
+                    out = -(2 * a + 1) * np.log(v) - b / v**2
                 case _:
                     out = np.zeros_like(v)
         outside = {
@@ -206,9 +216,14 @@ def random_variable(
         coords = pm.modelcontext(None).coords
         shape = [len(coords[d]) for d in ([dims] if isinstance(dims, str) else dims)]
         values = {k: np.array([p[k] for p in priors]).reshape(shape) for k in values}
-    if first.name == "Power":
+    if first.name in _BY_POTENTIAL:
         rv = pm.HalfFlat(name, dims=dims)
-        pm.Potential(f"{name}_prior", (values["exponent"] * pt.log(rv)).sum())
+        if first.name == "Power":
+            density = values["exponent"] * pt.log(rv)
+        else:
+            constant = np.reshape([p.row()[2] for p in priors], np.shape(values["shape"]))
+            density = constant - (2 * values["shape"] + 1) * pt.log(rv) - values["scale"] / rv**2
+        pm.Potential(f"{name}_prior", density.sum())
         return rv
     return getattr(pm, first.name)(name, **values, dims=dims)
 
@@ -270,6 +285,11 @@ def Uniform(lower: float, upper: float) -> Prior:
 def Power(exponent: float) -> Prior:
     """Improper density proportional to ``sd**exponent`` on a standard deviation."""
     return _make("Power", exponent)
+
+
+def VarianceInverseGamma(shape: float, scale: float) -> Prior:
+    """Density of a standard deviation whose square is inverse gamma (Mplus: IG(shape, scale)); proper if ``shape > 0``."""
+    return _make("VarianceInverseGamma", shape, scale)
 
 
 def LKJ(eta: float) -> Prior:

@@ -111,13 +111,14 @@ def sample(
     draws: int,
     tune: int,
     seed: int,
+    chains: int = CHAINS,
     cores: int | None = None,
     target_accept: float = 0.9,
     maxdepth: int = 10,
     snapshot: Callable[[xr.DataTree], None] | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> tuple[xr.DataTree, bool]:
-    """Four chains of NUTS.
+    """Chains of NUTS.
 
     Parameters
     ----------
@@ -140,12 +141,12 @@ def sample(
     """
     start = time.perf_counter()
 
-    def callback(chains):
+    def callback(states):
         report(
             Progress(
-                sum(c.finished_draws for c in chains),
-                sum(c.total_draws for c in chains),
-                sum(c.divergences for c in chains),
+                sum(c.finished_draws for c in states),
+                sum(c.total_draws for c in states),
+                sum(c.divergences for c in states),
                 time.perf_counter() - start,
             )
         )
@@ -154,7 +155,7 @@ def sample(
         model,
         draws=draws,
         tune=tune,
-        chains=CHAINS,
+        chains=chains,
         cores=cores,
         seed=seed,
         target_accept=target_accept,
@@ -215,7 +216,7 @@ def made_so_far(tree: xr.DataTree) -> xr.DataTree:
     energy = tree["sample_stats"]["energy"].transpose("chain", "draw").to_numpy()
     made = np.isfinite(energy).cumprod(axis=1).sum(axis=1)
     longest = np.argsort(-made, kind="stable")
-    k = max(range(1, CHAINS + 1), key=lambda k: (k * made[longest[k - 1]], k))
+    k = max(range(1, len(made) + 1), key=lambda k: (k * made[longest[k - 1]], k))
     part = {"chain": np.sort(longest[:k]), "draw": slice(0, int(made[longest[k - 1]]))}
     return xr.DataTree.from_dict({name: node.to_dataset().isel(part) for name, node in tree.children.items()})
 

@@ -55,7 +55,8 @@ class SEM(ModelSpec):
         Quantities computed from labels in every draw: ``{"indirect": "a*b"}``.
     priors : str or mapping
         ``"default"`` (weakly informative, scaled to the data), ``"mplus"`` (its flat set), or overrides of the default, by
-        label (``"b1"``), by row (``"between: advant ~ treat"``) or by variable (``"sd"``).
+        label (``"b1"``), by row (``"between: advant ~ treat"``) or by variable (``"sd"``). The key ``"others"`` names the set
+        that is overridden: ``{"b1": Normal(0, 1), "others": "mplus"}``.
 
     Examples
     --------

@@ -19,21 +19,26 @@ from bayeshte.marginal.structural import Data
 from bayeshte.model_text import Row
 from bayeshte.prior import LKJ, Flat, HalfNormal, Normal, Power, Prior, Uniform, override
 
+#: key of a mapping of priors that says which set the parameters have that it does not name
+OTHERS = "others"
+
 
 def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.Dataset, data: Data) -> dict[str, Prior]:
     """Prior of every free number by key, scalars in the order of the kernel, then the blocks of correlations."""
-    if given == "mplus":
-        return _mplus(structure, data)
-    if isinstance(given, str) and given != "default":
-        raise SpecError(f"priors={given!r}: write 'default', 'mplus' or a mapping of labels to priors.")
-    scales = Scales(structure, design, data)
-    out = {p.key: _default(p, structure, scales) for p in structure.parameters}
-    out |= {b.key: LKJ(2) for b in structure.blocks}
-    if isinstance(given, str):
-        return out
+    base, given = (given, {}) if isinstance(given, str) else (given.get(OTHERS, "default"), given)
+    if base not in ("default", "mplus"):
+        raise SpecError(
+            f"priors: {base!r} is no set of priors: write 'default', 'mplus' or a mapping of labels to priors."
+        )
+    if base == "mplus":
+        out = _mplus(structure, data)
+    else:
+        scales = Scales(structure, design, data)
+        out = {p.key: _default(p, structure, scales) for p in structure.parameters}
+        out |= {b.key: LKJ(2) for b in structure.blocks}
     aliases = {r.label: p.key for p in structure.parameters for r in p.rows if r.label}
     aliases |= {p.element: p.key for p in structure.parameters if p.variable in ("loading", "path")}
-    return override(out, given, aliases)
+    return override(out, {k: prior for k, prior in given.items() if k != OTHERS}, aliases)
 
 
 class Scales:

@@ -1,7 +1,8 @@
 """MODEL: what its statements say of each parameter, with Mplus's rules for lists, labels and levels.
 
-A statement names parameters in groups: what stands before a parenthesis with labels is a group, wherever lines end. Labels are
-given out in the order of the parameters (left side by left side), or one label to all of them. The last mention of a parameter counts.
+A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters are
+given out in their order (left side by left side), wherever lines end. One label makes the parameters of its own line equal: this
+is the one place where Mplus looks at ends of lines. Of a parameter that is mentioned twice the last mention counts.
 """
 
 import re
@@ -76,9 +77,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Item:
-    """A name of a list with its modifier."""
+    """A name of a list with its modifier, and the line of the statement that it stands in."""
 
     name: str
+    line: int
     fixed: float | None = None
     start: float | None = None
     freed: bool = False
@@ -86,10 +88,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Items and the labels in the parenthesis behind them."""
+    """Items and the labels in the parenthesis behind them, which begins in `line`."""
 
     items: tuple[Item, ...]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    line: int = 0
 
 
 def read(source: Source, settings: Settings) -> Model:
@@ -328,12 +331,13 @@ class _Reader:
 
     def _groups(self, text: str, statement: Statement) -> list[Group]:
         """Items with modifiers, in groups that end with labels in parentheses."""
-        words = []
+        words, lines = [], []
         for match in TOKEN.finditer(text):
             if match["odd"]:
                 raise _odd(match["odd"], statement)
             if match[0].strip():
                 words.append(match[0])
+                lines.append(text.count("\n", 0, match.start()))
         groups, items, at = [], [], 0
         while at < len(words):
             if words[at] == "(":
@@ -344,18 +348,18 @@ class _Reader:
                     raise statement.error("labels stand behind the parameters: y ON x1 x2 (b1 b2).")
                 if "*" in words[at:end]:
                     raise statement.error("exploratory factors are not supported: write the loadings with BY.")
-                groups.append(Group(tuple(items), self._labels(words[at + 1 : end], statement)))
+                groups.append(Group(tuple(items), self._labels(words[at + 1 : end], statement), lines[at]))
                 items, at = [], end + 1
                 continue
             if words[at] == ",":
                 at += 1
                 continue
-            at, new = self._item(words, at, statement)
-            items += new
-        return [*groups, *([Group(tuple(items), ())] if items else [])]
+            at, names, said = self._item(words, at, statement)
+            items += [Item(name, lines[at - 1], **said) for name in names]
+        return [*groups, *([Group(tuple(items))] if items else [])]
 
-    def _item(self, words: list[str], at: int, statement: Statement) -> tuple[int, list[Item]]:
-        """A name or range with its modifier; where the next one begins."""
+    def _item(self, words: list[str], at: int, statement: Statement) -> tuple[int, list[str], dict]:
+        """Where the next item begins, and the names of this one with what its modifier says."""
         if not re.fullmatch(r"[A-Za-z_][\w.]*", words[at]):
             raise _odd(words[at], statement)
         first, last = words[at].lower(), ""
@@ -376,7 +380,7 @@ class _Reader:
             if mark == "@" and number is None:
                 raise statement.error(f"{first}@: expected the number that it is fixed at.")
             said = {"fixed": number} if mark == "@" else {"start": number, "freed": True}
-        return at, [Item(name, **said) for name in names]
+        return at, names, said
 
     def _labels(self, words: list[str], statement: Statement) -> tuple[str, ...]:
         """The labels of a parenthesis, as the model text has them."""
@@ -411,10 +415,15 @@ class _Reader:
             raise statement.error(
                 f"{len(labels)} labels for {len(rows)} parameters ({', '.join(r.name for r, _ in rows)}): write as many, or one."
             )
+        equal = [row.key for row, item in rows if item.line == group.line] or [row.key for row, _ in rows]
+        if len(labels) == 1 < len(rows):
+            names = " and ".join(row.name for row, _ in rows if row.key in equal)
+            held = f"makes {names} equal" if len(equal) > 1 else f"is that of {names} alone, in whose line it stands"
+            self.model.notes.append(f"line {statement.line + group.line}: the label ({labels[0]}) {held}.")
         for k, (row, item) in enumerate(rows):
             for name in {row.lhs, *row.parts}:
                 self._check_level(name, row.level, statement)
-            label = "" if not labels else labels[0] if len(labels) == 1 else labels[k]
+            label = labels[k] if len(labels) == len(rows) else labels[0] if labels and row.key in equal else ""
             self._keep(Mention(replace(row, fixed=item.fixed, start=item.start, label=label), item.freed, statement))
 
     def _keep(self, mention: Mention) -> None:

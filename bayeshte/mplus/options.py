@@ -1,7 +1,7 @@
 """DATA, VARIABLE, ANALYSIS, OUTPUT, SAVEDATA and PLOT: what they set, what they ask for in vain, and what is refused.
 
 Every option of the manual stands in one of the tables below: it is read, or has no bearing on the result and is noted, or would
-change the model and is refused with a remedy. Names may be shortened to four letters.
+change the model and is refused with a remedy.
 """
 
 import re

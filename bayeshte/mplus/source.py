@@ -1,7 +1,7 @@
 """From the text of a Mplus input to commands and statements.
 
 A command begins at its name and a colon, ``MODEL PRIORS:``, and ends at the next one; its statements end at ``;`` or with the
-command. Comments go from ``!`` to the end of the line, or from ``!*`` to ``*!``. Names of commands may be shortened to four letters.
+command. Comments go from ``!`` to the end of the line, or from ``!*`` to ``*!``. Names may be shortened.
 """
 
 import re
@@ -25,6 +25,7 @@ COMMANDS = (
     *("MODEL CONSTRAINT", "MODEL PRIORS", "MODEL INDIRECT", "MODEL TEST", "MODEL POPULATION", "MODEL COVERAGE"),
     *("MODEL MISSING",),
 )
+SHORTEST = 3  # letters of a name
 LONGEST = 60  # characters of a statement that a message shows
 
 
@@ -150,15 +151,17 @@ def _commands(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def full_name(given: str, known: Sequence[str]) -> str | None:
-    """The name that a word, or every word of several, shortens to at least four letters; None if there is none."""
+    """The one name that a word, or every word of several, is or shortens to at least three letters; None if there is none."""
     words = given.upper().split()
-    for name in known:
-        parts = name.split()
-        if len(parts) == len(words) and all(
-            p == w or (len(w) >= 4 and p.startswith(w)) for p, w in zip(parts, words, strict=True)
-        ):
-            return name
-    return None
+    if " ".join(words) in known:
+        return " ".join(words)
+    found = [
+        name
+        for name in known
+        if len(name.split()) == len(words)
+        and all(p == w or (len(w) >= SHORTEST and p.startswith(w)) for p, w in zip(name.split(), words, strict=True))
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _statements(command: str, text: str, begin: int, end: int) -> Iterator[Statement]:

@@ -127,6 +127,8 @@ def _named(prior: Prior) -> str:
     if prior.name == "Power":
         k = prior["exponent"]
         return f"improper: ∝ x^{k:g}" if k not in (0, 1) else "improper: ∝ x" if k else "flat above 0 (improper)"
+    if prior.name == "VarianceInverseGamma":
+        return f"variance: InverseGamma({', '.join(style.number(v) for _, v in prior.params)})"
     return f"{prior.name}({', '.join(style.number(v) for _, v in prior.params)})"
 
 

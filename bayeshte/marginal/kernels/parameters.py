@@ -61,6 +61,9 @@ def scalars(x, n, transform, family, hyper, theta, slope, dlp):
         elif f == 7:  # proportional to v**a
             lp += a * math.log(v)
             d = a / v
+        elif f == 8:  # of an sd whose square is inverse gamma: a = shape, b = scale
+            lp -= (2.0 * a + 1.0) * math.log(v) + b / (v * v)
+            d = -(2.0 * a + 1.0) / v + 2.0 * b / (v * v * v)
         theta[i], slope[i], dlp[i] = v, dv, d * dv + djac
     return lp
 

@@ -1,0 +1,165 @@
+"""A Mplus input as an ordinary specification: `read` puts together what the other modules read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from bayeshte.errors import SpecError
+from bayeshte.families import SEM
+from bayeshte.families.sem_priors import OTHERS
+from bayeshte.mplus import constraint, datafile, define, model, options, priors, source, text
+from bayeshte.mplus.options import Settings
+from bayeshte.mplus.source import Source
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A Mplus input, read.
+
+    Attributes
+    ----------
+    path : Path
+    source : Source
+        Its statements.
+    settings : Settings
+        What its options say.
+    spec : SEM, optional
+        The model; none with TYPE = BASIC.
+    products : mapping
+        Product of the model text, ``"treat:m"``, to its XWITH name.
+    effects : mapping
+        Derived quantity of MODEL INDIRECT to its heading and row.
+    file : Path, optional
+        The data in place of those that the input names.
+    notes : tuple of str
+        What was ignored, what was decided, what looks like a mistake.
+    """
+
+    path: Path
+    source: Source
+    settings: Settings
+    spec: SEM | None
+    products: Mapping[str, str] = field(default_factory=dict)
+    effects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    file: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """TITLE, or the name of the file."""
+        return self.source.title or self.path.name
+
+    @cached_property
+    def _loaded(self) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        settings = Settings(**vars(self.settings) | {"notes": []})
+        where, note = datafile.locate(settings.file, self.path.parent, self.file)
+        settings.notes += [note] if note else []
+        frame = datafile.read(where, settings)
+        frame = define.apply(self.source.of("DEFINE"), frame, settings)
+        if settings.condition:
+            frame = define.select(settings.condition, frame, settings)
+        kept = [*settings.use, *settings.keep, *([settings.cluster] if settings.cluster else [])]
+        return datafile.analysed(frame, settings)[list(dict.fromkeys(kept))], tuple(settings.notes)
+
+    def data(self) -> pd.DataFrame:
+        """The variables of the analysis, columns in lower case: file, DEFINE, USEOBSERVATIONS, in that order.
+
+        Raises
+        ------
+        DataError
+            The file is not there, or line and column of what cannot be read.
+        """
+        return self._loaded[0]
+
+    @property
+    def data_notes(self) -> tuple[str, ...]:
+        """What was decided when the data were read."""
+        return self._loaded[1]
+
+
+def read(
+    path: str | Path, *, data: str | Path | None = None, default_priors: bool = False, as_bayes: bool = False
+) -> Analysis:
+    """Read a Mplus input.
+
+    Parameters
+    ----------
+    path : str or Path
+        The ``.inp`` file.
+    data : str or Path, optional
+        The data file, in place of the one that the input names.
+    default_priors : bool
+        Weakly informative priors in place of Mplus's flat ones; those of MODEL PRIORS stay.
+    as_bayes : bool
+        Run an input with another ESTIMATOR as if it said BAYES.
+
+    Returns
+    -------
+    Analysis
+        Its `spec` and `data()` are what `bayeshte.fit` takes.
+
+    Raises
+    ------
+    SpecError
+        Line and statement of what cannot be read or is not supported, and what to do.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpecError(f"There is no file {path}.")
+    given = source.cut(source.read_text(path))
+    if unsupported := [s for s in given.statements if s.command in UNSUPPORTED]:
+        raise unsupported[0].error(f"{unsupported[0].command} is not supported: {UNSUPPORTED[unsupported[0].command]}")
+    settings = options.settings(given, define.new_variables(given.of("DEFINE")), as_bayes)
+    where = Path(data) if data is not None else None
+    if "BASIC" in settings.types:
+        notes = (
+            *given.notes,
+            *settings.notes,
+            "TYPE = BASIC estimates nothing: the statistics of the data are printed.",
+        )
+        return Analysis(path, given, settings, None, file=where, notes=notes)
+    parsed = model.read(given, settings)
+    derived = constraint.read(given, parsed, settings)
+    informative = priors.read(given, parsed)
+    others = "default" if default_priors else "mplus"
+    notes = [*given.notes, *settings.notes]
+    arguments = text.texts(parsed, settings, notes)
+    spec = SEM(
+        **arguments,
+        cluster=settings.cluster,
+        derived=derived.texts,
+        priors={**informative, OTHERS: others} if informative else others,
+    )
+    products = {":".join(parts): name for name, parts in parsed.products.items()}
+    notes += [*parsed.notes, *_unused(given, parsed)]
+    return Analysis(path, given, settings, spec, products, derived.effects, where, tuple(notes))
+
+
+UNSUPPORTED = {
+    "MONTECARLO": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
+    "MODEL POPULATION": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
+    "MODEL COVERAGE": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
+    "MODEL MISSING": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
+    "MODEL TEST": "a posterior says it: name the difference with NEW in MODEL CONSTRAINT and look at its interval.",
+    "DATA IMPUTATION": "missing values are integrated (MAR), no imputation is needed.",
+    "DATA WIDETOLONG": "reshape the data before, with pandas.wide_to_long say.",
+    "DATA LONGTOWIDE": "reshape the data before, with DataFrame.pivot say.",
+    "DATA TWOPART": "two-part variables are not supported.",
+    "DATA MISSING": "indicators of missing values are not supported.",
+    "DATA SURVIVAL": "survival models are not supported.",
+    "DATA COHORT": "cohort data are not supported.",
+}
+
+
+def _unused(given: Source, parsed: model.Model) -> list[str]:
+    """Labels and interactions that nothing uses."""
+    used = {part for m in parsed.mentions.values() for part in m.row.parts if ":" in m.row.rhs}
+    out = [
+        f"{name}, an XWITH variable, is used in no statement."
+        for name, parts in parsed.products.items()
+        if not {*parts} <= used
+    ]
+    return out

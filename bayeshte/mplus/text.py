@@ -1,0 +1,109 @@
+"""From what MODEL says to model text in lavaan's operators, with every default that the text's own rules do not share.
+
+Shared are: residual variances, intercepts, covariances of exogenous factors and of mentioned exogenous variables, residual
+covariances of last outcomes. Written are: the first loading, fixed at 1 unless ``*`` frees it, label or not; variables that are
+in the analysis but in no statement of a level, which have a variance there and covary with nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from bayeshte.errors import SpecError
+from bayeshte.model_text import parameter_table
+from bayeshte.mplus.model import Mention, Model
+from bayeshte.mplus.options import Settings
+
+#: argument of bh.SEM by level
+ARGUMENTS = {"": "model", "within": "within", "between": "between"}
+NOT_QUOTED = {"NA", "start", "mean", "centred"}
+
+
+def texts(model: Model, settings: Settings, notes: list[str]) -> dict[str, str]:
+    """The arguments ``model``, or ``within`` and ``between``, of `bayeshte.SEM`.
+
+    Raises
+    ------
+    SpecError
+        A level without parameters; what the model text refuses.
+    """
+    levels = ("within", "between") if settings.two_level else ("",)
+    mentions = _markers(model.mentions.values(), notes)
+    lines = {level: [*_lines([m for m in mentions if m.row.level == level])] for level in levels}
+    alone = {level: _unmentioned(level, mentions, settings) for level in levels}
+    for level, names in alone.items():
+        lines[level] += [f"{v} ~~ {v}" for v in names]
+        notes += [_note(v, level) for v in names]
+    for level in levels:
+        if not lines[level]:
+            where = f"%{level.upper()}% says" if level else "MODEL is missing or says"
+            raise SpecError(f"{where} nothing: write a statement such as 'y ON x;'.")
+    if any(alone.values()):
+        table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels})
+        for row in table.rows:
+            if row.op == "~~" and row.lhs != row.rhs and not row.given and {row.lhs, row.rhs} & {*alone[row.level]}:
+                lines[row.level].append(f"{row.lhs} ~~ 0*{row.rhs}")
+    return {ARGUMENTS[level]: "\n".join(lines[level]) for level in levels}
+
+
+def _markers(mentions: Iterable[Mention], notes: list[str]) -> list[Mention]:
+    """Mentions with the first loading of every factor fixed at 1, unless ``*`` or ``@`` says otherwise."""
+    out, seen = [], set()
+    for m in mentions:
+        first = m.row.op == "=~" and (m.row.level, m.row.lhs) not in seen
+        if m.row.op == "=~":
+            seen.add((m.row.level, m.row.lhs))
+        if first and m.row.fixed is None and not m.freed:
+            if m.row.label:
+                notes.append(
+                    f"line {m.statement.line}: {m.row.name} is the first loading and fixed at 1, label or not; '*' frees it."
+                )
+            m = replace(m, row=replace(m.row, fixed=1.0, label=""))
+        out.append(m)
+    return out
+
+
+def _lines(mentions: list[Mention]) -> Iterator[str]:
+    """Statements of a level: rows with the same left side and operator together."""
+    together: dict[tuple[str, str], list[Mention]] = {}
+    for m in mentions:
+        kind = (m.row.lhs, "|" + m.row.slope if m.row.slope else m.row.op)
+        together.setdefault(kind, []).append(m)
+    firsts = set()
+    for (lhs, op), rows in together.items():
+        if op.startswith("|"):
+            yield f"{op[1:]} | {lhs} ~ {rows[0].row.rhs}"
+        elif op == "~1":
+            yield f"{lhs} ~ {' + '.join(_terms(rows[0], '1'))}"
+        elif op == "=~":
+            terms = [t for m in rows for t in _terms(m, m.row.rhs, first=lhs not in firsts and m is rows[0])]
+            firsts.add(lhs)
+            yield f"{lhs} =~ {' + '.join(terms)}"
+        else:
+            yield f"{lhs} {op} {' + '.join(t for m in rows for t in _terms(m, m.row.rhs))}"
+
+
+def _terms(m: Mention, rhs: str, first: bool = False) -> list[str]:
+    """A row as terms of a formula: fixed, or with label and start."""
+    if m.row.fixed is not None:
+        return [f"{m.row.fixed:.12g}*{rhs}"]
+    out = [f"{m.row.label}*{rhs}"] if m.row.label else []
+    if m.row.start is not None and (m.row.kind != "variance" or m.row.start > 0):
+        out.append(f"start({m.row.start:.12g})*{rhs}")
+    return out or [f"NA*{rhs}" if first else rhs]
+
+
+def _unmentioned(level: str, mentions: list[Mention], settings: Settings) -> list[str]:
+    """Variables of the analysis that a level has and that none of its statements names."""
+    named = {name for m in mentions if m.row.level == level for name in (m.row.lhs, *m.row.parts)}
+    other = {"within": settings.between, "between": settings.within}.get(level, [])
+    return [v for v in settings.use if v not in named and v not in other and v != settings.cluster]
+
+
+def _note(name: str, level: str) -> str:
+    if not level:
+        return f"{name} is among USEVARIABLES but in no statement of MODEL: it is modelled, and covaries with nothing."
+    declare = "WITHIN" if level == "between" else "BETWEEN"
+    return (
+        f"{name} has a part on the level %{level.upper()}%, where no statement names it: it has a variance there and covaries "
+        f"with nothing. If it has no such part, declare it: {declare} = {name}."
+    )
