@@ -1,4 +1,4 @@
-"""The command line: fit a gallery file, list the gallery, check a file, rebuild a report.
+"""The command line: fit a gallery file or a Mplus input, list the gallery, check a file, translate an input, rebuild a report.
 
 Exit codes: 0 well, 2 something is wrong with the request or the data (one message on stderr), 3 the fit did not converge
 (everything is written, marked), 130 stopped with Ctrl-C (what was drawn is kept, marked incomplete).
@@ -28,7 +28,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bayeshte import gallery, latex
+from bayeshte import gallery, latex, mplus
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError, near
 from bayeshte.fit import PACKAGES, Fit, headline, load, summary
 from bayeshte.fit import fit as fit_model
@@ -50,7 +50,23 @@ screen, err = Console(highlight=False), Console(stderr=True, highlight=False)
 FIT = "fit"  # the saved fit in the folder of a run
 #: what a run writes, beside the fit
 OUTPUTS = ("report.html", "summary.csv", "effects.csv", "diagnostics.csv", "figures")
-Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name of the gallery, or a file of the same form.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FILE", help="A name of the gallery, a file of the same form, or a Mplus input (.inp)."
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FILE", help="Mplus input: the data file, in place of the one it names."),
+]
+Priors = Annotated[
+    str,
+    typer.Option(
+        "--priors", metavar="mplus|default", help="Mplus input: Mplus's flat priors, or weakly informative ones."
+    ),
+]
+AsBayes = Annotated[bool, typer.Option("--as-bayes", help="Mplus input: run it whatever ESTIMATOR it names.")]
 
 
 def command(function):
@@ -85,28 +101,39 @@ def run(
     name: Name,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results go to DIR/<model>/.")] = Path("out"),
     seed: Annotated[int, typer.Option(min=0, help="On one machine, the same seed gives the same draws.")] = 1,
-    draws: Annotated[int, typer.Option(min=4, help="Draws kept of each of four chains.")] = 1000,
+    draws: Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")] = 1000,
     tune: Annotated[int, typer.Option(min=50, help="Warm-up draws of each chain.")] = 500,
+    chains: Annotated[int, typer.Option(min=2, help="Chains.")] = 4,
     cores: Annotated[int | None, typer.Option(min=1, help="Chains at the same time; all cores by default.")] = None,
+    data: Data = None,
+    priors: Priors = "mplus",
+    as_bayes: AsBayes = False,
 ):
     """Fit a model; write report, tables, figures and the fit to DIR/<model>/."""
-    entry = gallery.read(name)
+    analysis = _input(name, data, priors, as_bayes)
+    if analysis and analysis.spec is None:
+        return _print_statistics(analysis)
+    entry = _entry(name, analysis)
     folder = out / entry.name
-    data = entry.data()
-    _built(entry, data)  # whatever is wrong is refused before the results of an earlier run are removed
+    frame = entry.data()
+    _built(entry, frame)  # whatever is wrong is refused before the results of an earlier run are removed
     _make_room(folder)
+    _print_notes(analysis)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the verdict is printed
-        fit = fit_model(entry.spec, data, seed=seed, draws=draws, tune=tune, cores=cores, path=folder / FIT)
+        fit = fit_model(
+            entry.spec, frame, seed=seed, draws=draws, tune=tune, chains=chains, cores=cores, path=folder / FIT
+        )
     with err.status("Writing tables, figures and the report"):
         count = _write(fit, folder)
+        written = mplus.write(fit, analysis, folder) if analysis else ()
     _say(entry.title, "bold")
     _print_fit(fit)
     screen.print(_parameters(fit, entry.expected))
     for source in dict.fromkeys(source for _, _, source in entry.expected.values()):
         _say(f"Reference: {source}. ✓ within the file's tolerance, give or take three Monte Carlo errors.")
     _say(f"Written to {folder}:", "bold")
-    _say(f"  {', '.join(OUTPUTS[:-1])}")
+    _say(f"  {', '.join(dict.fromkeys([*OUTPUTS[:-1], *written]))}")
     _say(f"  {OUTPUTS[-1]}/: {count} figures, PNG and SVG")
     _say(f"  {FIT}/: the saved fit, for bayeshte.load({str(folder / FIT)!r})")
     if not fit.record.get("complete", True):
@@ -143,17 +170,38 @@ def report(
 
 
 @command
-def check(name: Name):
+def check(name: Name, data: Data = None, priors: Priors = "mplus", as_bayes: AsBayes = False):
     """Build data and priors of a model without fitting it; say what is wrong."""
-    entry = gallery.read(name)
-    design, priors = _built(entry, entry.data())
+    analysis = _input(name, data, priors, as_bayes)
+    if analysis and analysis.spec is None:
+        return _print_statistics(analysis)
+    entry = _entry(name, analysis)
+    design, resolved = _built(entry, entry.data())
     _say(entry.title, "bold")
     lines = entry.spec.equations(design)
     for k, line in enumerate(lines):
         screen.print(Padding(Text(_readable(line)), (k == 0 or len(lines) < 5, 0, 0, 2)))
-    screen.print(_prior_table(priors))
+    if analysis:
+        screen.print(_parameter_table(mplus.parameters(analysis, design)))
+    screen.print(_prior_table(resolved))
     _print_data(entry.spec, design)
+    _print_notes(analysis)
     _say(f"Nothing is wrong. Fit it with: bayeshte run {name}", "green")
+
+
+@command
+def translate(
+    name: Annotated[Path, typer.Argument(metavar="FILE", help="A Mplus input (.inp).")],
+    priors: Priors = "mplus",
+    as_bayes: AsBayes = False,
+):
+    """Print the Python that does what a Mplus input says; what is ignored or doubtful goes to stderr."""
+    analysis = _input(str(name), None, priors, as_bayes)
+    if analysis is None:
+        raise SpecError(f"{name} is no Mplus input: its name must end with .inp.")
+    for note in analysis.notes:
+        err.print(note, style="dim", markup=False, soft_wrap=True)
+    print(mplus.program(analysis), end="")
 
 
 @command
@@ -162,6 +210,58 @@ def version():
     for package in PACKAGES:
         _say(f"{package:<10}{installed(package)}")
     _say(f"{'python':<10}{platform.python_version()}")
+
+
+def _input(name: str, data: Path | None, priors: str, as_bayes: bool) -> mplus.Analysis | None:
+    """The Mplus input of this name, or nothing if it is none."""
+    if Path(name).suffix.lower() != ".inp":
+        if data or as_bayes or priors != "mplus":
+            raise SpecError("--data, --priors and --as-bayes are for Mplus inputs (.inp): change the file itself.")
+        return None
+    if priors not in ("mplus", "default"):
+        raise SpecError(f"--priors {priors}: write mplus or default.")
+    return mplus.read(name, data=data, default_priors=priors == "default", as_bayes=as_bayes)
+
+
+def _entry(name: str, analysis: mplus.Analysis | None) -> gallery.Entry:
+    """A gallery entry, which a Mplus input can stand for."""
+    if analysis is None:
+        return gallery.read(name)
+    return gallery.Entry(analysis.path.stem, analysis.path, analysis.title, analysis.spec, analysis.data, {})
+
+
+def _print_notes(analysis: mplus.Analysis | None) -> None:
+    """What was ignored in a Mplus input, what was decided, what looks like a mistake."""
+    if analysis and (notes := [*analysis.notes, *analysis.data_notes]):
+        _say("Notes on the input", "bold")
+        for note in notes:
+            screen.print(Padding(Text(note), (0, 0, 0, 2)))
+
+
+def _print_statistics(analysis: mplus.Analysis) -> None:
+    """TYPE = BASIC."""
+    _say(analysis.title, "bold")
+    for frame in mplus.statistics(analysis.data(), analysis.settings):
+        screen.print(_frame(frame))
+    _print_notes(analysis)
+
+
+def _frame(frame: pd.DataFrame) -> Table:
+    """Numbers to four digits."""
+    shown = frame if "variable" in frame else frame.rename_axis("correlation").reset_index()
+    table = Table(*(str(c) for c in shown.columns), box=box.SIMPLE_HEAD)
+    for row in shown.itertuples(index=False):
+        table.add_row(*(v if isinstance(v, str) else f"{v:.4g}" for v in row))
+    return table
+
+
+def _parameter_table(frame: pd.DataFrame) -> Table:
+    """Every parameter of a Mplus input in Mplus's words: free or fixed, written or by default, with its prior."""
+    shown = frame.loc[:, (frame != "").any()]
+    table = Table(*(c.capitalize() for c in shown.columns), box=box.SIMPLE_HEAD)
+    for row in shown.itertuples(index=False):
+        table.add_row(*map(escape, row))
+    return table
 
 
 def _built(entry: gallery.Entry, data: pd.DataFrame) -> tuple[xr.Dataset, dict[str, Prior]]:
@@ -189,7 +289,7 @@ def _make_room(folder: Path) -> None:
             f"{folder} exists and is not the folder of an earlier run (it has no {FIT}/record.json). Nothing was changed: "
             "choose another place with --out, or move it away."
         )
-    for name in (*OUTPUTS, FIT):
+    for name in (*OUTPUTS, *mplus.OUTPUTS, FIT):
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 

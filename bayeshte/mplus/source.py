@@ -135,19 +135,22 @@ def _without_comments(text: str) -> tuple[str, list[str]]:
 
 
 def _commands(text: str) -> Iterator[tuple[str, int, int]]:
-    """Name, start of the name and end of the colon of every command."""
+    """Name, start of the name and end of the colon of every command; in a title only at the beginning of a line."""
     title = False
-    for match in re.finditer(r"(?:^|(?<=[\n;]))[ \t]*([A-Za-z]+(?:[ \t]+[A-Za-z]+)?)[ \t]*:(?!=)", text):
-        name = full_name(match[1], COMMANDS)
+    for match in re.finditer(r"(?<![\w.])([A-Za-z]\w*)(?:\s+(\w+))?\s*:(?![=\\/])", text):
+        candidates = [(match[0], match.start())] + ([(match[2], match.start(2))] if match[2] else [])
+        names = [(full_name(given.rstrip(": \n\t"), COMMANDS), start) for given, start in candidates]
+        name, start = next((n for n in names if n[0]), (None, match.start()))
+        if title and (name is None or text[:start].rstrip(" \t")[-1] != "\n"):
+            continue  # a title may say anything
         if name is None:
-            if title:
-                continue  # a title may say anything
-            line = text.count("\n", 0, match.start(1)) + 1
-            raise SpecError(
-                f"line {line}: {match[1]!r} before a colon is no command.{near(match[1].upper(), COMMANDS)}"
-            )
+            line = text.count("\n", 0, start) + 1
+            given = " ".join(match[0].rstrip(": \n\t").split())
+            if given.upper().startswith("MODEL "):
+                raise SpecError(f"line {line}: {given}: models of groups or classes are not supported.")
+            raise SpecError(f"line {line}: {given!r} before a colon is no command.{near(given.upper(), COMMANDS)}")
         title = name == "TITLE"
-        yield name, match.start(1), match.end()
+        yield name, start, match.end()
 
 
 def full_name(given: str, known: Sequence[str]) -> str | None:
