@@ -1,8 +1,8 @@
 """MODEL: what its statements say of each parameter, with Mplus's rules for lists, labels and levels.
 
 A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters are
-given out in their order (left side by left side), wherever lines end. One label makes the parameters of its own line equal: this
-is the one place where Mplus looks at ends of lines. Of a parameter that is mentioned twice the last mention counts.
+given out in their order (left side by left side), wherever lines end; else they belong to the parameters of their own line, and
+one label makes those equal: this is the one place where Mplus looks at ends of lines. The last mention of a parameter counts.
 """
 
 import re
@@ -410,21 +410,27 @@ class _Reader:
 
     def _add(self, rows: list[tuple[Row, Item]], group: Group, statement: Statement) -> None:
         """Rows of a group with modifiers and labels."""
-        labels = group.labels
-        if labels and len(labels) not in (1, len(rows)):
-            raise statement.error(
-                f"{len(labels)} labels for {len(rows)} parameters ({', '.join(r.name for r, _ in rows)}): write as many, or one."
-            )
-        equal = [row.key for row, item in rows if item.line == group.line] or [row.key for row, _ in rows]
-        if len(labels) == 1 < len(rows):
-            names = " and ".join(row.name for row, _ in rows if row.key in equal)
-            held = f"makes {names} equal" if len(equal) > 1 else f"is that of {names} alone, in whose line it stands"
-            self.model.notes.append(f"line {statement.line + group.line}: the label ({labels[0]}) {held}.")
-        for k, (row, item) in enumerate(rows):
+        labels = self._given_out(rows, group, statement) if group.labels else {}
+        for row, item in rows:
             for name in {row.lhs, *row.parts}:
                 self._check_level(name, row.level, statement)
-            label = labels[k] if len(labels) == len(rows) else labels[0] if labels and row.key in equal else ""
-            self._keep(Mention(replace(row, fixed=item.fixed, start=item.start, label=label), item.freed, statement))
+            row = replace(row, fixed=item.fixed, start=item.start, label=labels.get(row.key, ""))
+            self._keep(Mention(row, item.freed, statement))
+
+    def _given_out(self, rows: list[tuple[Row, Item]], group: Group, statement: Statement) -> dict[tuple, str]:
+        """Label by key: as many labels as parameters go to all of them, else those of the labels' own line get them."""
+        labels = group.labels
+        if len(labels) == len(rows):
+            return {row.key: label for (row, _), label in zip(rows, labels, strict=True)}
+        line = [row for row, item in rows if item.line == group.line] or [row for row, _ in rows]
+        if len(labels) not in (1, len(line)):
+            names = ", ".join(row.name for row, _ in rows)
+            raise statement.error(f"{len(labels)} labels for {len(rows)} parameters ({names}): write as many, or one.")
+        names = " and ".join(row.name for row in line)
+        says = f"makes {names} equal" if len(labels) < len(line) else f"is that of {names} alone, in whose line it stands"
+        if len(labels) == 1:
+            self.model.notes.append(f"line {statement.line + group.line}: the label ({labels[0]}) {says}.")
+        return {row.key: labels[k if len(labels) > 1 else 0] for k, row in enumerate(line)}
 
     def _keep(self, mention: Mention) -> None:
         old = self.model.mentions.get(mention.row.key)
