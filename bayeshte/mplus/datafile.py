@@ -258,7 +258,6 @@ def _parsed(text: str, settings: Settings, dtype: type) -> pd.DataFrame | None:
             na_values=[settings.symbol] if settings.symbol and dtype is float else [],
             keep_default_na=False,
             quoting=csv.QUOTE_NONE,
-            float_precision="round_trip" if dtype is float else None,
         )
     except ValueError:
         return None
