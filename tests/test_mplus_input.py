@@ -147,7 +147,6 @@ def test_options_of_variable_are_refused(statement, words):
         ("ESTIMATOR = MLR;", ["--as-bayes"]),
         ("TYPE = GENERAL;", ["--as-bayes"]),
         ("TYPE = TWOLEVEL; ESTIMATOR = BAYES;", ["CLUSTER"]),
-        ("TYPE = RANDOM; ESTIMATOR = BAYES;", ["TWOLEVEL RANDOM"]),
         ("ESTIMATOR = BAYES; MODEL = NOCOVARIANCES;", ["defaults"]),
         ("ESTIMATOR = BAYES; POINT = MIDDLE;", ["MIDDLE"]),
     ],
@@ -291,6 +290,15 @@ def test_a_variable_that_no_statement_of_a_level_names_varies_there_alone():
     assert covariances == {("x1", "y2"): 0.0}
 
 
+def test_an_interaction_on_one_level():
+    same(
+        HEAD + "USEV = y1-y4 x1;\nANALYSIS: TYPE = RANDOM; ESTIMATOR = BAYES;\n"
+        "MODEL: f BY y1-y3; fx | x1 XWITH f; y4 ON f x1 fx; f ON x1;",
+        model="f =~ 1*y1 + y2 + y3; y4 ~ f + x1 + x1:f; f ~ x1",
+    )
+    refused(HEAD + "USEV = y1 x1;\nANALYSIS: TYPE = RANDOM; ESTIMATOR = BAYES;\nMODEL: s | y1 ON x1;", "clusters")
+
+
 def test_an_interaction_with_a_latent_variable():
     spec = same(
         HEAD
@@ -320,7 +328,7 @@ def test_an_interaction_with_a_latent_variable():
         ("{y1};", ["scale factors"]),
         ("%WITHIN% y1 ON x1;", ["TWOLEVEL"]),
         ("%OVERALL% y1 ON x1;", ["classes"]),
-        ("s | y1 ON x1;", ["RANDOM"]),
+        ("s | y1 ON x1;", ["TWOLEVEL RANDOM"]),
         ("y1 y2 PON x1;", ["pairs"]),
         ("f BY y1-y2 (*1);", ["exploratory"]),
         ("y1 = x1;", ["'='"]),

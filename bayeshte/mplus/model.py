@@ -222,6 +222,10 @@ class _Reader:
     def _slopes(self, level: str, names: list[str], sides: list[list[str]], statement: Statement) -> None:
         if "RANDOM" not in self.settings.types:
             raise statement.error("random slopes need ANALYSIS: TYPE = TWOLEVEL RANDOM.")
+        if not level:
+            raise statement.error(
+                "random slopes vary between clusters: write TYPE = TWOLEVEL RANDOM and CLUSTER = ...."
+            )
         if level != "within":
             raise statement.error("random slopes are defined under %WITHIN%; they are variables of %BETWEEN%.")
         pairs = [(y, x) for y in sides[0] for x in sides[1]]
@@ -427,7 +431,9 @@ class _Reader:
             names = ", ".join(row.name for row, _ in rows)
             raise statement.error(f"{len(labels)} labels for {len(rows)} parameters ({names}): write as many, or one.")
         names = " and ".join(row.name for row in line)
-        says = f"makes {names} equal" if len(labels) < len(line) else f"is that of {names} alone, in whose line it stands"
+        says = (
+            f"makes {names} equal" if len(labels) < len(line) else f"is that of {names} alone, in whose line it stands"
+        )
         if len(labels) == 1:
             self.model.notes.append(f"line {statement.line + group.line}: the label ({labels[0]}) {says}.")
         return {row.key: labels[k if len(labels) > 1 else 0] for k, row in enumerate(line)}

@@ -347,9 +347,7 @@ def _check(out: Settings, source: Source, options: Sequence[Option], as_bayes: b
         raise statements["BETWEEN"].error(
             f"{both[0]} is WITHIN and BETWEEN: name it in neither, and it varies on both levels."
         )
-    if "RANDOM" in out.types and not out.two_level:
-        raise statements["TYPE"].error("RANDOM needs clusters: TYPE = TWOLEVEL RANDOM.")
-    if out.estimator != "BAYES" and out.types != {"BASIC"}:
+    if out.estimator != "BAYES" and "BASIC" not in out.types:
         where = statements.get("ESTIMATOR", at)
         message = (
             f"ESTIMATOR = {out.estimator}"

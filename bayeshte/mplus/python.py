@@ -1,10 +1,13 @@
 """`bayeshte translate`: the Python that builds the same specification."""
 
-from pathlib import Path
+import textwrap
+from pathlib import PureWindowsPath
 
+from bayeshte.errors import DataError
 from bayeshte.families import SEM
 from bayeshte.families.sem_priors import OTHERS
 from bayeshte.mplus import datafile, define
+from bayeshte.mplus.options import Settings
 from bayeshte.mplus.read import Analysis
 from bayeshte.prior import Prior
 
@@ -14,25 +17,62 @@ WIDTH = 100
 def program(analysis: Analysis) -> str:
     """A script: data, specification, fit."""
     settings, spec = analysis.settings, analysis.spec
-    lines = [
-        f'"""{_plain(analysis.source.title) or "A Mplus input, translated."}"""',
-        "",
-        "import numpy as np",
-        "import pandas as pd",
-        "",
-    ]
-    lines += ["import bayeshte as bh", ""]
-    lines += datafile.as_python(settings, analysis.file or Path(settings.file))
-    lines += define.as_python(analysis.source.of("DEFINE"), settings.condition, settings)
+    derived = define.as_python(analysis.source.of("DEFINE"), settings.condition, settings)
+    imports = sorted({"import pandas as pd", *(line for line in derived if line.startswith(("import ", "from ")))})
+    lines = [f'"""{_plain(analysis.title)}"""', "", *imports, "", "import bayeshte as bh", "", *_data(analysis)]
+    lines += [line for line in derived if line not in imports]
+    lines += _complete(settings)
     if spec is None:
         return "\n".join([*lines, "", "print(data.describe())", ""])
-    lines += ["", *specification(spec), "", "fit = bh.fit(spec, data, seed=1)"]
     interval = ', interval="hdi"' if settings.interval == "hdi" else ""
-    lines += [f"print(bh.summary(fit{interval}))", "print(bh.effects(fit))", "print(bh.model_fit(fit))"]
-    body = "\n".join(lines)
-    if "np." not in body:
-        body = body.replace("import numpy as np\n", "", 1)
-    return body + "\n"
+    lines += ["", *specification(spec), "", "fit = bh.fit(spec, data, seed=1)"]
+    return "\n".join(
+        [*lines, f"print(bh.summary(fit{interval}))", "print(bh.effects(fit))", "print(bh.model_fit(fit))", ""]
+    )
+
+
+def _data(analysis: Analysis) -> list[str]:
+    """Lines that read the file and make coded values missing."""
+    settings = analysis.settings
+    file = str(analysis.file) if analysis.file else PureWindowsPath(settings.file).name
+    marks = [v for v in (settings.symbol,) if v in (".", "*")]
+    unknown = f", na_values={marks}" if marks else ""
+    lines = ["names = " + _names(settings.names)]
+    lines += [f"data = pd.read_csv({_quoted(file)}, sep={_separator(analysis)}, header=None, names=names{unknown})"]
+    groups: dict[tuple, list[str]] = {}
+    for name, limits in settings.missing.items():
+        groups.setdefault(tuple(limits), []).append(name)
+    for limits, names in groups.items():
+        columns = "names" if names == settings.names else _names(names)
+        for low, high in limits:
+            where = f"x == {low:g}" if low == high else f"x.between({low:g}, {high:g})"
+            lines.append(f"data[{columns}] = data[{columns}].apply(lambda x: x.mask({where}))")
+    return lines
+
+
+def _separator(analysis: Analysis) -> str:
+    """What separates values: as in the file if it is there, else as its name says."""
+    try:
+        path, _ = datafile.locate(analysis.settings.file, analysis.path.parent, analysis.file)
+    except DataError:
+        commas = analysis.settings.file.lower().strip("\"'").endswith(".csv")
+    else:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            commas = "," in next(lines, "")
+    return '","' if commas else 'r"\\s+"'
+
+
+def _complete(settings: Settings) -> list[str]:
+    """The line that drops rows without values."""
+    used = _names([v for v in settings.use if v not in (settings.cluster, *settings.keep)])
+    how = "any" if settings.listwise else "all"
+    return [f'data = data.dropna(how="{how}", subset={used})']
+
+
+def _names(names: list[str]) -> str:
+    """A list of names, in lines of their own if it is long."""
+    text = "[" + ", ".join(_quoted(v) for v in names) + "]"
+    return text if len(text) <= WIDTH else "\n".join(textwrap.wrap(text, WIDTH, subsequent_indent="    "))
 
 
 def specification(spec: SEM) -> list[str]:

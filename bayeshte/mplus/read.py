@@ -57,15 +57,16 @@ class Analysis:
         settings = Settings(**vars(self.settings) | {"notes": []})
         where, note = datafile.locate(settings.file, self.path.parent, self.file)
         settings.notes += [note] if note else []
-        frame = datafile.read(where, settings)
-        frame = define.apply(self.source.of("DEFINE"), frame, settings)
+        statements = self.source.of("DEFINE")
+        frame = datafile.read(where, settings, statements)
         if settings.condition:
             frame = define.select(settings.condition, frame, settings)
+        frame = datafile.complete(define.apply(statements, frame, settings), settings)
         kept = [*settings.use, *settings.keep, *([settings.cluster] if settings.cluster else [])]
-        return datafile.analysed(frame, settings)[list(dict.fromkeys(kept))], tuple(settings.notes)
+        return frame[list(dict.fromkeys(kept))], tuple(settings.notes)
 
     def data(self) -> pd.DataFrame:
-        """The variables of the analysis, columns in lower case: file, DEFINE, USEOBSERVATIONS, in that order.
+        """The variables of the analysis, columns in lower case: file, USEOBSERVATIONS, DEFINE, in that order.
 
         Raises
         ------
