@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from arviz_stats.base import array_stats
 
+from bayeshte.summary import is_fixed
+
 LEVEL = 0.95
 
 
@@ -37,8 +39,7 @@ def summarise(draws: np.ndarray, point: str = "MEDIAN", interval: str = "eti", l
         Columns ``estimate, mean, posterior_sd, p_one_tailed, lower, upper, significant``; the last is "*" where the interval
         of a parameter that is not fixed leaves out zero. A fixed one has SD 0, and p = 1 at zero, else 0.
     """
-    x = draws.reshape(-1, draws.shape[-1])
-    fixed = x.min(0) == x.max(0)
+    x, fixed = draws.reshape(-1, draws.shape[-1]), is_fixed(draws)
     lower, upper = limits(x, interval, level)
     p = np.where(fixed, 1.0 * (x[0] == 0), np.minimum((x < 0).mean(0), (x > 0).mean(0)))
     table = {
@@ -48,9 +49,13 @@ def summarise(draws: np.ndarray, point: str = "MEDIAN", interval: str = "eti", l
         "p_one_tailed": p,
         "lower": lower,
         "upper": upper,
-        "significant": np.where(~fixed & ((lower > 0) | (upper < 0)), "*", ""),
     }
-    return pd.DataFrame(table)
+    return pd.DataFrame(table | {"significant": significant(lower, upper, fixed)})
+
+
+def significant(lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """"*" where an interval leaves out zero and the parameter is not fixed, else empty."""
+    return np.where(~fixed & ((lower > 0) | (upper < 0)), "*", "")
 
 
 def _point(x: np.ndarray, fixed: np.ndarray, point: str) -> np.ndarray:
