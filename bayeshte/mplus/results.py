@@ -54,7 +54,7 @@ def summarise(draws: np.ndarray, point: str = "MEDIAN", interval: str = "eti", l
 
 
 def significant(lower: np.ndarray, upper: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """"*" where an interval leaves out zero and the parameter is not fixed, else empty."""
+    """ "*" where an interval leaves out zero and the parameter is not fixed, else empty."""
     return np.where(~fixed & ((lower > 0) | (upper < 0)), "*", "")
 
 

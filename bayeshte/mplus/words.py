@@ -62,10 +62,7 @@ def endogenous(table: ParameterTable, words: Words | None = None) -> list[tuple[
     """(level, variable) of every variable that something explains, in the order of R-square."""
     order = [(level, _ordered(table, level, words or Words())) for level in table.levels]
     return [
-        (level, v)
-        for level, (latent, observed) in order
-        for v in (*observed, *latent)
-        if v in table.endogenous(level)
+        (level, v) for level, (latent, observed) in order for v in (*observed, *latent) if v in table.endogenous(level)
     ]
 
 
@@ -97,7 +94,8 @@ def _ordered(table: ParameterTable, level: str, words: Words) -> tuple[list[str]
     """Latent and observed variables of a level in the order of the print."""
     latent = [*table.factors(level), *(table.slopes if level == "between" else ())]
     observed = table.observed(level)
-    return latent, [*dict.fromkeys([v for v in words.variables if v in observed]), *(v for v in observed if v not in words.variables)]
+    first = [v for v in dict.fromkeys(words.variables) if v in observed]
+    return latent, [*first, *(v for v in observed if v not in first)]
 
 
 def _place(name: str, order: Sequence[str]) -> int:
