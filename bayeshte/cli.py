@@ -38,6 +38,7 @@ from bayeshte.report import report as write_report
 from bayeshte.report.data import ROWS_OPEN, spread_of
 from bayeshte.spec import Estimand, ModelSpec
 from bayeshte.summary import LEVEL
+from bayeshte.tables.files import write_csv
 from bayeshte.tables.sheet import Sheet, columns_of, grouped_rows, groups, typeset
 
 app = typer.Typer(
@@ -298,9 +299,9 @@ def _write(fit: Fit, folder: Path) -> int:
     """Tables, figures and the report of a fit; the number of figures."""
     mpl.use("Agg")
     material = gather(fit)
-    _write_csv(material.summary, folder / "summary.csv", fit)
-    _write_csv(material.effects, folder / "effects.csv", fit)
-    _write_csv(fit.diagnosis.table(), folder / "diagnostics.csv", fit)
+    write_csv(material.summary, folder / "summary.csv", fit)
+    write_csv(material.effects, folder / "effects.csv", fit)
+    write_csv(fit.diagnosis.table(), folder / "diagnostics.csv", fit)
     (folder / "figures").mkdir()
     for name, figure in material.figures.items():
         stem = re.sub(r"[^\w.+-]+", "_", name).strip("_")
@@ -308,13 +309,6 @@ def _write(fit: Fit, folder: Path) -> int:
             figure.savefig(folder / "figures" / f"{stem}.{suffix}", dpi=200, bbox_inches="tight")
     write(material, folder / "report.html")
     return len(material.figures)
-
-
-def _write_csv(table: pd.DataFrame, path: Path, fit: Fit) -> None:
-    """A table as CSV; if the fit did not converge, with a column that says so in every row."""
-    if not fit.diagnosis.ok:
-        table = table.assign(verdict=fit.diagnosis.verdict)
-    table.to_csv(path, index=False)
 
 
 def _print_fit(fit: Fit) -> None:
