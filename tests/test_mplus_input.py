@@ -31,7 +31,7 @@ def build(given_text, new=()):
     derived = constraint.read(cut, parsed, found_settings)
     prior = priors.read(cut, parsed)
     notes = [*cut.notes, *found_settings.notes]
-    arguments = text.texts(parsed, found_settings, notes)
+    arguments, _ = text.texts(parsed, found_settings, notes)
     spec = bh.SEM(
         **arguments,
         cluster=found_settings.cluster,
@@ -288,6 +288,21 @@ def test_a_variable_that_no_statement_of_a_level_names_varies_there_alone():
     spec, notes, *_ = build(HEAD + "USEV = y1 y2 x1;\n" + ONE + "MODEL: y1 ON x1; x1;")
     covariances = {(r.lhs, r.rhs): r.fixed for r in spec.table.rows if r.op == "~~" and r.lhs != r.rhs}
     assert covariances == {("x1", "y2"): 0.0}
+
+
+def test_random_intercepts_covary_only_where_it_is_written():
+    head = HEAD + "USEV = y1 y2 y3 x1; CLUSTER = school; WITHIN = x1;\n" + TWO
+    within = "MODEL: %WITHIN% y1 y2 y3 ON x1; "
+    same(
+        head + within + "%BETWEEN% y1 WITH y2;",
+        within="y1 + y2 + y3 ~ x1",
+        between="y1 ~~ y2; y1 ~~ 0*y3; y2 ~~ 0*y3",
+    )
+    same(
+        head + within + "%BETWEEN% y1 y2 ON y3;",
+        within="y1 + y2 + y3 ~ x1",
+        between="y1 + y2 ~ y3; y1 ~~ y2",
+    )
 
 
 def test_an_interaction_on_one_level():

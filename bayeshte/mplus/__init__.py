@@ -5,7 +5,8 @@ writes the Python that does the same, `write` the tables of a fit in Mplus's wor
 """
 
 from bayeshte.mplus.basic import statistics
+from bayeshte.mplus.command import OUTPUTS, parameters, write
 from bayeshte.mplus.python import program
 from bayeshte.mplus.read import Analysis, read
 
-__all__ = ["Analysis", "program", "read", "statistics"]
+__all__ = ["OUTPUTS", "Analysis", "parameters", "program", "read", "statistics", "write"]

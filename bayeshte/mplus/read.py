@@ -1,6 +1,5 @@
 """A Mplus input as an ordinary specification: `read` puts together what the other modules read."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from bayeshte.families.sem_priors import OTHERS
 from bayeshte.mplus import constraint, datafile, define, model, options, priors, source, text
 from bayeshte.mplus.options import Settings
 from bayeshte.mplus.source import Source
+from bayeshte.mplus.words import Words
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,8 @@ class Analysis:
         What its options say.
     spec : SEM, optional
         The model; none with TYPE = BASIC.
-    products : mapping
-        Product of the model text, ``"treat:m"``, to its XWITH name.
-    effects : mapping
-        Derived quantity of MODEL INDIRECT to its heading and row.
+    words : Words
+        What the input calls things.
     file : Path, optional
         The data in place of those that the input names.
     notes : tuple of str
@@ -42,8 +40,7 @@ class Analysis:
     source: Source
     settings: Settings
     spec: SEM | None
-    products: Mapping[str, str] = field(default_factory=dict)
-    effects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    words: Words = field(default_factory=Words)
     file: Path | None = None
     notes: tuple[str, ...] = ()
 
@@ -127,7 +124,7 @@ def read(
     informative = priors.read(given, parsed)
     others = "default" if default_priors else "mplus"
     notes = [*given.notes, *settings.notes]
-    arguments = text.texts(parsed, settings, notes)
+    arguments, unsaid = text.texts(parsed, settings, notes)
     spec = SEM(
         **arguments,
         cluster=settings.cluster,
@@ -135,8 +132,9 @@ def read(
         priors={**informative, OTHERS: others} if informative else others,
     )
     products = {":".join(parts): name for name, parts in parsed.products.items()}
-    notes += [*parsed.notes, *_unused(given, parsed)]
-    return Analysis(path, given, settings, spec, products, derived.effects, where, tuple(notes))
+    words = Words(products, tuple(settings.use), derived.effects, unsaid)
+    notes += [*parsed.notes, *_unused(parsed)]
+    return Analysis(path, given, settings, spec, words, where, tuple(notes))
 
 
 UNSUPPORTED = {
@@ -155,12 +153,11 @@ UNSUPPORTED = {
 }
 
 
-def _unused(given: Source, parsed: model.Model) -> list[str]:
-    """Labels and interactions that nothing uses."""
-    used = {part for m in parsed.mentions.values() for part in m.row.parts if ":" in m.row.rhs}
-    out = [
+def _unused(parsed: model.Model) -> list[str]:
+    """Interactions that no path uses."""
+    used = {m.row.rhs for m in parsed.mentions.values()}
+    return [
         f"{name}, an XWITH variable, is used in no statement."
         for name, parts in parsed.products.items()
-        if not {*parts} <= used
+        if ":".join(parts) not in used
     ]
-    return out

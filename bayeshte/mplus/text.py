@@ -2,7 +2,8 @@
 
 Shared are: residual variances, intercepts, covariances of exogenous factors and of mentioned exogenous variables, residual
 covariances of last outcomes. Written are: the first loading, fixed at 1 unless ``*`` frees it, label or not; variables that are
-in the analysis but in no statement of a level, which have a variance there and covary with nothing.
+in the analysis but in no statement of a level, which have a variance there and covary with nothing; random intercepts that
+nothing explains between clusters, which covary with nothing unless WITH says so.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,8 +19,8 @@ ARGUMENTS = {"": "model", "within": "within", "between": "between"}
 NOT_QUOTED = {"NA", "start", "mean", "centred"}
 
 
-def texts(model: Model, settings: Settings, notes: list[str]) -> dict[str, str]:
-    """The arguments ``model``, or ``within`` and ``between``, of `bayeshte.SEM`.
+def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str, str], frozenset[tuple]]:
+    """The arguments ``model``, or ``within`` and ``between``, of `bayeshte.SEM`; keys of covariances that are zero unsaid.
 
     Raises
     ------
@@ -37,12 +38,15 @@ def texts(model: Model, settings: Settings, notes: list[str]) -> dict[str, str]:
         if not lines[level]:
             where = f"%{level.upper()}% says" if level else "MODEL is missing or says"
             raise SpecError(f"{where} nothing: write a statement such as 'y ON x;'.")
-    if any(alone.values()):
-        table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels})
-        for row in table.rows:
-            if row.op == "~~" and row.lhs != row.rhs and not row.given and {row.lhs, row.rhs} & {*alone[row.level]}:
-                lines[row.level].append(f"{row.lhs} ~~ 0*{row.rhs}")
-    return {ARGUMENTS[level]: "\n".join(lines[level]) for level in levels}
+    table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels})
+    if settings.two_level:
+        alone["between"] += [v for v in table.exogenous("between") if v in table.endogenous("within")]
+    unsaid = set()
+    for row in table.rows:
+        if row.op == "~~" and row.lhs != row.rhs and not row.given and {row.lhs, row.rhs} & {*alone[row.level]}:
+            lines[row.level].append(f"{row.lhs} ~~ 0*{row.rhs}")
+            unsaid.add(row.key)
+    return {ARGUMENTS[level]: "\n".join(lines[level]) for level in levels}, frozenset(unsaid)
 
 
 def _markers(mentions: Iterable[Mention], notes: list[str]) -> list[Mention]:

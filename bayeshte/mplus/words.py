@@ -4,7 +4,7 @@ In a level: loadings, paths, covariances, means, intercepts, variances, residual
 latent variables before observed ones, as Mplus prints them; lists of means and variances have them after.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bayeshte.model_text import ParameterTable, Row
@@ -23,10 +23,16 @@ class Words:
         Names that XWITH gave to products: ``{"treat:advant": "int"}``.
     variables : sequence of str
         Observed variables in the order of the input; those that are not named come last, as the table has them.
+    effects : mapping of str to (str, str)
+        Derived quantities of MODEL INDIRECT: header and parameter.
+    unsaid : collection of tuple
+        Keys of covariances that are zero because no statement names a variable: not printed.
     """
 
     products: Mapping[str, str] = field(default_factory=dict)
     variables: Sequence[str] = ()
+    effects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unsaid: Collection[tuple] = ()
 
     def of(self, name: str) -> str:
         """A name as it is printed."""
@@ -55,7 +61,7 @@ def lines(table: ParameterTable, words: Words | None = None, slopes: bool = Fals
     """
     words = words or Words()
     out = [line for level in table.levels for line in _level(table, level, words, slopes)]
-    return out + [Line("", NEW, name.upper()) for name, _ in table.derived]
+    return out + [Line("", *words.effects.get(name, (NEW, name.upper()))) for name, _ in table.derived]
 
 
 def endogenous(table: ParameterTable, words: Words | None = None) -> list[tuple[str, str]]:
@@ -70,7 +76,7 @@ def _level(table: ParameterTable, level: str, words: Words, slopes: bool) -> Ite
     rows, name = table.at(level), LEVELS[level]
     latent, observed = _ordered(table, level, words)
     causes = [*latent, *observed]
-    plain = [r for r in rows if not r.slope]
+    plain = [r for r in rows if not r.slope and r.key not in words.unsaid]
 
     for f in latent:
         yield from (Line(name, f"{words.of(f)} BY", words.of(r.rhs), r) for r in rows if r.op == "=~" and r.lhs == f)
@@ -80,7 +86,7 @@ def _level(table: ParameterTable, level: str, words: Words, slopes: bool) -> Ite
     for y in causes:
         mine = sorted((r for r in plain if r.op == "~" and r.lhs == y), key=lambda r: _place(r.rhs, causes))
         yield from (Line(name, f"{words.of(y)} ON", words.of(r.rhs), r) for r in mine)
-    yield from (Line(name, f"{words.of(a)} WITH", words.of(b), r) for a, b, r in _pairs(rows, causes))
+    yield from (Line(name, f"{words.of(a)} WITH", words.of(b), r) for a, b, r in _pairs(plain, causes))
 
     explained = {*table.endogenous(level)}
     for kind, headers in (("~1", ("Means", "Intercepts")), ("~~", ("Variances", "Residual Variances"))):
