@@ -360,6 +360,26 @@ def test_text_is_refused():
     refused("z has text, such as 'a'", text="w = z + 1", error=DataError, frame=DATA.assign(z=list("abcdef")))
 
 
+def test_the_pandas_code_is_what_one_would_write():
+    statements = said(
+        "a = (x + 2*y)/10 - x**2",
+        "b = 1/x",
+        "IF (x GT 1 AND z EQ 2) THEN c = 3",
+        "m = MEAN(x1-x3)",
+        "CENTER x (GROUPMEAN)",
+    )
+    assert define.as_python(statements, Statement("VARIABLE", "z GE 1", 3), setting()) == [
+        "import numpy as np",
+        'data = data[data["z"] >= 1].copy()',
+        'data["a"] = (data["x"] + 2 * data["y"]) / 10 - data["x"] ** 2',
+        'data["b"] = (1 / data["x"]).replace([np.inf, -np.inf], np.nan)',
+        'data["c"] = np.nan',
+        'data.loc[(data["x"] > 1) & (data["z"] == 2), "c"] = 3.0',
+        'data["m"] = data[["x1", "x2", "x3"]].mean(axis=1)',
+        'data["x"] = data["x"] - data.groupby("g")["x"].transform("mean")',
+    ]
+
+
 def test_long_sums_are_computed():
     check(defined("w = " + " + ".join(["z"] * 3000))["w"], *(3000 * DATA["z"]))
 
@@ -417,7 +437,7 @@ def extend(parts):
 
     def unary(name, part):
         compute = guarded(UNARY[name])
-        return f"{name}({part[0]})", lambda row: compute(part[1](row))
+        return f"({name}({part[0]}))", lambda row: compute(part[1](row))
 
     return st.builds(binary, st.sampled_from([*BINARY]), parts, parts) | st.builds(
         unary, st.sampled_from([*UNARY]), parts
@@ -548,7 +568,7 @@ STATEMENTS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(STATEMENTS, st.none() | LOGIC)
 def test_the_pandas_code_does_the_same(texts, condition):
     where = Statement("VARIABLE", condition, 3) if condition else None
