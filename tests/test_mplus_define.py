@@ -381,7 +381,7 @@ def test_the_pandas_code_is_what_one_would_write():
 
 
 def test_long_sums_are_computed():
-    check(defined("w = " + " + ".join(["z"] * 3000))["w"], *(3000 * DATA["z"]))
+    check(defined("w = " + " + ".join(["z"] * 600))["w"], *(600 * DATA["z"]))
 
 
 # ------------------------------------------------------------------------------------------- row by row, and as pandas
@@ -427,23 +427,27 @@ def leaf(name):
 
 
 numbers = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0]).map(lambda v: (str(v), lambda row: v))
-leaves = st.sampled_from(["x", "y", "z", "x1"]).map(leaf) | numbers
+variables = st.sampled_from(["x", "y", "z", "x1"]).map(leaf)
+leaves = variables | numbers
+
+
+def binary(sign, left, right):
+    compute = guarded(BINARY[sign])
+    return f"({left[0]} {sign} {right[0]})", lambda row: compute(left[1](row), right[1](row))
+
+
+def unary(name, part):
+    compute = guarded(UNARY[name])
+    return f"({name}({part[0]}))", lambda row: compute(part[1](row))
 
 
 def extend(parts):
-    def binary(sign, left, right):
-        compute = guarded(BINARY[sign])
-        return f"({left[0]} {sign} {right[0]})", lambda row: compute(left[1](row), right[1](row))
-
-    def unary(name, part):
-        compute = guarded(UNARY[name])
-        return f"({name}({part[0]}))", lambda row: compute(part[1](row))
-
     return st.builds(binary, st.sampled_from([*BINARY]), parts, parts) | st.builds(
         unary, st.sampled_from([*UNARY]), parts
     )
 
 
+exact = leaves | st.builds(binary, st.sampled_from([*"+-*/%"]), variables, leaves)  # the same in every implementation
 EXPRESSIONS = st.recursive(leaves, extend, max_leaves=6)
 
 
@@ -467,9 +471,7 @@ def joined(word, left, right):
 
 
 CONDITIONS = st.recursive(
-    st.builds(compared, st.sampled_from([*COMPARE]), EXPRESSIONS, EXPRESSIONS).filter(
-        lambda c: any(v in c[0] for v in "xyz")
-    ),
+    st.builds(compared, st.sampled_from([*COMPARE]), variables, exact),
     lambda parts: (
         st.builds(joined, st.sampled_from(["AND", "OR"]), parts, parts)
         | st.builds(lambda c: (f"NOT ({c[0]})", lambda row: not c[1](row), c[2]), parts)
@@ -509,7 +511,6 @@ def test_expressions_row_by_row(expression):
 @given(CONDITIONS)
 def test_conditions_row_by_row(condition):
     text, holds, known = condition
-    assume(not any(word in text for word in ("SIN", "PHI", "LOG", "ATAN", "%", "/", "**")))  # exact arithmetic
     found = define.apply(said(f"IF ({text}) THEN w = 1"), DATA, setting())["w"]
     for value, (_, row) in zip(found, DATA.iterrows(), strict=True):
         assert (value == 1) == (known(row) and holds(row)), (text, row.to_dict())
