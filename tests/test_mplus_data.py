@@ -188,7 +188,7 @@ def test_other_headers_are_refused(tmp_path):
 def test_a_wrong_number_of_values_names_line_and_counts(tmp_path):
     refused("d.dat, line 3: 1 values", "NAMES has 2", "1 of 3 lines", tmp_path=tmp_path, content="1 2\n3 4\n5\n")
     refused("line 4: 3 values", tmp_path=tmp_path, content="1 2\n\n3 4\n5 6 7\n")
-    refused("line 1: 3 values", "every line", "name every column", tmp_path=tmp_path, content="1 2 3\n4 5 6\n")
+    refused("line 1: 3 values", "All lines", "name every column", tmp_path=tmp_path, content="1 2 3\n4 5 6\n")
     refused("Decimal commas", tmp_path=tmp_path, content="1,5 2,5\n3,5 4,5\n")
     refused("not by ';'", tmp_path=tmp_path, content="1;2\n3;4\n")
     refused("no values", tmp_path=tmp_path, content=" \n\n")

@@ -360,8 +360,28 @@ def test_text_is_refused():
     refused("z has text, such as 'a'", text="w = z + 1", error=DataError, frame=DATA.assign(z=list("abcdef")))
 
 
+def test_the_pandas_code_is_what_one_would_write():
+    statements = said(
+        "a = (x + 2*y)/10 - x**2",
+        "b = 1/x",
+        "IF (x GT 1 AND z EQ 2) THEN c = 3",
+        "m = MEAN(x1-x3)",
+        "CENTER x (GROUPMEAN)",
+    )
+    assert define.as_python(statements, Statement("VARIABLE", "z GE 1", 3), setting()) == [
+        "import numpy as np",
+        'data = data[data["z"] >= 1].copy()',
+        'data["a"] = (data["x"] + 2 * data["y"]) / 10 - data["x"] ** 2',
+        'data["b"] = (1 / data["x"]).replace([np.inf, -np.inf], np.nan)',
+        'data["c"] = np.nan',
+        'data.loc[(data["x"] > 1) & (data["z"] == 2), "c"] = 3.0',
+        'data["m"] = data[["x1", "x2", "x3"]].mean(axis=1)',
+        'data["x"] = data["x"] - data.groupby("g")["x"].transform("mean")',
+    ]
+
+
 def test_long_sums_are_computed():
-    check(defined("w = " + " + ".join(["z"] * 3000))["w"], *(3000 * DATA["z"]))
+    check(defined("w = " + " + ".join(["z"] * 600))["w"], *(600 * DATA["z"]))
 
 
 # ------------------------------------------------------------------------------------------- row by row, and as pandas
@@ -407,23 +427,27 @@ def leaf(name):
 
 
 numbers = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0]).map(lambda v: (str(v), lambda row: v))
-leaves = st.sampled_from(["x", "y", "z", "x1"]).map(leaf) | numbers
+variables = st.sampled_from(["x", "y", "z", "x1"]).map(leaf)
+leaves = variables | numbers
+
+
+def binary(sign, left, right):
+    compute = guarded(BINARY[sign])
+    return f"({left[0]} {sign} {right[0]})", lambda row: compute(left[1](row), right[1](row))
+
+
+def unary(name, part):
+    compute = guarded(UNARY[name])
+    return f"({name}({part[0]}))", lambda row: compute(part[1](row))
 
 
 def extend(parts):
-    def binary(sign, left, right):
-        compute = guarded(BINARY[sign])
-        return f"({left[0]} {sign} {right[0]})", lambda row: compute(left[1](row), right[1](row))
-
-    def unary(name, part):
-        compute = guarded(UNARY[name])
-        return f"{name}({part[0]})", lambda row: compute(part[1](row))
-
     return st.builds(binary, st.sampled_from([*BINARY]), parts, parts) | st.builds(
         unary, st.sampled_from([*UNARY]), parts
     )
 
 
+exact = leaves | st.builds(binary, st.sampled_from([*"+-*/%"]), variables, leaves)  # the same in every implementation
 EXPRESSIONS = st.recursive(leaves, extend, max_leaves=6)
 
 
@@ -447,9 +471,7 @@ def joined(word, left, right):
 
 
 CONDITIONS = st.recursive(
-    st.builds(compared, st.sampled_from([*COMPARE]), EXPRESSIONS, EXPRESSIONS).filter(
-        lambda c: any(v in c[0] for v in "xyz")
-    ),
+    st.builds(compared, st.sampled_from([*COMPARE]), variables, exact),
     lambda parts: (
         st.builds(joined, st.sampled_from(["AND", "OR"]), parts, parts)
         | st.builds(lambda c: (f"NOT ({c[0]})", lambda row: not c[1](row), c[2]), parts)
@@ -489,7 +511,6 @@ def test_expressions_row_by_row(expression):
 @given(CONDITIONS)
 def test_conditions_row_by_row(condition):
     text, holds, known = condition
-    assume(not any(word in text for word in ("SIN", "PHI", "LOG", "ATAN", "%", "/", "**")))  # exact arithmetic
     found = define.apply(said(f"IF ({text}) THEN w = 1"), DATA, setting())["w"]
     for value, (_, row) in zip(found, DATA.iterrows(), strict=True):
         assert (value == 1) == (known(row) and holds(row)), (text, row.to_dict())
@@ -548,7 +569,7 @@ STATEMENTS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(STATEMENTS, st.none() | LOGIC)
 def test_the_pandas_code_does_the_same(texts, condition):
     where = Statement("VARIABLE", condition, 3) if condition else None

@@ -43,8 +43,7 @@ def values(program: Program, frame: pd.DataFrame, cluster: str | None) -> Values
                 stack.append(leaf)
             else:
                 _operate(stack, kind, value)
-    out = np.broadcast_to(stack[0], len(frame)).astype(float)
-    return Values(np.where(np.isfinite(out), out, np.nan), known_rows)
+    return Values(np.broadcast_to(stack[0], len(frame)).astype(float), known_rows)
 
 
 def _leaf(kind: str, value, frame: pd.DataFrame, cluster: str | None) -> np.ndarray | float | None:
@@ -66,11 +65,10 @@ def _leaf(kind: str, value, frame: pd.DataFrame, cluster: str | None) -> np.ndar
 
 
 def _operate(stack: list, kind: str, value: str) -> None:
-    if kind == "unary":
-        stack.append(UNARY[value](stack.pop()))
-    else:
-        right, left = stack.pop(), stack.pop()
-        stack.append(BINARY[value](left, right))
+    """Replace operands by their result, missing where it is not finite."""
+    right = stack.pop()
+    result = UNARY[value](right) if kind == "unary" else BINARY[value](stack.pop(), right)
+    stack.append(np.where(np.isfinite(result), result, np.nan))
 
 
 def holds(program: Program, frame: pd.DataFrame, cluster: str | None) -> np.ndarray:
@@ -133,15 +131,13 @@ def _conditions(program: Program) -> Iterator[tuple[tuple[str, object], tuple[Pr
 
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "**": 4}
 _SIGN, _ATOM = 3, 5
-_UNSAFE = {"/", "**", "LOG", "LOG10", "EXP"}  # what makes infinities of finite numbers
+_UNSAFE = ("LOG", "LOG10", "EXP")  # what makes infinities of finite numbers, as division and powers do
+_FINITE = ".replace([np.inf, -np.inf], np.nan)"
 
 
 def python(program: Program, cluster: str | None) -> str:
-    """The pandas code of an arithmetic program over the columns of `data`; what is not finite is missing."""
-    text, precedence = _python(program, cluster)
-    if columns_of(program) and any(value in _UNSAFE for kind, value in program if kind in ("unary", "binary")):
-        return f"{_within(text, precedence, _ATOM)}.replace([np.inf, -np.inf], np.nan)"
-    return text
+    """The pandas code of an arithmetic program over the columns of `data`; infinite results are missing."""
+    return _python(program, cluster)[0]
 
 
 def _python(program: Program, cluster: str | None) -> tuple[str, int]:
@@ -154,7 +150,8 @@ def _python(program: Program, cluster: str | None) -> tuple[str, int]:
             if value == "-":
                 stack.append((f"-{_within(text, precedence, _SIGN)}", _SIGN, (*of, step)))
             else:
-                stack.append((f"{_function(value)}({text})", _ATOM, (*of, step)))
+                finite = _FINITE if value in _UNSAFE else ""
+                stack.append((f"{_function(value)}({text}){finite}", _ATOM, (*of, step)))
         elif kind == "binary":
             right, left = stack.pop(), stack.pop()
             stack.append((*_operation(value, left, right), (*left[2], *right[2], step)))
@@ -165,21 +162,21 @@ def _python(program: Program, cluster: str | None) -> tuple[str, int]:
 
 
 def _operation(sign: str, left: tuple[str, int, Program], right: tuple[str, int, Program]) -> tuple[str, int]:
-    (a, a_precedence, a_program), (b, b_precedence, b_program) = left, right
+    (a, a_precedence, _), (b, b_precedence, b_program) = left, right
     if sign == "%":
         return f"np.fmod({a}, {b})", _ATOM
     own = _PRECEDENCE[sign]
+    constant = b_program[0][1] if len(b_program) == 1 and b_program[0][0] == "number" else 0.0
     if sign != "**":
-        return f"{_within(a, a_precedence, own)} {sign} {_within(b, b_precedence, own + 1)}", own
+        text = f"{_within(a, a_precedence, own)} {sign} {_within(b, b_precedence, own + 1)}"
+        return (f"({text}){_FINITE}", _ATOM) if sign == "/" and constant == 0 else (text, own)
     text = f"{_within(a, a_precedence, _ATOM)} ** {_within(b, b_precedence, _ATOM)}"
-    one = a_program == (("number", 1.0),)
-    constant = len(b_program) == 1 and b_program[0][0] == "number"
-    if (constant and b_program != (("number", 0.0),)) or (
-        columns_of(b_program) and not columns_of(a_program) and not one
-    ):
+    if constant > 0:
         return text, own
-    there = [f"{_within(t, p, _ATOM)}.notna()" for t, p, of in (left, right) if columns_of(of)]
-    return f"({text}).where({' & '.join(there)})", _ATOM
+    if constant < 0:
+        return f"({text}){_FINITE}", _ATOM
+    there = [f"{_within(t, p, _ATOM)}.notna()" for t, p, of in (left, right) if columns_of(of)]  # x**0 and 1**x
+    return f"({text}).where({' & '.join(there)}){_FINITE}", _ATOM
 
 
 def _within(text: str, precedence: int, needed: int) -> str:
@@ -234,9 +231,10 @@ def python_condition(program: Program, cluster: str | None) -> str:
             stack.append((f"{left} {value} {right}", value))
             exact &= value == "&"
         else:
-            texts = [python(p, cluster) for p in operands]
-            text = f"({texts[0]} {value} {texts[1]})"
-            sides = [f"{_callable(p, t)}.notna()" for p, t in zip(operands, texts, strict=True) if columns_of(p)]
+            (left, l), (right, r) = (_python(p, cluster) for p in operands)
+            text = f"({left} {value} {right})"
+            codes = (_within(left, l, _ATOM), _within(right, r, _ATOM))
+            sides = [f"{code}.notna()" for code, p in zip(codes, operands, strict=True) if columns_of(p)]
             if tested & columns_of((*operands[0], *operands[1])):
                 stack.append((" & ".join([text, *sides]), "&") if value == "!=" else (text, ""))
             else:
@@ -247,9 +245,3 @@ def python_condition(program: Program, cluster: str | None) -> str:
     if exact or not there:
         return text
     return " & ".join([text if outer in ("", "&") else f"({text})", *there])
-
-
-def _callable(program: Program, text: str) -> str:
-    """Code to which a method can be appended."""
-    simple = len(program) == 1 or text.endswith("np.nan)")
-    return text if simple else f"({text})"

@@ -221,17 +221,17 @@ def _check_counts(path: Path, text: str, settings: Settings) -> None:
         return
     count = int(counts[wrong[0]])
     if (counts[lines] == count).all():
-        remedy = "as has every line: let NAMES name every column of the file, in its order."
+        remedy = "All lines have so many: let NAMES name every column of the file, in its order."
         if count == 2 * expected:
             remedy += " Decimal commas must be points."
     else:
         remedy = (
-            f"as {len(wrong)} of {len(lines)} lines differ: write every row in one line, with a code such as -99 or . where a "
-            "value is missing."
+            f"{len(wrong)} of {len(lines)} lines have too few or too many: write every row in one line, with a code such as -99 "
+            "or . where a value is missing."
         )
     if ";" in text:
         remedy += " Separate values by blanks, tabs or commas, not by ';'."
-    raise DataError(f"{path.name}, line {wrong[0] + 1}: {count} values, but NAMES has {expected} columns, {remedy}")
+    raise DataError(f"{path.name}, line {wrong[0] + 1}: {count} values, but NAMES has {expected} columns. {remedy}")
 
 
 def _counts(text: str) -> np.ndarray:

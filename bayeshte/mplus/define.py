@@ -159,7 +159,7 @@ def as_python(statements: Iterable[Statement], condition: Statement | None, sett
     lines = []
     if condition:
         code = calculation.python_condition(_condition(settings, condition), settings.cluster)
-        lines.append(f"data = data[{_bare(code)}]")
+        lines.append(f"data = data[{_bare(code)}].copy()")
     for step in steps(statements, settings):
         lines += _python(step, settings.cluster)
     text = "\n".join(lines)
@@ -214,8 +214,8 @@ def _step(statement: Statement, order: Sequence[str], settings: Settings) -> Ste
     command = full_name(match[1], COMMANDS) if match else None
     if command is None:
         first = re.match(r"\S{1,30}", statement.text)[0]
-        known_words = ("IF", "DO", *COMMANDS)
-        hint = near(first.upper(), known_words) if re.fullmatch("[A-Za-z]+", first) else ""
+        meant = near(first.upper(), ("IF", "DO", *COMMANDS))
+        hint = meant if "mean" in meant else ""
         raise statement.error(
             f"{first} begins no statement of DEFINE: write x = ..., IF (...) THEN x = ..., CENTER x (GRANDMEAN), STANDARDIZE x, "
             f"CUT x (1 2) or DO (1, 5) x# = ....{hint}"
@@ -298,7 +298,7 @@ def _check_numbers(step: Step, frame: pd.DataFrame) -> None:
 
 def _check_text(columns: Iterable[str], statement: Statement, frame: pd.DataFrame) -> None:
     for v in columns:
-        if not pd.api.types.is_float_dtype(frame[v]):
+        if not pd.api.types.is_numeric_dtype(frame[v]):
             first = frame[v].dropna().iloc[0] if frame[v].notna().any() else ""
             raise DataError(
                 f"line {statement.line}, {statement.command}: {statement.shown}\n"
