@@ -19,7 +19,7 @@ from test_sem import MODELS, frame
 from test_tables import BAD, Tags
 
 import bayeshte as bh
-from bayeshte import cli, gallery, latex, plots, tables
+from bayeshte import cli, gallery, latex, plots, tables, terminal
 from bayeshte.plots import draws as drawn_draws
 from bayeshte.plots import predictive, style
 from bayeshte.plots.path_diagram import graph
@@ -89,7 +89,7 @@ def page(gathered) -> str:
 
 class TestEquations:
     def readable(self, spec) -> list[str]:
-        return [" ".join(cli._readable(line).split()) for line in spec.equations(None)]
+        return [" ".join(terminal.readable(line).split()) for line in spec.equations(None)]
 
     def test_two_levels(self):
         found = self.readable(MODELS["mediation"])
@@ -127,7 +127,7 @@ class TestEquations:
     def test_names_of_the_data(self):
         for name in (EVIL, r"x_y^2 {z} \ ~ 100% #1", "größe"):
             assert latex.plain(latex.text(name).removeprefix(r"\text{").removesuffix("}")) == name
-            assert cli._readable(rf"{latex.text(name)}^W_{{ij}} &\sim \zeta") == f"{name}ᵂ_ij ~ ζ"
+            assert terminal.readable(rf"{latex.text(name)}^W_{{ij}} &\sim \zeta") == f"{name}ᵂ_ij ~ ζ"
         shown = "".join(Tags(mathml.display(SPEC.equations(None))).texts).replace("\u00a0", " ")
         assert f"Within {EVIL}:" in shown
         assert "<b>" not in mathml.display(SPEC.equations(None))

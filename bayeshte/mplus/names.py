@@ -8,6 +8,7 @@ from bayeshte.mplus.source import Statement
 
 NAME = r"[A-Za-z_][\w.]*"
 PRINTED = 8  # characters of a name that Mplus reads and prints
+LONGEST = 5_000  # names of a list
 
 
 def found(name: str, known: Iterable[str]) -> str | None:
@@ -22,7 +23,7 @@ def found(name: str, known: Iterable[str]) -> str | None:
 def numbered(first: str, last: str) -> list[str] | None:
     """``y1, y2, ..., y5`` of ``y1`` and ``y5``; None if they are not the ends of such a list. Leading zeros are kept."""
     ends = [re.fullmatch(r"(.*?)(\d+)", v.lower()) for v in (first, last)]
-    if not all(ends) or ends[0][1] != ends[1][1] or int(ends[0][2]) > int(ends[1][2]):
+    if not all(ends) or ends[0][1] != ends[1][1] or not 0 <= int(ends[1][2]) - int(ends[0][2]) < LONGEST:
         return None
     digits = len(ends[0][2]) if ends[0][2].startswith("0") else 0
     return [f"{ends[0][1]}{k:0{digits}d}" for k in range(int(ends[0][2]), int(ends[1][2]) + 1)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bayeshte.errors import near
-from bayeshte.mplus.names import known_list, new_list
+from bayeshte.mplus.names import found, known_list, new_list
 from bayeshte.mplus.source import Source, Statement, full_name
 
 READ = {
@@ -296,10 +296,11 @@ def settings(source: Source, new: Sequence[str] = (), as_bayes: bool = False) ->
         if reason := NOTED[option.statement.command].get(option.name):
             out.notes.append(f"line {option.statement.line}: {option.name} {option.value}".rstrip() + f": {reason}.")
         else:
-            _SETTERS[option.statement.command, option.name](out, option, [*out.names, *new])
+            order = [*out.names, *(v for v in new if found(v, out.names) is None)]
+            _SETTERS[option.statement.command, option.name](out, option, order)
     _check(out, source, options, as_bayes)
     if not out.use:
-        out.use = [v for v in (*out.names, *new) if v not in (out.cluster, *out.keep)]
+        out.use = [v for v in out.names if v not in (out.cluster, *out.keep)]
     return out
 
 

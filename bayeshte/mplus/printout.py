@@ -202,8 +202,12 @@ def prior_of(structure: Structure, priors: Mapping[str, Prior], row: Row) -> str
             return "N(0, infinity)"
         case "Normal", "coefficient":
             return f"N({prior['mu']:g}, {prior['sigma'] ** 2:g})"
-        case "Power", _ if prior["exponent"] == 1:
-            return "IG(-1, 0)"
+        case "Uniform", "coefficient":
+            return f"U({prior['lower']:g}, {prior['upper']:g})"
+        case "Power", "variance":
+            return f"IG({-(prior['exponent'] + 1) / 2:g}, 0)"
+        case "VarianceInverseGamma", _:
+            return f"IG({prior['shape']:g}, {prior['scale']:g})"
         case _, "variance":
             return f"{prior!r} on the SD"
         case _, "covariance" if structure.variable(row) == "corr":
