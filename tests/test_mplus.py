@@ -101,6 +101,31 @@ def test_a_data_path_of_another_machine_is_looked_for_beside_the_input(trial):
     assert len(mplus.read(trial, data=trial.parent / "trial.dat").data()) == 40
 
 
+def test_classic_mistakes_are_said(tmp_path):
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(20), 6)
+    x, y = rng.normal(size=(2, 120))
+    y[:4] = -99
+    np.savetxt(tmp_path / "m.dat", np.column_stack([g, x, x + rng.normal(size=120), y]), fmt="%.8f")
+    text = (
+        "DATA: FILE = m.dat; VARIABLE: NAMES = g x m y; CLUSTER = g; DEFINE: CENTER x (GROUPMEAN);\n"
+        "ANALYSIS: TYPE = TWOLEVEL RANDOM; ESTIMATOR = BAYES;\n"
+        "MODEL: %WITHIN% sa | m ON x; sb | y ON m; %BETWEEN% [sa] (a); [sb] (b); sa WITH sb (c);\n"
+        "MODEL CONSTRAINT: NEW(ind all); ind = a*b; all = a*b + c;"
+    )
+    (tmp_path / "m.inp").write_text(text)
+    analysis = mplus.read(tmp_path / "m.inp")
+    analysis.data()
+    found = [*analysis.notes, *analysis.data_notes]
+    assert [n.split(" = ")[0] for n in found if "random slopes sa and sb" in n] == ["ind"]
+    assert any("declare WITHIN = x" in n for n in found)
+    assert any("y is -99 in 4 of 120 rows" in n for n in found)
+    (tmp_path / "f.inp").write_text(
+        "DATA: FILE = m.dat; VARIABLE: NAMES = g x m y; USEV = x m y; ANALYSIS: ESTIMATOR = BAYES; MODEL: f BY x m y; f@1;"
+    )
+    assert any("fixed: one of them sets its scale" in n for n in mplus.read(tmp_path / "f.inp").notes)
+
+
 def test_default_priors_keep_those_of_the_input(trial):
     spec = mplus.read(trial, default_priors=True).spec
     design = spec.design(mplus.read(trial).data())

@@ -9,7 +9,7 @@ import pandas as pd
 from bayeshte.errors import SpecError
 from bayeshte.families import SEM
 from bayeshte.families.sem_priors import OTHERS
-from bayeshte.mplus import constraint, datafile, define, model, options, priors, source, text
+from bayeshte.mplus import constraint, datafile, define, mistakes, model, options, priors, source, text
 from bayeshte.mplus.options import Settings
 from bayeshte.mplus.source import Source
 from bayeshte.mplus.words import Words
@@ -60,6 +60,7 @@ class Analysis:
             frame = define.select(settings.condition, frame, settings)
         frame = datafile.complete(define.apply(statements, frame, settings), settings)
         kept = [*settings.use, *settings.keep, *([settings.cluster] if settings.cluster else [])]
+        settings.notes += mistakes.of_data(frame, settings)
         return frame[list(dict.fromkeys(kept))], tuple(settings.notes)
 
     def data(self) -> pd.DataFrame:
@@ -133,7 +134,7 @@ def read(
     )
     products = {":".join(parts): name for name, parts in parsed.products.items()}
     words = Words(products, tuple(settings.use), derived.effects, unsaid)
-    notes += [*parsed.notes, *_unused(parsed)]
+    notes += [*parsed.notes, *_unused(parsed), *mistakes.of_model(spec)]
     return Analysis(path, given, settings, spec, words, where, tuple(notes))
 
 
