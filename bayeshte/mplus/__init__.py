@@ -6,7 +6,9 @@ writes the Python that does the same, `write` the tables of a fit in Mplus's wor
 
 from bayeshte.mplus.basic import statistics
 from bayeshte.mplus.command import OUTPUTS, parameters, write
+from bayeshte.mplus.output import tables
+from bayeshte.mplus.printout import printout
 from bayeshte.mplus.python import program
 from bayeshte.mplus.read import Analysis, read
 
-__all__ = ["OUTPUTS", "Analysis", "parameters", "program", "read", "statistics", "write"]
+__all__ = ["OUTPUTS", "Analysis", "parameters", "printout", "program", "read", "statistics", "tables", "write"]

@@ -73,6 +73,10 @@ class Analysis:
         """
         return self._loaded[0]
 
+    def __repr__(self):
+        model = repr(self.spec.table) if self.spec else "TYPE = BASIC"
+        return "\n".join([self.title, model, *(f"- {note}" for note in self.notes)])
+
     @property
     def data_notes(self) -> tuple[str, ...]:
         """What was decided when the data were read."""
