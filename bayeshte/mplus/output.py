@@ -1,7 +1,7 @@
 """The tables of a fit as Mplus has them: model results, standardised results, R-square, fit statistics.
 
-The first three have the schema of `bayeshte.summary` with ``level, header, parameter`` in front, in Mplus's words. Estimates, SDs,
-p-values and intervals are by Mplus's definitions, from all draws that were kept.
+The first three have the schema of `bayeshte.summary` with ``level, header, parameter`` in front, in Mplus's words. Estimates,
+SDs, p-values and intervals are by Mplus's definitions, from all draws that were kept.
 """
 
 from collections.abc import Sequence

@@ -15,10 +15,7 @@ from bayeshte.mplus.words import Words, lines
 from bayeshte.prior import LKJ, Power, Prior
 
 WIDTH = 94
-TITLES = (
-    *(("", "Estimate"), ("Posterior", "S.D."), ("One-Tailed", "P-Value")),
-    *(("", "Lower 2.5%"), ("", "Upper 2.5%")),
-)
+TITLES = (("", "Estimate"), ("Posterior", "S.D."), ("One-Tailed", "P-Value"), ("", "Lower 2.5%"), ("", "Upper 2.5%"))
 HEADINGS = {"Within": "Within Level", "Between": "Between Level"}
 AVERAGED = "Within-Level Standardized Estimates Averaged Over Clusters"
 
