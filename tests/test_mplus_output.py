@@ -317,6 +317,16 @@ def test_standardised_results_are_those_of_the_effects(slopes):
         assert mine[key] == pytest.approx(effects[name])
 
 
+def test_what_has_no_variance_has_no_standardised_value():
+    """A partially nested trial: between clusters the outcome varies by the slope of treatment alone."""
+    entry = gallery.read("partially_nested")
+    table = output.standardized(short(entry.spec, entry.data(), draws=10))
+    none = table["estimate"].isna()
+    assert {*table["parameter"][none]} == {"COPING", "WELLBEING"}
+    assert {*table["header"][none]} == {"Means", "Variances", "COPING WITH"}
+    assert table[none][["lower", "upper", "p_one_tailed", "posterior_sd"]].isna().all().all()
+
+
 # ---------------------------------------------------------------------------------------------- files
 
 

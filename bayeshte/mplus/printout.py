@@ -171,6 +171,8 @@ def _column_titles(stub: int) -> list[str]:
 
 
 def _number(value: float) -> str:
+    if np.isnan(value):
+        return f"{'--':>12}"
     text = f"{value:.3f}" if abs(value) < 1e7 else f"{value:.3e}"
     return f"{text if text != '-0.000' else '0.000':>12}"
 
