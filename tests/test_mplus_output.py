@@ -369,7 +369,8 @@ def test_every_number_is_in_the_printout(school):
     assert "Do not report them" in head
     assert max(map(len, text.splitlines())) < 100
     sections = [
-        rest.index(title) for title in ("NOTES", "MODEL FIT", "MODEL RES", "STDYX", "R-SQUARE", "PRIORS", "CONV")
+        rest.index(title)
+        for title in ("NOTES", "MODEL FIT", "MODEL RES", "STDYX", "R-SQUARE", "PRIORS", "CONVERGENCE\n")
     ]
     assert sections == sorted(sections)
     rows = [line.split() for line in rest.splitlines() if line.startswith("    ") and line.count(".") >= 5]
@@ -380,6 +381,7 @@ def test_every_number_is_in_the_printout(school):
     stars = ~frames["fixed"] & ((frames["lower"] > 0) | (frames["upper"] < 0))
     assert [len(row) == 7 for row in rows] == [*stars]
     assert rest.count("Within Level") == 3
+    assert rest.count("*** NOT CONVERGED ***") == 3
     assert "highest density" in rest
 
 
