@@ -15,12 +15,13 @@ from bayeshte.mplus.words import Words, lines
 from bayeshte.prior import LKJ, Power, Prior
 
 WIDTH = 94
-TITLES = (
-    *(("", "Estimate"), ("Posterior", "S.D."), ("One-Tailed", "P-Value")),
-    *(("", "Lower 2.5%"), ("", "Upper 2.5%")),
-)
+TITLES = (("", "Estimate"), ("Posterior", "S.D."), ("One-Tailed", "P-Value"), ("", "Lower 2.5%"), ("", "Upper 2.5%"))
 HEADINGS = {"Within": "Within Level", "Between": "Between Level"}
-AVERAGED = "Within-Level Standardized Estimates Averaged Over Clusters"
+#: what the within level of standardised results and of R-square is called with random slopes
+AVERAGED = (
+    "Within-Level Standardized Estimates Averaged Over Clusters",
+    "Within-Level R-Square Averaged Across Clusters",
+)
 
 
 def printout(fit: Fit, tables: Tables, title: str = "", notes: Sequence[str] = ()) -> str:
@@ -37,18 +38,17 @@ def printout(fit: Fit, tables: Tables, title: str = "", notes: Sequence[str] = (
     notes : sequence of str
         What was read otherwise than the input says, or ignored.
     """
-    slopes = bool(fit.spec.table.slopes)
+    slopes, failed = bool(fit.spec.table.slopes), "" if fit.diagnosis.ok else "   *** NOT CONVERGED ***"
+    within = AVERAGED if slopes else ("", "")
     parts = [
         [title] if title else [],
         _verdict(fit),
         _analysis(fit, tables),
         _notes(notes),
         _fit_statistics(tables.fit),
-        _results("MODEL RESULTS", tables.summary, tables),
-        _results("STANDARDIZED MODEL RESULTS (STDYX)", tables.standardized, tables, AVERAGED if slopes else ""),
-        _results(
-            "R-SQUARE", tables.rsquare, tables, "Within-Level R-Square Averaged Across Clusters" if slopes else ""
-        ),
+        _results(f"MODEL RESULTS{failed}", tables.summary),
+        _results(f"STANDARDIZED MODEL RESULTS (STDYX){failed}", tables.standardized, within[0]),
+        _results(f"R-SQUARE{failed}", tables.rsquare, within[1]),
         _priors(fit, tables.words),
         _convergence(tables.summary),
     ]
@@ -136,18 +136,18 @@ def _roles(s: Structure) -> list[tuple[str, list[str]]]:
 
 def _fit_statistics(table: pd.DataFrame) -> Iterator[str]:
     yield from ("MODEL FIT INFORMATION", "")
-    for row in table.itertuples():
-        label = f"{row.statistic}, {row.level}" if row.level else row.statistic
+    labels = [f"{row.statistic}, {row.level}" if row.level else row.statistic for row in table.itertuples()]
+    for label, row in zip(labels, table.itertuples(), strict=True):
         value = "not available" if np.isnan(row.value) else f"{row.value:.3f}"
         if not np.isnan(row.lower):
             value += f"   95 % interval {row.lower:.3f} to {row.upper:.3f}"
         yield f"{label:<42}{value}"
     yield ""
-    for definition, names in table.groupby("definition", sort=False)["statistic"]:
-        yield from _hanging("  ", f"{', '.join(dict.fromkeys(names))}: {definition}")
+    for label, definition in zip(labels, table["definition"], strict=True):
+        yield from _hanging("  ", f"{label}: {definition}")
 
 
-def _results(title: str, table: pd.DataFrame, tables: Tables, averaged: str = "") -> Iterator[str]:
+def _results(title: str, table: pd.DataFrame, averaged: str = "") -> Iterator[str]:
     """Estimates under the headings of levels and parameters; `averaged` is what the within level is called."""
     if table.empty:
         return
@@ -174,6 +174,8 @@ def _column_titles(stub: int) -> list[str]:
 
 
 def _number(value: float) -> str:
+    if np.isnan(value):
+        return f"{'--':>12}"
     text = f"{value:.3f}" if abs(value) < 1e7 else f"{value:.3e}"
     return f"{text if text != '-0.000' else '0.000':>12}"
 

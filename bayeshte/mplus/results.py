@@ -42,6 +42,7 @@ def summarise(draws: np.ndarray, point: str = "MEDIAN", interval: str = "eti", l
     x, fixed = draws.reshape(-1, draws.shape[-1]), is_fixed(draws)
     lower, upper = limits(x, interval, level)
     p = np.where(fixed, 1.0 * (x[0] == 0), np.minimum((x < 0).mean(0), (x > 0).mean(0)))
+    p = np.where(np.isnan(x).any(0), np.nan, p)
     table = {
         "estimate": np.where(fixed, x[0], _point(x, fixed, point)),
         "mean": np.where(fixed, x[0], x.mean(0)),

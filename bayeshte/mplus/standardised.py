@@ -45,16 +45,20 @@ class Implied:
         return values.transpose("chain", "draw").to_numpy().ravel()
 
     def averaged(self, level: str, values: Sequence[Value]) -> list[np.ndarray]:
-        """Every value, (draw,), with the SDs of a level; within, with random slopes, the average over clusters."""
-        total, count = [0.0] * len(values), 0
+        """Every value, (draw,), with the SDs of a level, NaN for zero; within, with random slopes, averaged over clusters."""
+        total, count, constant = [0.0] * len(values), 0, self._constant(level)
         for slopes, S in self._moments(level):
             names = [*self.structure.variables(level), *self.structure.covariates(level)]
             places = [*range(len(self.structure.variables(level))), *range(self.matrices.size, S.shape[-1])]
-            sd = {v: np.sqrt(S[:, i, i]) for v, i in zip(names, places, strict=True)}
-            with np.errstate(divide="ignore", invalid="ignore"):  # a variable that a level does not let vary
-                total = [t + value(slopes, sd) for t, value in zip(total, values, strict=True)]
+            sd = {v: _sd(S[:, i, i] * (v not in constant)) for v, i in zip(names, places, strict=True)}
+            total = [t + value(slopes, sd) for t, value in zip(total, values, strict=True)]
             count += 1
         return [t / count for t in total]
+
+    def _constant(self, level: str) -> set[str]:
+        """Variables without variance: fixed at zero, and nothing explains them."""
+        rows, explained = self.structure.table.at(level), self.structure.table.endogenous(level)
+        return {r.lhs for r in rows if r.kind == "variance" and r.fixed == 0 and r.lhs not in explained}
 
     def _moments(self, level: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         given = (self.structure, self.matrices, self.posterior, self.design)
@@ -70,7 +74,8 @@ def stdyx(fit: Fit, rows: Sequence[Row]) -> dict[Row, np.ndarray]:
     """Standardised draws, (draw,), of rows of the parameter table.
 
     Paths and loadings are times the SD of the predictor over that of the outcome, intercepts over the SD, residual variances
-    over the variance (1 - R-square), covariances over both (residual) SDs. Products have no standardised path.
+    over the variance (1 - R-square), covariances over both (residual) SDs. Products have no standardised path. What is fixed
+    to have no variance on its level is not a number here.
     """
     implied, out = Implied.of(fit), {}
     for level in implied.structure.levels:
@@ -91,8 +96,13 @@ def _standardised(implied: Implied, row: Row) -> Value:
         case _ if row.lhs == row.rhs:
             return lambda _, sd: draws / sd[row.lhs] ** 2
         case _:
-            residual = [implied.row(implied.structure.sd(row.level, v)) for v in (row.lhs, row.rhs)]
-            return lambda *_: draws / np.sqrt(residual[0] * residual[1])
+            residual = [_sd(implied.row(implied.structure.sd(row.level, v))) for v in (row.lhs, row.rhs)]
+            return lambda *_: draws / (residual[0] * residual[1])
+
+
+def _sd(variance: np.ndarray) -> np.ndarray:
+    """Square roots; of zero, by which nothing can be divided, NaN."""
+    return np.sqrt(np.where(variance > 0, variance, np.nan))
 
 
 def explained(fit: Fit, variables: Sequence[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
