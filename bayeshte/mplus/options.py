@@ -114,6 +114,8 @@ NOTED = {
         "SVALUES": "summary.csv has the estimates",
         "H1SE": "it concerns estimators other than BAYES",
         "H1TECH3": "it concerns estimators other than BAYES",
+        "FSCOMPARISON": "bh.factor_scores(fit) has factor scores with their intervals",
+        "BASELINE": "bh.implied_correlations(fit) has the moments of the data",
         "ENTROPY": "it concerns latent classes",
         "ALIGNMENT": "it concerns groups",
         "CROSSTABS": "it concerns categorical variables",
@@ -172,6 +174,7 @@ REFUSED = {
         "FREQWEIGHT": "give every case its own row.",
         "TSCORES": "individually varying times are not supported: use random slopes on a time variable.",
         "CONSTRAINT": "variables in MODEL CONSTRAINT are not supported.",
+        "CENTERING": "write it into DEFINE: CENTER x (GROUPMEAN); or (GRANDMEAN).",
         "LAGGED": "dynamic models are not supported.",
         "TINTERVAL": "dynamic models are not supported.",
     }

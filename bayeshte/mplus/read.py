@@ -129,6 +129,7 @@ def read(
     informative = priors.read(given, parsed)
     others = "default" if default_priors else "mplus"
     notes = [*given.notes, *settings.notes]
+    notes += [f"line {s.line}: {s.command} {s.shown}: {NO_TEST}" for s in given.of("MODEL TEST")]
     arguments, unsaid = text.texts(parsed, settings, notes)
     spec = SEM(
         **arguments,
@@ -142,12 +143,12 @@ def read(
     return Analysis(path, given, settings, spec, words, where, tuple(notes))
 
 
+NO_TEST = "there is no Wald test; name the difference with NEW in MODEL CONSTRAINT and look at its interval."
 UNSUPPORTED = {
     "MONTECARLO": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
     "MODEL POPULATION": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
     "MODEL COVERAGE": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
     "MODEL MISSING": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
-    "MODEL TEST": "a posterior says it: name the difference with NEW in MODEL CONSTRAINT and look at its interval.",
     "DATA IMPUTATION": "missing values are integrated (MAR), no imputation is needed.",
     "DATA WIDETOLONG": "reshape the data before, with pandas.wide_to_long say.",
     "DATA LONGTOWIDE": "reshape the data before, with DataFrame.pivot say.",
