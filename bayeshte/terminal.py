@@ -53,7 +53,9 @@ def print_statistics(analysis: mplus.Analysis) -> None:
 def _frame(frame: pd.DataFrame) -> Table:
     """Numbers to four digits."""
     shown = frame if "variable" in frame else frame.rename_axis("correlation").reset_index()
-    table = Table(*(str(c) for c in shown.columns), box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for k, name in enumerate(shown.columns):
+        table.add_column(str(name), justify="right" if k else "left", overflow="fold", min_width=len(str(name)))
     for row in shown.itertuples(index=False):
         table.add_row(*(v if isinstance(v, str) else f"{v:.4g}" for v in row))
     return table

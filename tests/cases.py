@@ -81,3 +81,16 @@ SPECS = {
         },
     ),
 }
+
+#: a Mplus input of one level, whose data the fixture `trial` makes
+ONE_PATH = """TITLE: One path
+DATA: FILE IS trial.dat;
+VARIABLE: NAMES ARE id y x m; USEVARIABLES = y x m2; MISSING = ALL (-99); USEOBSERVATIONS = id LT 40;
+DEFINE: m2 = 2*m;
+ANALYSIS: ESTIMATOR = BAYES;
+MODEL: y ON x (a)
+ m2 (b);
+ y (e);
+MODEL PRIORS: a ~ N(0, 4); e ~ IG(2, 3);
+MODEL CONSTRAINT: NEW(s); s = a + b;
+"""

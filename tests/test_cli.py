@@ -6,9 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -29,21 +27,6 @@ def call(*words, code=0):
         assert result.stdout == ""
         assert "Traceback" not in result.stderr
     return " ".join((result.stderr if code == 2 else result.stdout).split())
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    """Without figures and report, which have tests of their own."""
-
-    def gather(fit):
-        figure, _ = plt.subplots()
-        plt.close(figure)
-        shown = {"posterior_gamma1[small]": figure}
-        return SimpleNamespace(fit=fit, summary=bh.summary(fit), effects=bh.effects(fit), figures=shown)
-
-    monkeypatch.setattr(cli, "gather", gather)
-    monkeypatch.setattr(cli, "write", lambda m, path: path.write_text(m.fit.diagnosis.verdict))
-    monkeypatch.setattr(cli, "write_report", lambda fit, path: path.write_text(fit.diagnosis.verdict))
 
 
 def test_run_writes_everything(tmp_path):

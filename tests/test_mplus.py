@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from cases import ONE_PATH as TEXT
 from scipy import stats
 
 import bayeshte as bh
@@ -14,29 +15,6 @@ from bayeshte.model_text import parameter_table
 
 MODELS = Path(__file__).parents[1] / "models"
 TWINS = ("school_activity", "school_activity_slopes", "mask_groups", "latent_mediator", "latent_moderation")
-TEXT = """TITLE: One path
-DATA: FILE IS trial.dat;
-VARIABLE: NAMES ARE id y x m; USEVARIABLES = y x m2; MISSING = ALL (-99); USEOBSERVATIONS = id LT 40;
-DEFINE: m2 = 2*m;
-ANALYSIS: ESTIMATOR = BAYES;
-MODEL: y ON x (a)
- m2 (b);
- y (e);
-MODEL PRIORS: a ~ N(0, 4); e ~ IG(2, 3);
-MODEL CONSTRAINT: NEW(s); s = a + b;
-"""
-
-
-@pytest.fixture
-def trial(tmp_path):
-    """An input of one level beside its data."""
-    rng = np.random.default_rng(0)
-    x, m = rng.normal(size=(2, 60))
-    y = x + m + rng.normal(size=60)
-    y[:5] = -99
-    np.savetxt(tmp_path / "trial.dat", np.column_stack([np.arange(60), y, x, m]), fmt="%.6f")
-    (tmp_path / "one.inp").write_text(TEXT)
-    return tmp_path / "one.inp"
 
 
 def rows(table):
