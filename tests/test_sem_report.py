@@ -1,9 +1,9 @@
 """What is printed of a structural equation model: equations, tables, path diagram, report, command line."""
 
+import itertools
 import re
 import warnings
 from dataclasses import replace
-from itertools import pairwise
 from textwrap import dedent
 
 import matplotlib as mpl
@@ -146,6 +146,15 @@ class TestTables:
         positive = rows["Header"].isin(("Variances", "Residual variances"))
         assert ((rows["p"] == "—") == positive).all(), "a variance is positive by definition, a covariance is not"
 
+    def test_a_heading_of_a_level_is_there_once(self, factors):
+        """Indicators of the factors stand between their variances in the parameter table; nothing is lost in grouping."""
+        found = bh.summary(factors)
+        for table in (found[found["level"] != ""], factors.spec.describe(factors.design).parameters):
+            headings = list(zip(table["level"], table["header"], strict=True))
+            assert len([*itertools.groupby(headings)]) == len({*headings})
+            rows = [(r.level, r.name.removeprefix(f"{r.level}: ")) for r in factors.spec.table.rows]
+            assert sorted(zip(table["level"], table["parameter"], strict=True)) == sorted(rows)
+
     def test_what_is_fixed_is_shown_as_fixed(self, factors):
         table = tables.apa(bh.summary(factors))
         row = table.reset_index().query("Parameter == 'f =~ y1'").iloc[0]
@@ -233,7 +242,7 @@ class TestLayout:
         found = layout(sizes, dict.fromkeys(paths), [("v3", "v4")], 0.3)
         for column in found.columns:
             edges = [(found.y[v] + sizes.get(v, 0) / 2, found.y[v] - sizes.get(v, 0) / 2) for v in column]
-            assert all(low > high for (_, low), (high, _) in pairwise(edges))
+            assert all(low > high for (_, low), (high, _) in itertools.pairwise(edges))
         assert min(found.y[v] - sizes.get(v, 0) / 2 for c in found.columns for v in c) == pytest.approx(0)
 
     @pytest.mark.parametrize("name", MODELS)
