@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, Rectangle
 from test_cli import call
 from test_report import without_figures
-from test_sem import MODELS, frame
+from test_sem import MODELS, draws_at, frame, points_of
 from test_tables import BAD, Tags
 
 import bayeshte as bh
@@ -146,13 +146,18 @@ class TestTables:
         positive = rows["Header"].isin(("Variances", "Residual variances"))
         assert ((rows["p"] == "—") == positive).all(), "a variance is positive by definition, a covariance is not"
 
-    def test_a_heading_of_a_level_is_there_once(self, factors):
-        """Indicators of the factors stand between their variances in the parameter table; nothing is lost in grouping."""
-        found = bh.summary(factors)
-        for table in (found[found["level"] != ""], factors.spec.describe(factors.design).parameters):
+    def test_a_heading_of_a_level_is_there_once(self):
+        """In the table g, a factor that nothing explains, stands between the residuals; nothing is lost in grouping."""
+        spec = bh.SEM(cluster="school", within="f =~ y1 + y2; g =~ m1 + m2; f ~ g", between="y1 ~ treat")
+        rows = [(r.level, r.name.removeprefix(f"{r.level}: ")) for r in spec.table.rows]
+        variances = [name for level, name in rows if level == "within" and name in ("f ~~ f", "g ~~ g", "m1 ~~ m1")]
+        assert variances == ["f ~~ f", "g ~~ g", "m1 ~~ m1"]
+        design = spec.design(frame())
+        density = spec.marginal(design, spec.frozen_priors(design))
+        posterior = spec.recover(draws_at(density, points_of(density, 2)), design, np.random.default_rng(0))
+        for table in (spec.summary(posterior, "eti", 0.95), spec.describe(design).parameters):
             headings = list(zip(table["level"], table["header"], strict=True))
             assert len([*itertools.groupby(headings)]) == len({*headings})
-            rows = [(r.level, r.name.removeprefix(f"{r.level}: ")) for r in factors.spec.table.rows]
             assert sorted(zip(table["level"], table["parameter"], strict=True)) == sorted(rows)
 
     def test_what_is_fixed_is_shown_as_fixed(self, factors):
