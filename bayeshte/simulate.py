@@ -9,7 +9,6 @@ errors that parameters alone do not (Modrak et al., 2023, doi:10.1214/23-BA1404)
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -341,9 +340,8 @@ def quantities(spec: ModelSpec, design: xr.Dataset, posterior: xr.Dataset) -> pd
         e.draws(posterior, design).rename(e.name) for e in spec.estimands(design) if e.headline or e.scale == "sd"
     ]
     for unit, name in (("cluster", "log-likelihood"), ("row", "log-likelihood given random effects")):
-        with suppress(SpecError):  # a family may refuse one of them
-            each = spec.log_likelihood(posterior, design, unit=unit)
-            values.append(each.sum([d for d in each.dims if d not in ("chain", "draw")]).rename(name))
+        each = spec.log_likelihood(posterior, design, unit=unit)
+        values.append(each.sum([d for d in each.dims if d not in ("chain", "draw")]).rename(name))
     out = {}
     for v in values:
         labels, x = elements(v.isel({cluster: [0, -1]}) if cluster in v.dims else v)

@@ -45,7 +45,9 @@ def print_notes(analysis: mplus.Analysis | None) -> None:
 def print_statistics(analysis: mplus.Analysis) -> None:
     """TYPE = BASIC."""
     say(analysis.title, "bold")
-    for frame in mplus.statistics(analysis.data(), analysis.settings):
+    table, correlations = mplus.statistics(analysis.data(), analysis.settings)
+    first = ["variable", "values", "missing", "mean", "variance", *(["ICC"] if "ICC" in table else [])]
+    for frame in (table[first], table.drop(columns=first[1:]), correlations):
         screen.print(_frame(frame))
     print_notes(analysis)
 

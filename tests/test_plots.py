@@ -449,3 +449,10 @@ class TestEveryFit:
 )
 def test_numbers(value, text):
     assert style.number(value) == text
+
+
+def test_numbers_that_are_rounding_errors():
+    """Beside an interval of 0.1 wide a mean of 7e-17 is 0, without a sign."""
+    assert style.number(7.11e-17, 0.1) == style.number(-1.4e-17, 0.1) == "0"
+    assert style.number(-0.0275, 0.08) == "−0.0275"
+    assert style.number(1234.5, 4000) == "1,234"

@@ -1,9 +1,9 @@
 """What is printed of a structural equation model: equations, tables, path diagram, report, command line."""
 
+import itertools
 import re
 import warnings
 from dataclasses import replace
-from itertools import pairwise
 from textwrap import dedent
 
 import matplotlib as mpl
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, Rectangle
 from test_cli import call
 from test_report import without_figures
-from test_sem import MODELS, frame
+from test_sem import MODELS, draws_at, frame, points_of
 from test_tables import BAD, Tags
 
 import bayeshte as bh
@@ -146,6 +146,20 @@ class TestTables:
         positive = rows["Header"].isin(("Variances", "Residual variances"))
         assert ((rows["p"] == "—") == positive).all(), "a variance is positive by definition, a covariance is not"
 
+    def test_a_heading_of_a_level_is_there_once(self):
+        """In the table g, a factor that nothing explains, stands between the residuals; nothing is lost in grouping."""
+        spec = bh.SEM(cluster="school", within="f =~ y1 + y2; g =~ m1 + m2; f ~ g", between="y1 ~ treat")
+        rows = [(r.level, r.name.removeprefix(f"{r.level}: ")) for r in spec.table.rows]
+        variances = [name for level, name in rows if level == "within" and name in ("f ~~ f", "g ~~ g", "m1 ~~ m1")]
+        assert variances == ["f ~~ f", "g ~~ g", "m1 ~~ m1"]
+        design = spec.design(frame())
+        density = spec.marginal(design, spec.frozen_priors(design))
+        posterior = spec.recover(draws_at(density, points_of(density, 2)), design, np.random.default_rng(0))
+        for table in (spec.summary(posterior, "eti", 0.95), spec.describe(design).parameters):
+            headings = list(zip(table["level"], table["header"], strict=True))
+            assert len([*itertools.groupby(headings)]) == len({*headings})
+            assert sorted(zip(table["level"], table["parameter"], strict=True)) == sorted(rows)
+
     def test_what_is_fixed_is_shown_as_fixed(self, factors):
         table = tables.apa(bh.summary(factors))
         row = table.reset_index().query("Parameter == 'f =~ y1'").iloc[0]
@@ -233,7 +247,7 @@ class TestLayout:
         found = layout(sizes, dict.fromkeys(paths), [("v3", "v4")], 0.3)
         for column in found.columns:
             edges = [(found.y[v] + sizes.get(v, 0) / 2, found.y[v] - sizes.get(v, 0) / 2) for v in column]
-            assert all(low > high for (_, low), (high, _) in pairwise(edges))
+            assert all(low > high for (_, low), (high, _) in itertools.pairwise(edges))
         assert min(found.y[v] - sizes.get(v, 0) / 2 for c in found.columns for v in c) == pytest.approx(0)
 
     @pytest.mark.parametrize("name", MODELS)

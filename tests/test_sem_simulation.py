@@ -123,6 +123,27 @@ def test_random_slopes_by_hand():
     assert standard_normal(between)
 
 
+def test_nothing_left_between_clusters_by_hand():
+    """`y ~~ 0*y`: the cluster means of y follow from those of m1; a slope and a variable of clusters depend on both."""
+    spec = bh.SEM(
+        cluster="school",
+        within="s | y ~ m1",
+        between="y ~ m1; s ~ y; climate ~ y + m1 + s; y ~~ 0*y",
+        priors={"path": bh.Normal(0, 1), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
+    )
+    found = []
+    for truth, made in simulate(spec, frame(), n=60, seed=2):
+        p, s, c = paths(truth), sds(truth), intercepts(truth)
+        b, slope = truth["cluster_mean"].to_pandas(), truth["slope"].to_pandas()["s"]
+        np.testing.assert_allclose(b["y"], c["between: y"] + p["between: y ~ m1"] * b["m1"], atol=1e-6)
+        left = slope - c["between: s"] - p["between: s ~ y"] * b["y"]
+        climate = made.groupby("school")["climate"].first().to_numpy() - c["between: climate"]
+        climate -= p["between: climate ~ y"] * b["y"] + p["between: climate ~ m1"] * b["m1"]
+        climate -= p["between: climate ~ s"] * slope
+        found += [left / s["between: s"], climate / s["between: climate"]]
+    assert standard_normal(found)
+
+
 def test_factors_by_hand():
     """Squared distances from the implied mean in the implied covariance, L Psi L' + Theta, are chi-square."""
     found = []

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.families.sem_draws import header
+from bayeshte.families.sem_draws import printed
 from bayeshte.families.sem_equations import symbol
 from bayeshte.families.sem_structure import Structure
 from bayeshte.model_text import Row
@@ -155,13 +155,12 @@ def _parameters(structure: Structure) -> pd.DataFrame:
     rows = [
         {
             "level": row.level,
-            "header": header(structure, row),
+            "header": title,
             "parameter": row.name.removeprefix(f"{row.level}: "),
             "label": row.label,
             "prior": _prior_key(structure, row),
         }
-        for row in structure.table.rows
-        if not row.slope
+        for title, row in printed(structure)
     ]
     table = pd.DataFrame(rows)
     return table if structure.two_level else table.drop(columns="level")

@@ -132,15 +132,20 @@ def header(structure: Structure, row: Row) -> str:
             return f"{residual}{'variances' if row.lhs == row.rhs else 'covariances'}"
 
 
+def printed(structure: Structure) -> list[tuple[str, Row]]:
+    """Rows of the table under their headings, a heading of a level once. A slope's mean and variance are rows between."""
+    found = [(header(structure, row), row) for row in structure.table.rows if not row.slope]
+    begin = list(dict.fromkeys((row.level, title) for title, row in found))
+    return sorted(found, key=lambda pair: begin.index((pair[1].level, pair[0])))
+
+
 def summary(structure: Structure, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:
     """The parameter table with estimates; fixed rows too, derived quantities last."""
     lines = []
     zero = xr.zeros_like(posterior["chain"] * posterior["draw"], dtype=float)
-    for row in structure.table.rows:
-        if row.slope:  # its mean and variance are rows of the between level
-            continue
+    for title, row in printed(structure):
         name = row.name.removeprefix(f"{row.level}: ")
-        lines.append((row.level, header(structure, row), row.label, name, row_draws(structure, posterior, row) + zero))
+        lines.append((row.level, title, row.label, name, row_draws(structure, posterior, row) + zero))
     out = table([(name, values) for *_, name, values in lines], interval, level)
     out.insert(0, "label", [line[2] for line in lines])
     out.insert(0, "header", [line[1] for line in lines])

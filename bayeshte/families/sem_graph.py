@@ -47,15 +47,16 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         both = [structure.observed.index(v) for v in structure.both]
         slopes = [s.variable for s in m.slopes]
         known, deviation, b = [], pt.zeros((len(q), 0)), pt.zeros((len(q), p))
+        singular = any(structure.sd("between", v).fixed == 0 for v in structure.both)
         for name, dim, which in (("cluster_mean", "between_variable", both), ("slope", "slopes", slopes)):
             if which:
-                centre, cov = _given(S, mean, which, known, deviation)
+                centre, cov = _given(S, mean, which, known, deviation, singular)
                 value = pm.MvNormal(name, centre, cov=cov, method="svd", dims=(cluster, dim))
                 known, deviation = known + which, pt.concatenate([deviation, value - mean[:, which]], axis=1)
         if both:
             b = pt.set_subtensor(b[:, both], model["cluster_mean"])
         for name, rows, seen in patterns("v", data.V):
-            centre, cov = _given(S[rows], mean[rows], list(p + seen), known, deviation[rows])
+            centre, cov = _given(S[rows], mean[rows], list(p + seen), known, deviation[rows], singular)
             pm.MvNormal(name, centre, cov=cov, observed=data.V[np.ix_(rows, seen)])
         S, K = levels[0][0]
         if slopes:  # matrices of every cluster
@@ -84,14 +85,16 @@ def observed_columns(structure: Structure, data: Data, values: Mapping[str, np.n
     return out | {v: V[:, data.code, k] for k, v in enumerate(structure.own)}
 
 
-def _given(S, mean, target: list[int], known: list[int], deviation):
-    """Mean and covariance of between variables `target` given those `known`, which deviate from their mean by `deviation`."""
+def _given(S, mean, target: list[int], known: list[int], deviation, singular: bool):
+    """Mean and covariance of between variables `target` given those `known`, which deviate from their mean by `deviation`.
+
+    singular : what is known may not vary, or follow from the rest: its covariance matrix has a pseudoinverse only.
+    """
     if not known:
         return mean[:, target], S[:, target][:, :, target]
-    to = pt.linalg.solve(S[:, known][:, :, known], S[:, known][:, :, target])
-    return mean[:, target] + (to * deviation[:, :, None]).sum(1), S[:, target][:, :, target] - S[:, target][
-        :, :, known
-    ] @ to
+    own, across = S[:, known][:, :, known], S[:, known][:, :, target]
+    to = pt.linalg.pinv(own, hermitian=True) @ across if singular else pt.linalg.solve(own, across)
+    return mean[:, target] + (to * deviation[:, :, None]).sum(1), S[:, target][:, :, target] - across.mT @ to
 
 
 def _truncation(m: Matrices, t):

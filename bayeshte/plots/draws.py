@@ -126,10 +126,15 @@ def _named(prior: Prior) -> str:
         return "flat (improper)"
     if prior.name == "Power":
         k = prior["exponent"]
-        return f"improper: ∝ x^{k:g}" if k not in (0, 1) else "improper: ∝ x" if k else "flat above 0 (improper)"
+        return f"improper: ∝ x{_raised(k)}" if k else "flat above 0 (improper)"
     if prior.name == "VarianceInverseGamma":
         return f"variance: InverseGamma({', '.join(style.number(v) for _, v in prior.params)})"
     return f"{prior.name}({', '.join(style.number(v) for _, v in prior.params)})"
+
+
+def _raised(k: float) -> str:
+    """An exponent; none for 1."""
+    return "" if k == 1 else f"{k:g}".translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _parameters(fit: Fit) -> tuple[dict[str, np.ndarray], str]:

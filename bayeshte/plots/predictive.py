@@ -210,11 +210,13 @@ def _statistics(ax: Axes, t: pd.DataFrame) -> None:
         pick = own & extreme
         ax.plot(at[pick], place[pick], marker, ms=4, mfc="white", mec=style.VERMILION)
     for row, y in zip(t.itertuples(), place, strict=True):
-        text = f"{style.number(row.observed)} vs {style.number(row.replicated)} "
-        text += f"[{style.number(row.lower)}, {style.number(row.upper)}], p {style.probability(row.p)}"
+        seen, made, lower, upper = (
+            style.number(v, row.upper - row.lower) for v in (row.observed, row.replicated, row.lower, row.upper)
+        )
+        text = f"{seen} vs {made} [{lower}, {upper}], p {style.probability(row.p)}"
         ax.text(1.01, y, text, transform=ax.get_yaxis_transform(), va="center")
     ax.text(1.01, len(t) - 0.2, "observed vs replicated [95 %]", transform=ax.get_yaxis_transform(), va="center")
-    ax.set_yticks(place, [style.shorten(s, 46) for s in t["statistic"]])
+    ax.set_yticks(place, [style.shorten(s, 56) for s in t["statistic"]])
     ax.set_ylim(-0.7, len(t) - 0.3)
     ax.set_xlim(-EDGE - 0.3, EDGE + 0.3)
     ax.spines["left"].set_visible(False)

@@ -134,8 +134,9 @@ def shorten(label, characters: int = 28) -> str:
     return f"{label[:head].rstrip()}…{label[head + 1 - characters :].lstrip()}"
 
 
-def number(value: float) -> str:
-    """Three significant digits, thousands in full, a true minus sign."""
+def number(value: float, scale: float = 0.0) -> str:
+    """Three significant digits, none beyond those of `scale`, thousands in full, a true minus sign."""
+    value = round(value, max(0, 2 - math.floor(math.log10(scale)))) + 0.0 if scale > 0 else value
     text = f"{value:,.0f}" if 999.5 <= abs(value) < 1e7 else f"{value:.3g}"
     return text.replace("-", "−")
 

@@ -59,7 +59,8 @@ def priors_section(m: Material) -> dict:
         "priors": table,
         "kind": kind_of_priors(fit),
         "correlations": any(p.name == "LKJ" for p in fit.priors.values()),
-        "improper": [label for label, p in fit.priors.items() if not p.proper],
+        "proper": sum(p.proper for p in fit.priors.values()),
+        "improper": sum(not p.proper for p in fit.priors.values()),
         "unit": m.about.unit,
     }
 
