@@ -19,7 +19,7 @@ from bayeshte.convergence import Diagnosis
 from bayeshte.design import dummies
 from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
-from bayeshte.families import SEM, Mediation, RandomSlope, few_cluster_priors
+from bayeshte.families import SEM, ItemResponse, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
 from bayeshte.plots import (
     plot_baseline,
@@ -71,6 +71,7 @@ __all__ = [
     "HalfNormal",
     "HalfStudentT",
     "InverseGamma",
+    "ItemResponse",
     "LKJ",
     "LogNormal",
     "Mediation",

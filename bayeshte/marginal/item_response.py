@@ -86,24 +86,33 @@ def responses(x: np.ndarray, person: np.ndarray, item: np.ndarray, y: np.ndarray
     order = np.lexsort((item, person))
     cells = np.full((n_persons, int(np.bincount(person).max())), -1, np.int64)  # the items of each person
     cells[person[order], np.arange(len(order)) - np.searchsorted(person[order], person[order])] = item[order]
-    sets, which = np.unique(cells, axis=0, return_inverse=True)
-    key = np.column_stack([arm, which.ravel(), score, x])
-    table, unit, count = np.unique(key, axis=0, return_inverse=True, return_counts=True)
-    pattern, first_unit = np.unique(table[:, :2].astype(np.int64), axis=0, return_index=True)
+    sets, which = distinct(cells)
+    table, unit = distinct(np.column_stack([arm, which, score, x]))
+    pattern, of_unit = distinct(table[:, :2].astype(np.int64))
     lists = [sets[s][sets[s] >= 0] for s in pattern[:, 1]]
     by_arm = arm[person] * n_items + item
     return Responses(
         arm=pattern[:, 0].copy(),
-        first_unit=np.append(first_unit, len(table)).astype(np.int64),
+        first_unit=np.searchsorted(of_unit, np.arange(len(pattern) + 1)),
         first_item=np.concatenate([[0], np.cumsum([len(v) for v in lists])]).astype(np.int64),
         items=np.concatenate(lists),
-        count=count.astype(float),
+        count=np.bincount(unit).astype(float),
         score=table[:, 2].copy(),
         x=np.ascontiguousarray(table[:, 3:]),
         right=np.bincount(by_arm, y, minlength=2 * n_items).reshape(2, n_items),
         seen=np.bincount(by_arm, minlength=2 * n_items).reshape(2, n_items).astype(float),
-        unit=unit.ravel(),
+        unit=unit,
     )
+
+
+def distinct(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows of a table, sorted, and which of them each row is; np.unique takes ten times as long."""
+    order = np.lexsort(table.T[::-1])
+    ordered = table[order]
+    new = np.append(True, (ordered[1:] != ordered[:-1]).any(1))
+    code = np.empty(len(table), np.int64)
+    code[order] = np.cumsum(new) - 1
+    return ordered[new], code
 
 
 def density(
@@ -190,7 +199,9 @@ def _tables(data: Responses, offset, A, g, B, priors, lkj, outputs) -> Density:
         log_density=kernel.log_density_c,
         expand=kernel.expand_c,
         ints=np.concatenate([sizes, codes, *data.structure]).astype(np.int64),
-        floats=np.concatenate([[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), offset, by_item, directions, *numbers]),
+        floats=np.concatenate(
+            [[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), offset, by_item, directions, *numbers]
+        ),
         n_dim=d + J * q,
         outputs=outputs,
         at=2 + 4 * n,

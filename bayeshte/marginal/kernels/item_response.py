@@ -466,7 +466,9 @@ def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, 
                             t = score[u] - slope[k] - precision * (node - mu[u])
                             away = tilted(t, h, np.random.random())
                             drop = math.log(np.random.random())
-                            if drop < -0.5 * bend * away * away:  # the curvature is at most `bend`: accepted without a look
+                            if (
+                                drop < -0.5 * bend * away * away
+                            ):  # the curvature is at most `bend`: accepted without a look
                                 break
                             change = score[u] * away - precision * away * (node - mu[u] + 0.5 * away) + A[k]
                             for e in range(len(seen)):

@@ -1,0 +1,176 @@
+"""Potential outcomes of an ItemResponse, draw by draw: chances of right answers, scores, the likelihood, new responses.
+
+Items are always those that a row names. Persons are these (their abilities), new ones (the residual of an ability integrated over
+its distribution) or average ones (residual zero).
+"""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import sparse
+from scipy.special import expit, log_expit
+
+from bayeshte import design as columns
+from bayeshte import formulas
+from bayeshte.errors import DataError, SpecError, near
+from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, log_odds, unstack
+from bayeshte.families.item_response_design import main_formula
+from bayeshte.marginal import item_response
+
+CHUNK = 4_000_000  # values held at once
+KEPT = 20_000_000  # abilities (draw, person) that a posterior holds
+DEGREE = 32  # of the polynomial in the mean ability that stands for an expected score
+
+
+def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np.ndarray:
+    """Abilities from their exact distribution given everything else, (draw, person)."""
+    given = D.beta(draws), flatten(draws["sigma_theta"]), D.easiness(draws)
+    return item_response.abilities(D.responses, *given, seed=int(rng.integers(2**31)))[1]
+
+
+def kept_abilities(draws: xr.Dataset, what: str) -> np.ndarray:
+    """The abilities that a posterior holds, (draw, person)."""
+    if "theta" not in draws:
+        raise SpecError(
+            f"{what} needs the abilities of persons, which are kept up to {KEPT:,} (persons times draws): fit with fewer "
+            "draws, or write clusters='new' for expected responses and unit='cluster' for the likelihood of persons."
+        )
+    return flatten(draws["theta"])
+
+
+def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, weight) -> xr.DataArray:
+    """Chance of a right answer of rows, or its weighted means; see `ModelSpec.expected`."""
+    if clusters not in ("these", "new", "average"):
+        raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
+    D = Arrays(design)
+    X, M, T, item, person = _rows(spec, D, arm, clusters, frame)
+    away = None
+    if clusters == "these":
+        theta = kept_abilities(draws, "The expected response of these persons")
+        own = (D.T, D.X, D.M) if frame is None else tuple(v[person] for v in D.persons)
+        away = lambda s: theta[s][:, person] - ability_mean(*own, *(v[s] for v in D.coefficients(draws)))
+    back = np.arange(len(T))
+    if weight is not None and clusters != "these":  # equal rows are one
+        table, back = item_response.distinct(np.column_stack([item, T, X, M]))
+        item, T, X, M = table[:, 0].astype(int), table[:, 1], *np.split(table[:, 2:], [X.shape[1]], axis=1)
+    if weight is not None:
+        weight = sparse.csr_array((np.ones(len(back)), (np.arange(len(back)), back))).T @ np.asarray(weight, float).T
+    b, zeta = D.item_effects(draws)
+    beta, sigma = D.coefficients(draws), flatten(draws["sigma_theta"])
+    out = np.empty((len(b), len(T) if weight is None else weight.shape[1]))
+    step = max(1, CHUNK // len(T))
+    for start in range(0, len(b), step):
+        s = slice(start, start + step)
+        theta_s = ability_mean(T, X, M, *(v[s] for v in beta)) + (away(s) if away else 0.0)
+        eta = log_odds(theta_s, b[s][:, item], zeta[s][:, item], T)
+        p = item_response.mean_probability(eta, sigma[s, None]) if clusters == "new" else expit(eta)
+        out[s] = p if weight is None else p @ weight
+    if weight is not None:
+        return unstack(out, draws, group=np.arange(out.shape[1]))
+    return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
+
+
+def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[np.ndarray, ...]:
+    """X, M, T, item and person of the rows to predict for: the data's own, or others coded in the same way."""
+    if arm is not None and arm not in D.arms:
+        raise SpecError(f"arm={arm!r} is not an arm.{near(arm, D.arms)}")
+    if frame is None:
+        T = D.T if arm is None else np.full(len(D.y), float(D.arms.index(arm)))
+        return D.X, D.M, T, D.item_code, D.person_code
+    old = columns.raw_frame(D.design).iloc[D.first_row]
+    used = formulas.formula_columns(main_formula(spec), old)
+    columns.check_frame(frame, [*used, D.item])
+    named = [D.item, *([D.treatment] if arm is None else []), *([D.person] if clusters == "these" else [])]
+    frame, _ = columns.complete_rows(frame, [c for c in frame if c in {*used, *named}], "error")
+    item = _codes(frame, D.item, D.labels(D.item), "responses are predicted for the items of the data")
+    person = np.zeros(len(frame), np.int64)
+    if clusters == "these":
+        person = _codes(frame, D.person, D.labels(D.person), "clusters='new' predicts for other persons")
+    T = np.full(len(frame), float(D.arms.index(arm))) if arm is not None else None
+    if T is None:
+        T = _codes(frame, D.treatment, D.arms, "arm= predicts for one arm").astype(float)
+    X, M = formulas.Terms(main_formula(spec), old).on(frame), formulas.Terms(spec.moderators, old).on(frame)
+    return X, M, T, item, person
+
+
+def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
+    if column not in frame:
+        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
+    given = columns.labels_of(frame[column])
+    unknown = sorted(set(given) - set(labels))
+    if unknown:
+        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
+    position = {v: k for k, v in enumerate(labels)}
+    return np.array([position[v] for v in given], np.int64)
+
+
+def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
+    """Expected number of right answers to all items had the persons in the data been in an arm, abilities integrated: (draw,).
+
+    The score as a function of the mean ability is smooth: with more persons than `DEGREE` who differ in covariates, its
+    Chebyshev interpolant over their range is averaged.
+    """
+    _, X, M = D.persons
+    table, who = item_response.distinct(np.column_stack([np.zeros(len(X)), X, M]))
+    share = np.bincount(who) / len(who)
+    X, M = np.split(table[:, 1:], [X.shape[1]], axis=1)
+    beta, sigma, easiness = D.coefficients(draws), flatten(draws["sigma_theta"]), D.easiness(draws)[:, arm]
+    out = np.empty(len(sigma))
+    step = max(1, CHUNK // (min(len(X), DEGREE) * D.n_items + len(X)))
+    for start in range(0, len(out), step):
+        s = slice(start, start + step)
+        mu = ability_mean(np.full(len(X), float(arm)), X, M, *(v[s] for v in beta))
+
+        def score(at, s=s):
+            return item_response.mean_probability(at[..., None] + easiness[s, None], sigma[s, None, None]).sum(-1)
+
+        out[s] = score(mu) @ share if len(X) <= DEGREE else _interpolated_mean(score, mu, share)
+    return out
+
+
+def _interpolated_mean(function, x: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Weighted mean over the second axis of a smooth function of x (draw, n), from its values at Chebyshev points."""
+    k = np.arange(DEGREE)
+    angles = np.pi * (k + 0.5) / DEGREE
+    low, high = x.min(1, keepdims=True), x.max(1, keepdims=True)
+    half = np.maximum(high - low, 1e-12) / 2
+    values = function((low + high) / 2 + half * np.cos(angles))
+    coefficients = values @ np.cos(np.outer(angles, k)) * np.where(k == 0, 1, 2) / DEGREE
+    z = (x - (low + high) / 2) / half
+    before, now, total = np.ones_like(z), z, coefficients[:, 0] + coefficients[:, 1] * (z @ share)
+    for j in range(2, DEGREE):
+        before, now = now, 2 * z * now - before
+        total += coefficients[:, j] * (now @ share)
+    return total
+
+
+def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
+    """By person with the ability integrated, or by response given it; see `ModelSpec.log_likelihood`."""
+    D = Arrays(design)
+    b, zeta = D.item_effects(draws)
+    if unit == "row":
+        theta = kept_abilities(draws, "The likelihood of single responses")[:, D.person_code]
+        eta = log_odds(theta, b[:, D.item_code], zeta[:, D.item_code], D.T)
+        return unstack(log_expit((2 * D.y - 1) * eta), draws, row=design["row"].to_numpy())
+    data, easiness = D.responses, D.easiness(draws)
+    integral, _ = item_response.abilities(data, D.beta(draws), flatten(draws["sigma_theta"]), easiness)
+    out = integral[:, data.unit]
+    for arm in (0, 1):
+        own = (D.y == 1) & (arm == D.T)
+        right = sparse.csr_array((np.ones(own.sum()), (D.person_code[own], D.item_code[own])), (D.n_persons, D.n_items))
+        out += (right @ easiness[:, arm].T).T
+    return unstack(out, draws, **{D.person: D.labels(D.person)})
+
+
+def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:
+    """New responses `y` (draw, row), one data set for each of the draws, which are one chain; see `ModelSpec.replicates`."""
+    D, rng = Arrays(design), np.random.default_rng(seed)
+    sigma = flatten(draws["sigma_theta"])
+    if clusters == "new":
+        theta = ability_mean(*D.persons, *D.coefficients(draws))
+        theta = theta + sigma[:, None] * rng.normal(size=theta.shape)
+    else:
+        theta = flatten(draws["theta"]) if "theta" in draws else draw_abilities(D, draws, rng)
+    b, zeta = D.item_effects(draws)
+    eta = log_odds(theta[:, D.person_code], b[:, D.item_code], zeta[:, D.item_code], D.T)
+    return xr.Dataset({"y": (("draw", "row"), (rng.random(eta.shape) < expit(eta)).astype(float))})
