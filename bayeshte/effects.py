@@ -192,17 +192,22 @@ def beyond(x, threshold: float):
     return x > threshold if threshold >= 0 else x < threshold
 
 
+def units(design: xr.Dataset) -> tuple[str, np.ndarray, str]:
+    """What has effects of its own: its dim, which one each row belongs to, and what to call them, clusters or items."""
+    if "item" in design.attrs:
+        return design.attrs["item"], design["item_code"].to_numpy(), "items"
+    return design.attrs["cluster"], design["cluster_code"].to_numpy(), "clusters"
+
+
 def _shares(fit: "Fit", threshold: float, interval: str, level: float) -> pd.DataFrame:
-    """Share of clusters whose effect is beyond the threshold, computed in every draw."""
-    cluster = fit.design.attrs["cluster"]
-    values = beyond(fit.posterior["effect"], threshold).mean(cluster).rename("share")
+    """Share of clusters (or items) whose effect is beyond the threshold, computed in every draw."""
+    dim, _, what = units(fit.design)
+    values = beyond(fit.posterior["effect"], threshold).mean(dim).rename("share")
     part = rows(values, interval, level).drop(columns="parameter")
     sign = ">" if threshold >= 0 else "<"
-    part.insert(
-        0, "definition", f"share of these {fit.design.sizes[cluster]} clusters with an effect {sign} {threshold:g}"
-    )
+    part.insert(0, "definition", f"share of these {fit.design.sizes[dim]} {what} with an effect {sign} {threshold:g}")
     part.insert(0, "contrast", _contrasts(values, fit))
-    part.insert(0, "estimand", f"share of clusters {sign} {threshold:g}")
+    part.insert(0, "estimand", f"share of {what} {sign} {threshold:g}")
     return part
 
 
@@ -210,6 +215,8 @@ def cluster_effects(
     fit: "Fit", meaningful: float | None = None, interval: str = "eti", level: float = LEVEL
 ) -> pd.DataFrame:
     """Every cluster's effect (scale of the linear predictor), with its size by arm, sorted by estimate within contrast.
+
+    Of an `ItemResponse` the effect on every item, in the column ``cluster``.
 
     Returns
     -------
@@ -220,9 +227,8 @@ def cluster_effects(
     a = fit.design.attrs
     if "effect" not in fit.posterior:
         raise SpecError("There are no cluster effects: the model has no treatment or no clusters.")
-    table = pd.crosstab(
-        pd.Series(fit.design["cluster_code"].to_numpy()), pd.Series(fit.design["arm_code"].to_numpy())
-    ).to_numpy()
+    dim, code, _ = units(fit.design)
+    table = pd.crosstab(pd.Series(code), pd.Series(fit.design["arm_code"].to_numpy())).to_numpy()
     parts = []
     for k, contrast in enumerate(fit.design[a["treatment"]].to_numpy()):
         values = fit.posterior["effect"].sel({a["treatment"]: contrast}, drop=True)
@@ -231,7 +237,7 @@ def cluster_effects(
         part.insert(0, "n_arm", table[:, k + 1])
         part.insert(0, "n_reference", table[:, 0])
         part.insert(0, "contrast", f"{contrast} vs {a['reference']}")
-        part.insert(0, "cluster", [str(v) for v in fit.design[a["cluster"]].to_numpy()])
+        part.insert(0, "cluster", [str(v) for v in fit.design[dim].to_numpy()])
         if meaningful is not None:
             _add_probabilities(part, values, meaningful, None)
         parts.append(part.sort_values("estimate", kind="stable"))

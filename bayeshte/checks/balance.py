@@ -109,7 +109,7 @@ def _arms(design: xr.Dataset) -> tuple[np.ndarray, list[str]]:
 
 def _covariates(design: xr.Dataset) -> Iterator[tuple[str, np.ndarray, bool]]:
     """Name, values and whether they are 0/1, of every analysed column that has no other role; categories one by one."""
-    roles = {design.attrs[k] for k in ("outcome", "treatment", "cluster")}
+    roles = {design.attrs.get(k) for k in ("outcome", "treatment", "cluster", "item")}
     for name, column in columns.raw_frame(design).items():
         if name in roles or ("se" in design and np.array_equal(column, design["se"])):
             continue

@@ -32,7 +32,8 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     ]
     if D.q == 1:
         return [*lines, r"b_i &\sim N(0,\ \sigma_b^2)"]
-    covariance = r"\begin{bmatrix} \sigma_b^2 & \rho\sigma_b\sigma_\zeta \\ \rho\sigma_b\sigma_\zeta & \sigma_\zeta^2 \end{bmatrix}"
+    cell = r"\rho\sigma_b\sigma_\zeta"
+    covariance = rf"\begin{{bmatrix}} \sigma_b^2 & {cell} \\ {cell} & \sigma_\zeta^2 \end{{bmatrix}}"
     return [*lines, rf"(b_i, \zeta_i)^\top &\sim N\left(0,\ {covariance}\right)"]
 
 

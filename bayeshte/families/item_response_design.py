@@ -200,7 +200,7 @@ def _terms(spec, frame: pd.DataFrame) -> tuple[formulas.Terms, formulas.Terms]:
 
 def _check_items(spec, D: Arrays) -> None:
     """An effect that varies over items needs items that were seen in both arms."""
-    seen = [np.bincount(D.item_code[D.T == t], minlength=D.n_items) > 0 for t in (0, 1)]
+    seen = [np.bincount(D.item_code[t == D.T], minlength=D.n_items) > 0 for t in (0, 1)]
     both = int((seen[0] & seen[1]).sum())
     if spec.item_effects and both < 2:
         raise DataError(

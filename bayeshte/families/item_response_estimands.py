@@ -113,7 +113,7 @@ def _score(posterior, design):
 def discrepancies(design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]]:
     """Statistics of responses: by arm their mean, the spread of persons and of items; the spread of differences over items."""
     D = Arrays(design)
-    arms = [D.T == t for t in (0, 1)]
+    arms = [t == D.T for t in (0, 1)]
     cells = [np.bincount(D.item_code[a], minlength=D.n_items) for a in arms]
     answered = [np.bincount(D.person_code[a], minlength=D.n_persons) for a in arms]
     both = (cells[0] > 0) & (cells[1] > 0)

@@ -48,7 +48,10 @@ def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, 
     if clusters == "these":
         theta = kept_abilities(draws, "The expected response of these persons")
         own = (D.T, D.X, D.M) if frame is None else tuple(v[person] for v in D.persons)
-        away = lambda s: theta[s][:, person] - ability_mean(*own, *(v[s] for v in D.coefficients(draws)))
+
+        def away(s):
+            return theta[s][:, person] - ability_mean(*own, *(v[s] for v in D.coefficients(draws)))
+
     back = np.arange(len(T))
     if weight is not None and clusters != "these":  # equal rows are one
         table, back = item_response.distinct(np.column_stack([item, T, X, M]))

@@ -2,11 +2,13 @@
 
 kernels/item_response.py has the equations. Item effects are sampled in coordinates that a pilot fit makes easy, as in
 `glmm.py`: for every item i the information A_i about (b_i, zeta_i), B_i about it and the coefficients together, and
-g_i = A_i u_i + score at the mode of u_i. The information in an arm is that of n responses with probabilities p, abilities
+g_i = A_i u_i + score at the mode of u_i. An SD that may be zero is sampled with a sign (`density.prior_tables`); one that is clearly
+not has its logarithm as coordinate, because with few items its density is steep on the side of zero. The information in an arm is that of n responses with probabilities p, abilities
 integrated: n w (1 - w / (1 / sigma^2 + sum_i w)), w the mean of p (1 - p).
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +20,9 @@ from bayeshte.prior import Prior
 
 ROUNDS, NEWTON = 3, 12  # of the pilot fit, and steps to the modes of the item effects in each
 LEAST = 0.05  # of the SDs about which the pilot fit linearises
+CLEAR = 10.0  # nats between the mode and an SD near zero from which on the SD is sampled on the log scale, with no sign
 SPACING = 0.9  # of the nodes of an ability, in the least SD of its posterior: as in the kernel
+PIECE = 100  # draws that are computed at once
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
 
 
@@ -135,27 +139,42 @@ def density(
     flat = tuple(np.zeros((J, q, k)) for k in (q, 1, p))
     value, corr, u = _guess(data, q), np.eye(q), np.zeros((J, q))
     unit = np.concatenate([np.full(p, 0.3), 0.3 * value[p:], np.ones(q * (q - 1) // 2)])
+    signed = [k for k in range(p, len(value)) if is_even(priors[k])]
+    out = None
     for _ in range(ROUNDS):
         value[p:] = np.maximum(value[p:], LEAST)
-        start = _coordinates(value, corr, priors)
-        plain = _tables(data, np.zeros(p), *flat, priors, lkj, outputs)
+        clear = [k for k in signed if out is not None and _is_clear(out, k)]
+        signed = [k for k in signed if k not in clear]
+        unit[clear] /= value[clear]
+        start = _coordinates(value, corr, priors, signed)
+        plain = _tables(data, np.zeros(p), *flat, priors, signed, lkj, outputs)
         u, A, score = _modes(plain.with_coordinates(start, np.eye(len(start))), data, value, corr, u)
         g, B = A @ u[..., None] + score[..., None], _joint_information(data, A)
-        out = precondition(_tables(data, value[:p], A, g, B, priors, lkj, outputs), start, unit)
+        out = precondition(_tables(data, value[:p], A, g, B, priors, signed, lkj, outputs), start, unit)
         scale = out.floats[out.at + out.n_top : out.at + out.n_top * (out.n_top + 1)].reshape(out.n_top, -1)
         unit = np.sqrt((scale**2).sum(1))
         *found, corr, u = out.parameters(np.zeros(out.n_dim)).values()
         value = np.concatenate([v.ravel() for v in found])
-    return _stretched(out, value[p : p + q], corr, A, priors[p : p + q])
+    return _stretched(out, value[p : p + q], corr, A, [p + k in signed for k in range(q)])
 
 
-def _coordinates(value: np.ndarray, corr: np.ndarray, priors: Sequence[Prior]) -> np.ndarray:
-    """Coordinates of scalars and of the Cholesky factor of a correlation matrix, standard deviations with a positive sign."""
-    scalars = [v if is_even(prior) else unconstrain(prior, v) for prior, v in zip(priors, value, strict=True)]
+def _is_clear(density: Density, k: int) -> bool:
+    """Whether the density is far lower near zero of an SD with a sign than at the mode, all else as it is there."""
+    mode, rest = density.floats[density.at : density.at + density.n_top], np.zeros(density.n_dim)
+    near = np.where(np.arange(len(mode)) == k, 0.05 * mode, mode)
+    values = [density.with_coordinates(at, np.eye(len(mode)))(rest)[0] for at in (mode, near)]
+    return values[0] - values[1] > CLEAR
+
+
+def _coordinates(value: np.ndarray, corr: np.ndarray, priors: Sequence[Prior], signed: Sequence[int]) -> np.ndarray:
+    """Coordinates of scalars and of the Cholesky factor of a correlation matrix; positive where an SD has a sign."""
+    scalars = [
+        v if k in signed else unconstrain(prior, v) for k, (prior, v) in enumerate(zip(priors, value, strict=True))
+    ]
     return np.array([*scalars, *np.arctanh(np.clip(corr[1:, 0], -0.99, 0.99))])
 
 
-def _stretched(density: Density, sd: np.ndarray, corr: np.ndarray, A: np.ndarray, priors: Sequence[Prior]) -> Density:
+def _stretched(density: Density, sd: np.ndarray, corr: np.ndarray, A: np.ndarray, signed: Sequence[bool]) -> Density:
     """The same density, scaled in the directions in which all items change alike; see the kernel.
 
     u = C R'^-1 t for M = I + C' A C = R R'. The curvature in these directions is from differences of the gradient.
@@ -163,7 +182,7 @@ def _stretched(density: Density, sd: np.ndarray, corr: np.ndarray, A: np.ndarray
     (J, q), d = A.shape[:2], density.n_top
     centre = density.floats[density.at : density.at + d]
     p = d - q - 1 - q * (q - 1) // 2
-    signs = [np.sign(x) if is_even(prior) else 1.0 for x, prior in zip(centre[p : p + q], priors, strict=True)]
+    signs = [np.sign(x) if has_sign else 1.0 for x, has_sign in zip(centre[p : p + q], signed, strict=True)]
     L = corr * signs  # the factor in the coordinates of the kernel: with an SD, its row and column change their signs
     R = np.linalg.cholesky(np.eye(q) + (sd[:, None] * L).T @ A @ (sd[:, None] * L))
     alike = R.swapaxes(1, 2) @ np.linalg.inv(L)  # C^-1 but for the length of its columns
@@ -181,14 +200,14 @@ def _stretched(density: Density, sd: np.ndarray, corr: np.ndarray, A: np.ndarray
     return replace(density, floats=floats)
 
 
-def _tables(data: Responses, offset, A, g, B, priors, lkj, outputs) -> Density:
+def _tables(data: Responses, offset, A, g, B, priors, signed, lkj, outputs) -> Density:
     """The density in the coordinates that A (J, q, q), g (J, q, 1), B (J, q, p) at beta = offset give, not preconditioned."""
     from bayeshte.marginal.kernels import item_response as kernel  # compiled on first use
 
     J, q, p = B.shape
     n = len(priors)
     d = n + q * (q - 1) // 2
-    codes, hyper, constant = prior_tables(priors, signed=range(p, n))
+    codes, hyper, constant = prior_tables(priors, signed)
     eta = lkj["eta"] if lkj is not None else 1.0
     constant += (lkj_constant(eta, q) if q > 1 else 0.0) - 0.5 * J * q * np.log(2 * np.pi)
     sizes = [d, n, q, p, J, len(data.count), len(data.arm)]
@@ -310,14 +329,40 @@ def abilities(
     """
     from bayeshte.marginal.kernels import item_response as kernel
 
+    mean = beta @ data.x.T
+    least = np.maximum(kernel.LEAST, np.ptp(mean, axis=1) / kernel.STEPS)
+    used, small = np.maximum(np.abs(sigma), least), np.abs(sigma) < least
+    ll, theta = _abilities(data, beta, used, easiness, seed, spacing)
+    if small.any():  # as in the kernel: a parabola in sigma, and residuals in proportion to it
+        wider, _ = _abilities(data, beta[small], 2 * least[small], easiness[small], None, spacing)
+        share = (sigma[small] / least[small])[:, None]
+        ll[small] += (share**2 - 1) * (wider - ll[small]) / 3
+        if seed is not None:
+            own = mean[small][:, data.unit]
+            theta[small] = own + np.abs(share) * (theta[small] - own)
+    return ll, theta
+
+
+def _abilities(
+    data: Responses, beta, sigma, easiness, seed: int | None, spacing: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`abilities` where sigma is not too small for the grid."""
+    from bayeshte.marginal.kernels import item_response as kernel
+
     order = np.argsort(data.unit, kind="stable")
     first = np.searchsorted(data.unit[order], np.arange(len(data.count) + 1))
     ll = np.empty((len(sigma), len(data.count)))
-    theta = np.empty((len(sigma), len(data.unit)) if seed is not None else (0, 0))
-    units = data.count, data.score, data.x
-    given = [np.ascontiguousarray(v, float) for v in (beta, np.abs(sigma), easiness)]
-    number = -1 if seed is None else seed
-    kernel.abilities(*given, data.structure, data.limits, units, (order, first), spacing, number, ll, theta)
+    theta = np.empty((len(sigma), len(data.unit) if seed is not None else 0))
+    given = [np.ascontiguousarray(v, float) for v in (beta, sigma, easiness)]
+    structure = data.structure, data.limits, (data.count, data.score, data.x), (order, first)
+    seeds = np.random.SeedSequence(seed or 0).generate_state(-(-len(sigma) // PIECE))
+
+    def piece(k: int) -> None:
+        part, own = slice(k * PIECE, (k + 1) * PIECE), int(seeds[k]) if seed is not None else -1
+        kernel.abilities(*(v[part] for v in given), *structure, spacing, own, ll[part], theta[part])
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(piece, range(len(seeds))))
     return ll, theta
 
 

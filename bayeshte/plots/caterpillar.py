@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayeshte.effects import beyond, cluster_effects, effect_draws
+from bayeshte.effects import beyond, cluster_effects, effect_draws, units
 from bayeshte.errors import SpecError
 from bayeshte.fit import Fit
 from bayeshte.plots import style
@@ -43,7 +43,7 @@ class _Panel:
 def plot_caterpillar(
     fit: Fit, contrast: str | None = None, meaningful: float | None = None, ax: Axes | None = None
 ) -> Figure:
-    """Cluster effects sorted by estimate: posterior medians, 95 % equal-tailed intervals, their average, zero.
+    """Effects of clusters, or on items, sorted by estimate: posterior medians, 95 % equal-tailed intervals, their average, zero.
 
     Up to 25 clusters are named on the vertical axis; more are ranked on the horizontal one. Clusters that hold one of the
     two arms only have a hollow marker. Without a treatment, the clusters' expected outcomes.
@@ -100,7 +100,7 @@ def _panels(fit: Fit, contrast: str | None, meaningful: float | None) -> list[_P
     for arm in arms:
         part = table[table["contrast"] == style.versus(fit, arm)]
         values = fit.posterior["effect"].sel({fit.design.attrs["treatment"]: arm})
-        average = values.mean(fit.design.attrs["cluster"]).to_numpy().ravel()
+        average = values.mean(units(fit.design)[0]).to_numpy().ravel()
         notes = [f"average of the {len(part)} effects: {style.estimate(average)}", *_share(fit, values, meaningful)]
         out.append(_Panel(part, average, style.effect_label(fit, arm, link=True), notes))
     return out
@@ -122,8 +122,9 @@ def _share(fit: Fit, values: xr.DataArray, threshold: float | None) -> list[str]
     """The share of clusters beyond the threshold, computed in every draw."""
     if threshold is None:
         return []
-    share = beyond(values, threshold).mean(fit.design.attrs["cluster"]).to_numpy()
-    return [f"share of clusters {'>' if threshold >= 0 else '<'} {style.number(threshold)}: {style.estimate(share)}"]
+    dim, _, what = units(fit.design)
+    share = beyond(values, threshold).mean(dim).to_numpy()
+    return [f"share of {what} {'>' if threshold >= 0 else '<'} {style.number(threshold)}: {style.estimate(share)}"]
 
 
 def _canvas(panels: list[_Panel], named: bool) -> tuple[Figure, list[Axes]]:
@@ -149,7 +150,7 @@ def _draw_ranked(fit: Fit, panel: _Panel, ax: Axes) -> None:
         ax.vlines(rank[pick], part["lower"], part["upper"], color=colour, lw=size / 3, alpha=0.55)
     _markers(ax, rank, t["estimate"].to_numpy(), t, size)
     ax.set_xlim(0, n + 1)
-    ax.set_xlabel(f"{fit.design.attrs['cluster']}: rank of {n}, by estimate")
+    ax.set_xlabel(f"{units(fit.design)[0]}: rank of {n}, by estimate")
     ax.set_ylabel(style.wrap(panel.label, 2.1))
 
 
@@ -162,7 +163,7 @@ def _draw_named(fit: Fit, panel: _Panel, ax: Axes) -> None:
     ax.set_yticks(place, [style.shorten(c) for c in t["cluster"]])
     ax.set_ylim(-0.8, len(t) - 0.2)
     ax.set_xlabel(style.wrap(panel.label, 2.4))
-    ax.set_ylabel(style.shorten(fit.design.attrs["cluster"], 40))
+    ax.set_ylabel(style.shorten(units(fit.design)[0], 40))
 
 
 def _markers(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame, size: float) -> None:

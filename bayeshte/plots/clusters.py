@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayeshte.effects import effect_draws
+from bayeshte.effects import effect_draws, units
 from bayeshte.errors import SpecError
 from bayeshte.fit import Fit
 from bayeshte.plots import style
@@ -131,13 +131,18 @@ def compared(fit: Fit, arm: str) -> bool:
 
 def has_baseline(fit: Fit) -> bool:
     """Whether a varying effect can be plotted against a varying baseline."""
-    return bool(varying(fit)) and "intercept" in fit.design["varying"].to_numpy()
+    return bool(varying(fit)) and "intercept" in fit.design["varying"].to_numpy() and _drawn(fit)
+
+
+def _drawn(fit: Fit) -> bool:
+    """Whether the posterior holds the random effects of clusters, or the abilities of persons, that expected outcomes need."""
+    return "u" in fit.posterior or "theta" in fit.posterior
 
 
 def _shown(fit: Fit, contrast: str | None) -> list[str]:
     """Contrasts to show; an empty name for cluster means where there is no treatment."""
     treated = bool(style.contrasts(fit))
-    if "u" not in fit.posterior or (treated and not varying(fit)):
+    if not _drawn(fit) or (treated and not varying(fit)):
         raise SpecError("No effect varies across clusters: there is nothing to show. See bh.plot_effect.")
     return style.chosen(fit, contrast, varying(fit)) if treated else [""]
 
@@ -150,8 +155,9 @@ def _squares(panels: int) -> tuple[Figure, list[Axes]]:
 
 def _raw(fit: Fit, arm: str) -> tuple[np.ndarray, np.ndarray]:
     """Raw difference of arm means (raw mean without a treatment) of each cluster, and its persons (or precision)."""
-    d = fit.design
-    code, y, clusters = d["cluster_code"].to_numpy(), d["y"].to_numpy(), d.sizes[d.attrs["cluster"]]
+    d, y = fit.design, fit.design["y"].to_numpy()
+    dim, code, _ = units(d)
+    clusters = d.sizes[dim]
     weight = d["se"].to_numpy() ** -2.0 if "se" in d else np.ones(len(y))
     arms = [style.contrasts(fit).index(arm) + 1, 0] if arm else [0]
     means, size = [], np.zeros(clusters)
@@ -182,7 +188,8 @@ def _expected(fit: Fit, arm: str) -> np.ndarray:
     draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     step = math.ceil(draws / max(400, WORK // d.sizes["row"]))
     posterior = posterior.isel(draw=slice(None, None, step))
-    code, clusters = d["cluster_code"].to_numpy(), d.sizes[d.attrs["cluster"]]
+    dim, code, _ = units(d)
+    clusters = d.sizes[dim]
     order = np.argsort(code, kind="stable")
     ends = np.searchsorted(code[order], np.arange(clusters + 1))
     blocks = math.ceil(len(code) * clusters / BLOCK)

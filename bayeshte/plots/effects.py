@@ -85,7 +85,7 @@ def _label(fit: Fit, about: Estimand, arm: str) -> str:
         unit = f" ({style.outcome_label(fit)})" if about.scale in ("effect", "sd") and "y" in fit.design else ""
         return f"{about.name}{unit}"
     if about.scale == "effect":
-        return style.effect_label(fit, arm)
+        return style.effect_label(fit, arm, link="item" in fit.design.attrs)
     unit = f" ({style.outcome_label(fit, link=True)})" if about.scale == "sd" else ""
     return f"{about.name}, {style.versus(fit, arm)}{unit}"
 

@@ -34,9 +34,10 @@ added to the preconditioned coordinates, so that with D and K of a pilot fit w i
 
 Tables. ints: d, scalars, q, p, J items, N units, G patterns, (transform, family) of the scalars, arm of each pattern (G), its
 first unit and N (G + 1), its first entry in the list of items and the end (G + 1), that list. floats: constant, eta, hyper (4 a
-scalar), centre (d), scale (d d), offset (p), A (q q J), g (q J), B (q p J), V and V D (J q, q), K (d, q), right answers (arm, J), then by arm the largest |S|,
-the smallest r and the smallest |S| - r, and by unit its count, r and x (p). Patterns are sorted by arm, units by pattern.
-The scalars are beta (p), sd (q), sigma. Coordinates: d that are preconditioned, then t (J q, the effect varying fastest).
+scalar), centre (d), scale (d d), offset (p), A (q q J), g (q J), B (q p J), V and V D (J q, q), K (d, q), right answers
+(arm, J), then by arm the largest |S|, the smallest r and the smallest |S| - r, and by unit its count, r and x (p). Patterns are
+sorted by arm, units by pattern. The scalars are beta (p), sd (q), sigma. Coordinates: d that are preconditioned, then t (J q, the
+effect varying fastest).
 """
 
 import math
@@ -44,7 +45,7 @@ import math
 import numpy as np
 from numba import carray, cfunc, njit, types
 
-from bayeshte.marginal.kernels.glmm import U, Y, locate, pull_back
+from bayeshte.marginal.kernels.glmm import U, locate, pull_back
 from bayeshte.marginal.kernels.linear import OPTIONS, views
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -236,7 +237,7 @@ def arm_likelihood(easiness, sigma, patterns, arm, structure, limits, units, mu,
 
 @njit(**OPTIONS)
 def likelihood(ints, at_structure, data, p, J, N, G, beta, sigma, v, q, dbeta, du):
-    """Log-likelihood of all responses given the item effects v[U]; derivatives in beta and u are added, that in sigma returned."""
+    """Log-likelihood of all responses given the item effects v[U], and its derivative in sigma; those in beta and u are added."""
     arms = ints[at_structure : at_structure + G]
     at = at_structure + G
     structure = ints[at : at + G + 1], ints[at + G + 1 : at + 2 * G + 2], ints[at + 2 * G + 2 :]
@@ -406,6 +407,17 @@ def expand_c(dim, expanded, z_, out_, user_data):
     return 0
 
 
+@njit(**SUMS)
+def under_tangents(r, mu, precision, low, h, slope, first, last, f):
+    """From the integrand at the nodes to the cumulative mass of the cells around them under the tangents of its logarithm."""
+    for k in range(first, last + 1):
+        t = 0.5 * h * (r - slope[k] - precision * (low + h * k - mu))
+        e = exp(abs(t))
+        f[k] *= 0.5 * (e - 1.0 / e) / abs(t) if abs(t) > 1e-3 else 1.0 + t * t / 6.0
+    for k in range(first, last):
+        f[k + 1] += f[k]
+
+
 @njit(cache=True, error_model="numpy", nogil=True)
 def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, seed, ll, theta):
     """Every draw: log of the integral of each unit, ll (draw, unit), and an ability for each person, theta (draw, person).
@@ -416,7 +428,7 @@ def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, 
 
     beta (draw, p), sigma (draw,), easiness (draw, arm, J). structure: arm, first unit, first item of the patterns, items.
     units: count, r, x (N, p). person: unit of every person, sorted by unit, and the first person of each unit and their number.
-    seed: seed, or a negative number for no abilities.
+    seed: of the random numbers, or a negative number for no abilities.
     """
     arms, first_unit, first_item, items = structure
     count, score, x = units
@@ -431,7 +443,7 @@ def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, 
             mu[j] = 0.0
             for c in range(x.shape[1]):
                 mu[j] += x[j, c] * beta[s, c]
-        begin, sd = 0, max(sigma[s], max(LEAST, (mu.max() - mu.min()) / STEPS))
+        begin, sd = 0, sigma[s]
         precision = 1.0 / (sd * sd)
         for arm in range(2):
             end = begin
@@ -440,6 +452,9 @@ def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, 
             own = mu[first_unit[begin] : first_unit[end]]
             d = easiness[s, arm]
             low, h, K = grid(own.min(), own.max(), sd, d, limits[arm], limits[2 + arm], limits[4 + arm], spacing)
+            if K == 0:
+                ll[s] = -math.inf
+                break
             softplus, chance = np.empty(J * K), np.empty(J * K)
             A, slope, fall, rise, f = np.empty(K), np.empty(K), np.empty(K), np.empty(K), np.empty(K)
             tabulate(low, h, K, d, softplus, chance)
@@ -454,11 +469,7 @@ def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, 
                     ll[s, u] = log_integral(score[u], mu[u], sd, low, h, A, top, total)
                     if not draw_them:
                         continue
-                    for k in range(first, last + 1):  # f becomes the cumulative mass of the cells under their tangents
-                        t = 0.5 * h * (score[u] - slope[k] - precision * (low + h * k - mu[u]))
-                        f[k] *= math.sinh(t) / t if abs(t) > 1e-5 else 1.0
-                        if k > first:
-                            f[k] += f[k - 1]
+                    under_tangents(score[u], mu[u], precision, low, h, slope, first, last, f)
                     for j in range(first_person[u], first_person[u + 1]):
                         while True:
                             k = first + np.searchsorted(f[first:last], np.random.random() * f[last])
