@@ -155,8 +155,9 @@ class ItemResponse(ModelSpec):
         draws = draws.assign(b=u.isel(varying=0, drop=True))
         if D.q > 1:
             draws = draws.assign(zeta=u.isel(varying=1, drop=True))
-            L = draws["_corr_factor"].transpose("chain", "draw", ...)
-            draws = draws.assign(rho=(("chain", "draw"), L.to_numpy()[..., 1, 0]))
+            if "rho" not in draws:  # the kernel stores the Cholesky factor, the joint graph both
+                L = draws["_corr_factor"].transpose("chain", "draw", ...).to_numpy()
+                draws = draws.assign(rho=(("chain", "draw"), L[..., 1, 0]))
             draws = draws.assign(effect=reports.item_effects(draws, D).assign_attrs(computed=1))
         if "theta" not in draws and draws.sizes["chain"] * draws.sizes["draw"] * D.n_persons <= outcomes.KEPT:
             theta = outcomes.draw_abilities(D, draws, rng)

@@ -2,9 +2,10 @@
 
 kernels/item_response.py has the equations. Item effects are sampled in coordinates that a pilot fit makes easy, as in
 `glmm.py`: for every item i the information A_i about (b_i, zeta_i), B_i about it and the coefficients together, and
-g_i = A_i u_i + score at the mode of u_i. An SD that may be zero is sampled with a sign (`density.prior_tables`); one that is clearly
-not has its logarithm as coordinate, because with few items its density is steep on the side of zero. The information in an arm is that of n responses with probabilities p, abilities
-integrated: n w (1 - w / (1 / sigma^2 + sum_i w)), w the mean of p (1 - p).
+g_i = A_i u_i + score at the mode of u_i. The information in an arm is that of n responses with probabilities p, abilities
+integrated: n w (1 - w / (1 / sigma^2 + sum_i w)), w the mean of p (1 - p). An SD that may be zero is sampled with a sign
+(`density.prior_tables`); one that is clearly not has its logarithm as coordinate, because with few items its density is steep
+on the side of zero.
 """
 
 from collections.abc import Sequence
