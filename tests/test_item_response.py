@@ -548,7 +548,7 @@ def test_agrees_with_stan(file, stan, columns, extra):
     spec = bh.ItemResponse(
         person=person, item="item", response=response, treatment=treatment, reference=reference, priors=priors
     )
-    p = bh.fit(spec, data, seed=1, draws=4000, target_accept=0.95, progress=False).posterior
+    p = bh.fit(spec, data, seed=1, draws=2500, progress=False).posterior
     ref = pd.read_csv(DATA / stan).set_index("variable")
     items = [str(v) for v in p["item"].to_numpy()]
     names = {

@@ -348,7 +348,7 @@ def _abilities(
     data: Responses, beta, sigma, easiness, seed: int | None, spacing: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """`abilities` where sigma is not too small for the grid."""
-    from bayeshte.marginal.kernels import item_response as kernel
+    from bayeshte.marginal.kernels import abilities as kernel
 
     order = np.argsort(data.unit, kind="stable")
     first = np.searchsorted(data.unit[order], np.arange(len(data.count) + 1))

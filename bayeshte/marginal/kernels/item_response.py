@@ -10,18 +10,10 @@ answers to the items S_j that j has seen is sufficient, so that with A(theta) = 
 Persons with equal arm, S, r and x are one unit with a count; units with equal arm and S are a pattern. Without covariates the
 cost does not depend on the number of persons.
 
-The integral. The integrand is log-concave and analytic, so the trapezoid rule converges geometrically in 1 / h: for a normal
-density of SD s the relative error is 2 exp(-2 pi^2 s^2 / h^2), and the poles of the integrand at distance pi from the real
-line give exp(-2 pi^2 / h) (Trefethen & Weideman, 2014, theorem 5.1). Every evaluation makes its grid anew: h = `SPACING`
-times the least SD that any posterior of an ability can have, (1 / sigma^2 + |S| / 4)^(-1/2), at most `WIDEST`; the grid covers
-all modes and `TAIL` sigma beyond, where the prior alone has made the integrand negligible. As the integral does not depend on
-the grid, the gradient needs no derivative of it. The nodes of an arm are common to its persons: log(1 + e^(theta + d)) and the
-probabilities are tabulated, A is a sum of rows. At neighbouring nodes the integrand of a unit has the ratio
-exp(h r - dA - h (theta + h / 2 - mu) / sigma^2), whose normal part changes by the factor exp(-h^2 / sigma^2) from node to node:
-a unit walks from its mode outwards by multiplication, without an exponential.
+`ability_integral.py` has the integral. Derivatives, with expectations over theta given y:
 
-Derivatives, with expectations over theta given y: d log p / d mu = (E theta - mu) / sigma^2,
-d / d sigma = (E (theta - mu)^2 / sigma^2 - 1) / sigma, d / d d_it = y_ij - E p_it(theta).
+    d log p / d mu = (E theta - mu) / sigma^2,   d / d sigma = (E (theta - mu)^2 / sigma^2 - 1) / sigma,
+    d / d d_it = y_ij - E p_it(theta).
 
 Below sigma = `LEAST` (or the range of mu over `STEPS`) the log-likelihood, which is even in sigma, is continued by the parabola
 that has its slope there: the error is of fourth order in sigma, and no grid has to be finer.
@@ -45,6 +37,17 @@ import math
 import numpy as np
 from numba import carray, cfunc, njit, types
 
+from bayeshte.marginal.kernels.ability_integral import (
+    SPACING,
+    add_chances,
+    add_items,
+    grid,
+    log_integral,
+    moments,
+    ratios,
+    tabulate,
+    walk,
+)
 from bayeshte.marginal.kernels.glmm import U, locate, pull_back
 from bayeshte.marginal.kernels.linear import OPTIONS, views
 from bayeshte.marginal.kernels.parameters import (
@@ -55,147 +58,8 @@ from bayeshte.marginal.kernels.parameters import (
     scalars,
     unsigned,
 )
-from bayeshte.marginal.kernels.rows import SUMS, exp, log1p
 
-SPACING, WIDEST, TAIL, NEGLIGIBLE = 0.9, 0.8, 7.5, 1e-15
-LEAST, STEPS, MOST_NODES = 1e-3, 4000.0, 20_000
-LARGEST = 300.0  # abilities and easiness beyond this are rejected: e^x must not overflow
-HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
-
-
-@njit(**SUMS)
-def expected_score(theta, easiness):
-    """Expected number of right answers to all items."""
-    s = 0.0
-    for i in range(len(easiness)):
-        s += 1.0 / (1.0 + exp(-(theta + easiness[i])))
-    return s
-
-
-@njit(**OPTIONS)
-def mode_bound(mu, sigma, easiness, surplus):
-    """Ability where (theta - mu) / sigma^2 = surplus - expected score, by bisection to sigma / 4."""
-    v = sigma * sigma
-    low, high = mu + v * (surplus - len(easiness)), mu + v * surplus
-    while high - low > 0.25 * sigma:
-        middle = 0.5 * (low + high)
-        if (middle - mu) / v < surplus - expected_score(middle, easiness):
-            low = middle
-        else:
-            high = middle
-    return low, high
-
-
-@njit(**OPTIONS)
-def grid(mu_low, mu_high, sigma, easiness, largest, least_right, least_wrong, spacing):
-    """First node, distance and number of nodes for the abilities of an arm; no nodes where it cannot be done.
-
-    The mode of a unit solves (theta - mu) / sigma^2 = r - E_S(theta), E_S the expected score on the items it has seen: with
-    E the expected score on all J items, r - E_S is at least least_right - E and at most J - least_wrong - E.
-    """
-    low = mode_bound(mu_low, sigma, easiness, least_right)[0] - TAIL * sigma
-    high = mode_bound(mu_high, sigma, easiness, len(easiness) - least_wrong)[1] + TAIL * sigma
-    h = min(spacing / math.sqrt(1.0 / (sigma * sigma) + 0.25 * largest), WIDEST / SPACING * spacing)
-    steepest = 0.0
-    for i in range(len(easiness)):
-        steepest = max(steepest, abs(easiness[i]))
-    if not (max(-low, high) < LARGEST and steepest < LARGEST and (high - low) / h < MOST_NODES):
-        return 0.0, 1.0, 0
-    return low, h, 2 + int((high - low) / h)
-
-
-@njit(**SUMS)
-def tabulate(low, h, K, easiness, softplus, chance):
-    """log(1 + e^x) and 1 / (1 + e^-x) at x = theta + easiness, item by item, the node varying fastest."""
-    power = np.empty(K)
-    for k in range(K):
-        power[k] = exp(low + h * k)
-    for i in range(len(easiness)):
-        odds, row, p = exp(easiness[i]), softplus[i * K : i * K + K], chance[i * K : i * K + K]
-        for k in range(K):
-            x = odds * power[k]
-            row[k] = log1p(x)
-            p[k] = x / (1.0 + x)
-
-
-@njit(**SUMS)
-def add_items(items, table, K, out):
-    """Sum over items of their rows of a table."""
-    out[:] = 0.0
-    for e in range(len(items)):
-        row = table[items[e] * K : items[e] * K + K]
-        for k in range(K):
-            out[k] += row[k]
-
-
-@njit(**SUMS)
-def ratios(A, K, fall, rise):
-    """exp(A_k - A_k+1), the factor of a step up, and its inverse."""
-    for k in range(K - 1):
-        fall[k] = exp(A[k] - A[k + 1])
-        rise[k] = 1.0 / fall[k]
-
-
-@njit(**OPTIONS)
-def walk(r, mu, precision, low, h, K, A, fall, rise, f):
-    """The integrand of a unit relative to its largest node: (that node, first, last, sum), the values from first to last in f."""
-    a, b = 0, K - 1
-    while a < b:  # the integrand is log-concave: it grows up to the mode
-        k = (a + b) // 2
-        if h * (r - precision * (low + (k + 0.5) * h - mu)) > A[k + 1] - A[k]:
-            a = k + 1
-        else:
-            b = k
-    top, shrink = a, math.exp(-h * h * precision)
-    f[top] = total = value = 1.0
-    last = top
-    step = math.exp(h * (r - precision * (low + (top + 0.5) * h - mu)))
-    while last < K - 1 and value > NEGLIGIBLE:
-        value *= fall[last] * step
-        step *= shrink
-        last += 1
-        f[last] = value
-        total += value
-    first, value = top, 1.0
-    step = math.exp(-h * (r - precision * (low + (top - 0.5) * h - mu)))
-    while first > 0 and value > NEGLIGIBLE:
-        first -= 1
-        value *= rise[first] * step
-        step *= shrink
-        f[first] = value
-        total += value
-    return top, first, last, total
-
-
-@njit(**OPTIONS)
-def log_integral(r, mu, sigma, low, h, A, top, total):
-    """Log of the integral from the sum of the integrand relative to node `top`."""
-    theta = low + h * top
-    z = (theta - mu) / sigma
-    return math.log(total * h / sigma) + r * theta - A[top] - 0.5 * z * z - HALF_LOG_2PI
-
-
-@njit(**SUMS)
-def moments(f, first, last, top, total, weight, share):
-    """Mean and mean square of (node - top); adds weight times the probabilities of the nodes to `share`."""
-    one, two = 0.0, 0.0
-    w = weight / total
-    for k in range(first, last + 1):
-        j = float(k - top)
-        one += f[k] * j
-        two += f[k] * (j * j)
-        share[k] += w * f[k]
-    return one / total, two / total
-
-
-@njit(**SUMS)
-def add_chances(items, chance, K, share, out):
-    """out -= expected number of right answers to each item."""
-    for e in range(len(items)):
-        row, s = chance[items[e] * K : items[e] * K + K], 0.0
-        for k in range(K):
-            s += share[k] * row[k]
-        out[items[e]] -= s
+LEAST, STEPS = 1e-3, 4000.0
 
 
 @njit(**OPTIONS)
@@ -217,14 +81,14 @@ def arm_likelihood(easiness, sigma, patterns, arm, structure, limits, units, mu,
     softplus, chance = np.empty(J * K), np.empty(J * K)
     A, fall, rise, f, share = np.empty(K), np.empty(K), np.empty(K), np.empty(K), np.empty(K)
     tabulate(low, h, K, easiness, softplus, chance)
-    ll, dsigma = 0.0, 0.0
+    ll, dsigma, shrink = 0.0, 0.0, math.exp(-h * h * precision)
     for g in range(patterns[0], patterns[1]):
         seen = items[first_item[g] : first_item[g + 1]]
         add_items(seen, softplus, K, A)
         ratios(A, K, fall, rise)
         share[:] = 0.0
         for u in range(first_unit[g], first_unit[g + 1]):
-            top, first, last, total = walk(score[u], mu[u], precision, low, h, K, A, fall, rise, f)
+            top, first, last, total = walk(score[u], mu[u], precision, shrink, low, h, K, A, fall, rise, f)
             ll += count[u] * log_integral(score[u], mu[u], sigma, low, h, A, top, total)
             one, two = moments(f, first, last, top, total, count[u], share)
             away = low + h * top - mu[u]
@@ -405,97 +269,3 @@ def expand_c(dim, expanded, z_, out_, user_data):
     unsigned(out[p : p + q], corr, q, out[n:])
     out[p + q] = abs(out[p + q])
     return 0
-
-
-@njit(**SUMS)
-def under_tangents(r, mu, precision, low, h, slope, first, last, f):
-    """From the integrand at the nodes to the cumulative mass of the cells around them under the tangents of its logarithm."""
-    for k in range(first, last + 1):
-        t = 0.5 * h * (r - slope[k] - precision * (low + h * k - mu))
-        e = exp(abs(t))
-        f[k] *= 0.5 * (e - 1.0 / e) / abs(t) if abs(t) > 1e-3 else 1.0 + t * t / 6.0
-    for k in range(first, last):
-        f[k + 1] += f[k]
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, seed, ll, theta):
-    """Every draw: log of the integral of each unit, ll (draw, unit), and an ability for each person, theta (draw, person).
-
-    An ability is drawn exactly: a log-concave density lies below its tangents, so a node is chosen with the probability of
-    the cell around it under the tangent at the node, a point of the cell from that exponential, and it is accepted with the
-    ratio of the two densities (Gilks & Wild, 1992, with the nodes as points of support), which is near one as cells are narrow.
-
-    beta (draw, p), sigma (draw,), easiness (draw, arm, J). structure: arm, first unit, first item of the patterns, items.
-    units: count, r, x (N, p). person: unit of every person, sorted by unit, and the first person of each unit and their number.
-    seed: of the random numbers, or a negative number for no abilities.
-    """
-    arms, first_unit, first_item, items = structure
-    count, score, x = units
-    of_unit, first_person = person
-    G, N, J = len(arms), len(count), easiness.shape[2]
-    draw_them = seed >= 0
-    if draw_them:
-        np.random.seed(seed)
-    mu = np.empty(N)
-    for s in range(len(sigma)):
-        for j in range(N):
-            mu[j] = 0.0
-            for c in range(x.shape[1]):
-                mu[j] += x[j, c] * beta[s, c]
-        begin, sd = 0, sigma[s]
-        precision = 1.0 / (sd * sd)
-        for arm in range(2):
-            end = begin
-            while end < G and arms[end] == arm:
-                end += 1
-            own = mu[first_unit[begin] : first_unit[end]]
-            d = easiness[s, arm]
-            low, h, K = grid(own.min(), own.max(), sd, d, limits[arm], limits[2 + arm], limits[4 + arm], spacing)
-            if K == 0:
-                ll[s] = -math.inf
-                break
-            softplus, chance = np.empty(J * K), np.empty(J * K)
-            A, slope, fall, rise, f = np.empty(K), np.empty(K), np.empty(K), np.empty(K), np.empty(K)
-            tabulate(low, h, K, d, softplus, chance)
-            for g in range(begin, end):
-                seen = items[first_item[g] : first_item[g + 1]]
-                add_items(seen, softplus, K, A)
-                add_items(seen, chance, K, slope)
-                ratios(A, K, fall, rise)
-                bend = precision + 0.25 * len(seen)
-                for u in range(first_unit[g], first_unit[g + 1]):
-                    top, first, last, total = walk(score[u], mu[u], precision, low, h, K, A, fall, rise, f)
-                    ll[s, u] = log_integral(score[u], mu[u], sd, low, h, A, top, total)
-                    if not draw_them:
-                        continue
-                    under_tangents(score[u], mu[u], precision, low, h, slope, first, last, f)
-                    for j in range(first_person[u], first_person[u + 1]):
-                        while True:
-                            k = first + np.searchsorted(f[first:last], np.random.random() * f[last])
-                            node = low + h * k
-                            t = score[u] - slope[k] - precision * (node - mu[u])
-                            away = tilted(t, h, np.random.random())
-                            drop = math.log(np.random.random())
-                            if (
-                                drop < -0.5 * bend * away * away
-                            ):  # the curvature is at most `bend`: accepted without a look
-                                break
-                            change = score[u] * away - precision * away * (node - mu[u] + 0.5 * away) + A[k]
-                            for e in range(len(seen)):
-                                eta = node + away + d[seen[e]]
-                                change -= math.log1p(math.exp(-abs(eta))) + max(eta, 0.0)
-                            if drop < change - t * away:
-                                break
-                        theta[s, of_unit[j]] = node + away
-            begin = end
-
-
-@njit(**OPTIONS)
-def tilted(t, h, p):
-    """The p-quantile of the density proportional to exp(t x) on (-h / 2, h / 2)."""
-    if abs(t) * h < 1e-5:
-        return h * (p - 0.5)
-    if t > 0.0:  # from the upper end, where the mass is
-        return 0.5 * h + math.log1p((1.0 - p) * math.expm1(-t * h)) / t
-    return -0.5 * h + math.log1p(p * math.expm1(t * h)) / t
