@@ -333,7 +333,7 @@ def fitted(tmp_path_factory):
     data, u = trial(5, persons=400, items=12, sigma=1.0, interaction=-0.3)
     spec = bh.ItemResponse(**ROLES, moderators="pretest")
     path = tmp_path_factory.mktemp("fits") / "fit"
-    return data, bh.fit(spec, data, draws=500, seed=2, progress=False, path=path), path, u
+    return data, bh.fit(spec, data, draws=1000, seed=2, progress=False, path=path), path, u
 
 
 def test_true_values_are_recovered(fitted):
@@ -401,7 +401,7 @@ def test_checks_of_the_model(fitted):
 
 def test_recoding_the_responses_changes_the_sign_of_the_effects(fitted):
     data, fit = fitted[:2]
-    other = bh.fit(fit.spec, data.assign(right=1 - data["right"]), draws=500, seed=3, progress=False)
+    other = bh.fit(fit.spec, data.assign(right=1 - data["right"]), draws=1000, seed=3, progress=False)
     for name, sign in (("beta1", -1), ("beta3", -1), ("zeta", -1), ("b", -1), ("rho", 1), ("sigma_zeta", 1)):
         a, b = rows(fit.posterior[name]), rows(other.posterior[name])
         error = np.hypot(a["posterior_sd"] / np.sqrt(a["ess_bulk"]), b["posterior_sd"] / np.sqrt(b["ess_bulk"]))
