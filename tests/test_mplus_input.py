@@ -606,3 +606,57 @@ def test_whatever_is_written_is_read_or_refused(words):
 def test_any_text_is_read_or_refused(anything):
     with contextlib.suppress(SpecError, DataError):
         build(HEAD + "USEV = y1-y3 x1;\n" + ONE + "MODEL: y1 ON x1; " + anything)
+
+
+@st.composite
+def two_level_models(draw):
+    """Statements of a two-level model with factors, slopes, labels and fixed values, as (Mplus, model text) by level."""
+    labels = iter(f"q{k}" for k in range(100))
+
+    def said(kinds=("plain", "label", "fixed", "start")):
+        kind, value = draw(st.sampled_from(kinds)), draw(st.sampled_from([0.5, 1.5]))
+        label = next(labels)
+        return {
+            "plain": ("", "", ""),
+            "label": ("", f" ({label})", f"{label}*"),
+            "fixed": (f"@{value}", "", f"{value}*"),
+            "start": (f"*{value}", "", f"start({value})*"),
+        }[kind]
+
+    def path(y, x):
+        mark, behind, before = said()
+        return f"{y} ON {x}{mark}{behind};", f"{y} ~ {before}{x}"
+
+    within, between = [], []
+    slope = draw(st.booleans())
+    within.append(("s | y1 ON x1;", "s | y1 ~ x1") if slope else path("y1", "x1"))
+    within += [path("y1", "y2"), path("y2", "x1")]
+    between += [path("y1", "z"), path("y2", "z")]
+    if draw(st.booleans()):
+        between.append(path("y1", "y2"))
+    if slope:
+        between.append(path("s", "z"))
+        mark, behind, before = said()
+        between.append((f"[s{mark}]{behind};", f"s ~ {before}1"))
+        if draw(st.booleans()):
+            mark, behind, before = said(("plain", "label", "start"))
+            between.append((f"s WITH y1{mark}{behind};", f"s ~~ {before}y1"))
+    mark, behind, before = said(("plain", "label"))
+    f_within = (f"fw BY y3 y4{mark}{behind} y5;", f"fw =~ 1*y3 + {before}y4 + y5")
+    f_between = ("fb BY y3-y5*; fb@1;", "fb =~ NA*y3 + y4 + y5; fb ~~ 1*fb")
+    order = [draw(st.permutations(level)) for level in (within + [f_within], between + [f_between, path("fb", "z")])]
+    return ["\n".join(part) for level in order for part in zip(*level, strict=True)]
+
+
+@given(two_level_models())
+@settings(max_examples=40, deadline=None)
+def test_a_random_two_level_model_is_read_as_it_was_meant(texts):
+    mplus_within, within, mplus_between, between = texts
+    same(
+        HEAD
+        + "USEV = y1-y5 x1 z; CLUSTER = school; WITHIN = x1; BETWEEN = z;\n"
+        + RANDOM
+        + f"MODEL: %WITHIN%\n{mplus_within}\n%BETWEEN%\n{mplus_between}",
+        within=within,
+        between=between,
+    )
