@@ -187,6 +187,14 @@ def test_missing_values_by_variable_range_and_symbol():
     assert s.missing == {"y1": [(9, 9), (99, 99)], "y2": [(9, 9), (99, 99)], "x1": [(-9, -1)]}
     s = build(HEAD + "USEV = y1 y2; MISSING = ALL (-99);\n" + ONE + "MODEL: y1 ON y2;")[2]
     assert set(s.missing) == set(s.names)
+    for values, limits in {
+        "-99 -98": [(-99, -99), (-98, -98)],
+        "9 - 12": [(9, 12)],
+        "-9-12": [(-9, 12)],
+        "-9.5e1, 8": [(-95, -95), (8, 8)],
+    }.items():
+        s = build(HEAD + f"USEV = y1 y2; MISSING = y1 ({values});\n" + ONE + "MODEL: y1 ON y2;")[2]
+        assert s.missing == {"y1": limits}, values
     assert build(HEAD + "USEV = y1 y2; MISSING = .;\n" + ONE + "MODEL: y1 ON y2;")[2].symbol == "."
 
 
@@ -364,6 +372,8 @@ def test_statements_are_refused(statements, words):
         ("%WITHIN% y1 ON x1; %BETWEEN% y1 ON x2;", ["x2 is declared WITHIN"]),
         ("%WITHIN% [y1]; %BETWEEN% y1;", ["%BETWEEN%"]),
         ("%BETWEEN% s | y1 ON z;", ["under %WITHIN%"]),
+        ("%WITHIN% s | y1 ON x1; %BETWEEN% s@0;", ["write the path"]),
+        ("%WITHIN% logv | y1; %BETWEEN% y1;", ["random residual variances"]),
         ("%WITHIN% s | y1 ON x1 x2; %BETWEEN% y1;", ["1 slopes are named for 2 paths"]),
         ("%WITHIN% s | y1 ON x1; y1 ON x1; %BETWEEN% y1;", ["the random slope s"]),
         ("%WITHIN% s | y1 ON x1; y1 ON s; %BETWEEN% y1;", ["s is a random slope"]),
@@ -374,6 +384,65 @@ def test_statements_are_refused(statements, words):
 def test_statements_of_levels_are_refused(statements, words):
     head = HEAD + "USEV = y1 y2 x1 x2 z; CLUSTER = school; BETWEEN = z; WITHIN = x2;\n" + RANDOM
     refused(head + "MODEL: " + statements, *words)
+
+
+def test_random_intercepts_with_predictors_covary_unless_the_type_is_random():
+    """User's Guide, examples 9.3 and 9.5."""
+    variables = HEAD + "USEV = y1 y2 x1 x2 z; CLUSTER = school; WITHIN = x1 x2; BETWEEN = z;\n"
+    same(
+        variables + TWO + "MODEL: %WITHIN% y1 ON x1 x2; y2 ON y1 x2; %BETWEEN% y1 y2 ON z;",
+        within="y1 ~ x1 + x2; y2 ~ y1 + x2",
+        between="y1 + y2 ~ z; y1 ~~ y2",
+    )
+    same(
+        variables
+        + RANDOM
+        + "MODEL: %WITHIN% s2 | y2 ON y1; y2 ON x2; s1 | y1 ON x2; y1 ON x1; %BETWEEN% y1 y2 s1 s2 ON z;",
+        within="s2 | y2 ~ y1; y2 ~ x2; s1 | y1 ~ x2; y1 ~ x1",
+        between="y1 + y2 + s1 + s2 ~ z; y1 ~~ 0*y2",
+    )
+
+
+def test_a_variance_that_is_fixed_at_zero_has_no_covariance_by_default():
+    same(
+        HEAD + "USEV = y1-y4 x1;\n" + ONE + "MODEL: i s | y1@0 y2@1 y3@2 y4@3; s@0; x1;",
+        model="i =~ 1*y1 + 1*y2 + 1*y3 + 1*y4; s =~ 0*y1 + 1*y2 + 2*y3 + 3*y4; i + s ~ 1; y1 + y2 + y3 + y4 ~ 0*1; "
+        "s ~~ 0*s + 0*i + 0*x1; x1 ~~ x1; i ~~ x1",
+    )
+
+
+def test_a_growth_curve_of_factors_begins_at_zero():
+    """User's Guide, example 6.14."""
+    spec, *_ = build(
+        HEAD + "USEV = y1-y6;\n" + ONE + "MODEL: f1 BY y1 y2; f2 BY y3 y4; f3 BY y5 y6; i s | f1@0 f2@1 f3@2;"
+    )
+    means = {r.lhs: r.fixed for r in spec.table.rows if r.op == "~1"}
+    assert (means["i"], means["s"], means["f1"]) == (0.0, None, 0.0)
+
+
+def test_what_an_option_asks_for_is_noted():
+    """So that no option can be deleted unseen."""
+    head = HEAD + "USEV = y1 y2 x1; {}\nANALYSIS: ESTIMATOR = BAYES; {}\nMODEL: y1 y2 ON x1;\n{}"
+    for variable, analysis, rest, words in [
+        ("", "POINT = MEAN;", "", "posterior means"),
+        ("", "PREDICTOR = LATENT;", "", "without it"),
+        ("", "TYPE = RANDOM;", "", "one level"),
+        ("", "", "OUTPUT: CINTERVAL(HPD);", "highest-density"),
+        ("", "", "SAVEDATA: BPARAMETERS = 'a = b.dat';", "all draws"),
+        ("", "", "SAVEDATA: SAVE = FSCORES(50);", "factor scores"),
+    ]:
+        assert any(words in note for note in build(head.format(variable, analysis, rest))[1]), words
+    refused(head.format("", "PREDICTOR = OBSERVED;", ""), "WITHIN")
+    two = HEAD + "USEV = y1 x1; CLUSTER = school; WITHIN = x1 x2;\n" + TWO + "MODEL: %WITHIN% y1 ON x1; %BETWEEN% y1;"
+    assert any("WITHIN x2: not among USEVARIABLES" in note for note in build(two)[1])
+    assert any("one parameter" in note for note in build(head.format("", "", "MODEL: y1 ON x1;"))[1])
+    flat = head.format("", "", "").replace("ON x1;", "ON x1 (a b);") + "MODEL PRIORS: a ~ N(0, infinity);"
+    assert any("without it" in note for note in build(flat)[1])
+
+
+def test_a_path_between_quotes_may_have_colons_and_words():
+    text = HEAD.replace("trial.dat", '"C:my file = is model: trial.dat"') + "USEV = y1 y2;\n" + ONE + "MODEL: y1 ON y2;"
+    assert build(text)[2].file == "C:my file = is model: trial.dat"
 
 
 # ------------------------------------------------------------------------------------------- constraints, indirect, priors
@@ -396,6 +465,8 @@ def test_new_parameters_in_any_order():
 
 def test_constraints_that_make_equal_and_that_fix():
     spec, *_ = build(PATHS + "MODEL CONSTRAINT: 0 = a - d; b = 0.3;")
+    twice, *_ = build(PATHS + "MODEL CONSTRAINT: NEW(k); k = a*b; a = d;")
+    assert [str(expression) for _, expression in twice.table.derived] == ["d*b"]
     labels = {(r.lhs, r.rhs): (r.label, r.fixed) for r in spec.table.rows if r.op == "~"}
     assert labels["y2", "x1"] == labels["y3", "x1"] == ("d", None)
     assert labels["y1", "y2"] == ("", 0.3)

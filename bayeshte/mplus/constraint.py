@@ -59,20 +59,22 @@ def read(source: Source, model: Model, settings: Settings) -> Derived:
         if name in model.labels:
             raise statement.error(f"{name} is a label in MODEL already: NEW needs another name.")
     names = {name: _free(name, model) for name, _ in new}
+    definitions = []
     for statement in equations:
         left, equal, right = statement.text.partition("=")
         if not equal:
             raise _odd(statement)
         target = left.strip().lower()
         if (name := found(target, names)) is not None:
-            if names[name] in written:
-                raise statement.error(f"{name} is defined twice.")
-            text, parts = _expression(right, statement, model, names)
-            written[names[name]], used[names[name]] = text, parts
+            definitions.append((name, right, statement))
         elif {w.lower() for w in re.findall(r"[A-Za-z_][\w.]*", statement.text)} & plotted:
             model.notes.append(f"line {statement.line}: {statement.shown}: it is there for a plot, which is not drawn.")
         else:
             _constrain(target, right, statement, model)
+    for name, right, statement in definitions:  # after the equalities, which change labels
+        if names[name] in written:
+            raise statement.error(f"{name} is defined twice.")
+        written[names[name]], used[names[name]] = _expression(right, statement, model, names)
     for name, statement in new:
         if names[name] not in written:
             raise statement.error(f"NEW({name}) has no equation: write {name} = ...;")
@@ -250,7 +252,7 @@ def _effects(
         + (f" via {' '.join(middle)}" if word == "VIA" else "")
         + (f", {level}" if level else "")
     )
-    specific = {}
+    before, specific = len(out.texts), {}
     for way in chosen:
         name = _free("_".join(["effect", x, *(r.lhs for r in way)]) + (f"_{level}" if level else ""), model)
         specific[name] = "*".join(_label(model, row) for row in way)
@@ -272,6 +274,8 @@ def _effects(
                 model,
             )
             _put(out, name, " + ".join(parts), heading, row)
+    if len(out.texts) == before and chosen:
+        model.notes.append(f"line {statement.line}: {statement.shown}: its effects are there already.")
 
 
 def _put(out: Derived, name: str, text: str, heading: str, row: str) -> None:

@@ -251,6 +251,10 @@ class _Reader:
         items = [item for group in groups for item in group.items]
         if any(group.labels for group in groups):
             raise statement.error("labels of time scores are not supported: write the loadings with BY.")
+        if len(items) == 1 and items[0].fixed is None:
+            raise statement.error(
+                "random residual variances and loadings are not supported; a growth curve has several outcomes, i s | y1@0 y2@1."
+            )
         for item in items:
             if item.fixed is None and len(names) > 2:
                 raise statement.error(f"{item.name}: free time scores need a line, i s | ...: fix it with @.")
@@ -259,8 +263,9 @@ class _Reader:
                 fixed = None if item.fixed is None and power else float((item.fixed or 0) ** power if power else 1)
                 row = Row(level, name, "=~", item.name, fixed=fixed, start=item.start if fixed is None else None)
                 self._keep(Mention(row, fixed is None, statement))
-            if level != "within":
-                self._keep(Mention(Row(level, name, "~1", ""), False, statement))
+            if level != "within":  # of factors, the first growth factor has the mean zero (User's Guide, example 6.14)
+                mean = 0.0 if power == 0 and any(item.name in self.model.factors for item in items) else None
+                self._keep(Mention(Row(level, name, "~1", "", fixed=mean), False, statement))
         if level != "within":
             for item in items:
                 self._keep(Mention(Row(level, item.name, "~1", "", fixed=0.0), False, statement))
@@ -419,6 +424,11 @@ class _Reader:
             for name in {row.lhs, *row.parts}:
                 self._check_level(name, row.level, statement)
             row = replace(row, fixed=item.fixed, start=item.start, label=labels.get(row.key, ""))
+            if row.kind == "variance" and row.fixed == 0 and row.lhs in self.model.slopes:
+                raise statement.error(
+                    f"{row.lhs} is a random slope and has a variance: for one that does not vary write the path under %WITHIN%, "
+                    "y ON x, and products with its predictors."
+                )
             self._keep(Mention(row, item.freed, statement))
 
     def _given_out(self, rows: list[tuple[Row, Item]], group: Group, statement: Statement) -> dict[tuple, str]:
@@ -444,10 +454,11 @@ class _Reader:
             raise mention.statement.error(
                 f"{mention.row.name} is the random slope {old.row.slope} (line {old.statement.line})."
             )
-        if old and (old.row, old.freed) != (mention.row, mention.freed):
+        if old:
+            same = (old.row, old.freed) == (mention.row, mention.freed)
             self.model.notes.append(
                 f"line {mention.statement.line}: {mention.row.name} stands in line {old.statement.line} already; "
-                "the last mention counts."
+                + ("it is one parameter." if same else "the last mention counts.")
             )
         self.model.mentions[mention.row.key] = mention
 
