@@ -233,13 +233,17 @@ def test_labels_are_given_out_in_order():
         model="y1 ~ m*1; y2 ~ 0*1; y1 ~ x1 + x2; y2 ~ x1 + x2",
     )
     refused(head + "MODEL: y1 y2 ON x1 x2 (a b c);", "3 labels for 4 parameters")
+    same(
+        HEAD + "USEV = y1-y3;\n" + ONE + "MODEL: y1-y3 WITH y1-y3 (c1-c3);",
+        model="y1 ~~ c1*y2 + c2*y3; y2 ~~ c3*y3; y1 ~~ y1; y2 ~~ y2; y3 ~~ y3",
+    )
 
 
 def test_one_label_behind_several_parameters_makes_those_of_its_line_equal():
     head = HEAD + "USEV = y1 x1 x2;\n" + ONE
     one = build(head + "MODEL: y1 ON x1 x2 (1);")
     assert [r.label for r in one[0].table.rows if r.op == "~"] == ["equal1", "equal1"]
-    assert any("makes y1 ~ x1 and y1 ~ x2 equal" in n for n in one[1])
+    assert any("the label (1) makes y1 ~ x1 and y1 ~ x2 equal" in n for n in one[1])
     other = build(head + "MODEL: y1 ON x1\n x2 (1);")
     assert [r.label for r in other[0].table.rows if r.op == "~"] == ["", "equal1"]
     assert any("y1 ~ x2 alone" in n for n in other[1])

@@ -123,6 +123,8 @@ def _expression(text: str, statement: Statement, model: Model, new: dict[str, st
         if match["name"]:
             word, name = _word(word, text[match.end() :], statement, model, new)
             parts |= {name} if name else set()
+        elif match["number"]:
+            word = word.lower()
         elif word == "^":
             word = "**"
         binary = word in ("+", "-") and previous not in ("", "(", "+", "-", "*", "/", "**")

@@ -434,8 +434,10 @@ class _Reader:
     def _given_out(self, rows: list[tuple[Row, Item]], group: Group, statement: Statement) -> dict[tuple, str]:
         """Label by key: as many labels as parameters go to all of them, else those of the labels' own line get them."""
         labels = group.labels
-        if len(labels) == len(rows):
-            return {row.key: label for (row, _), label in zip(rows, labels, strict=True)}
+        pairs = [row for row, _ in rows if row.op == "~~" and row.lhs != row.rhs]
+        for named in ([row for row, _ in rows], pairs):  # of a list WITH itself, labels may be those of the pairs
+            if len(labels) == len(named):
+                return {row.key: label for row, label in zip(named, labels, strict=True)}
         line = [row for row, item in rows if item.line == group.line] or [row for row, _ in rows]
         if len(labels) not in (1, len(line)):
             names = ", ".join(row.name for row, _ in rows)
@@ -445,7 +447,8 @@ class _Reader:
             f"makes {names} equal" if len(labels) < len(line) else f"is that of {names} alone, in whose line it stands"
         )
         if len(labels) == 1:
-            self.model.notes.append(f"line {statement.line + group.line}: the label ({labels[0]}) {says}.")
+            written = next(label for label, name in self.model.labels.items() if name == labels[0])
+            self.model.notes.append(f"line {statement.line + group.line}: the label ({written}) {says}.")
         return {row.key: labels[k if len(labels) > 1 else 0] for k, row in enumerate(line)}
 
     def _keep(self, mention: Mention) -> None:
@@ -454,8 +457,8 @@ class _Reader:
             raise mention.statement.error(
                 f"{mention.row.name} is the random slope {old.row.slope} (line {old.statement.line})."
             )
-        if old:
-            same = (old.row, old.freed) == (mention.row, mention.freed)
+        same = old and (old.row, old.freed) == (mention.row, mention.freed)
+        if old and not (same and "|" in mention.statement.text):  # pieces of a growth curve share an intercept
             self.model.notes.append(
                 f"line {mention.statement.line}: {mention.row.name} stands in line {old.statement.line} already; "
                 + ("it is one parameter." if same else "the last mention counts.")

@@ -53,13 +53,13 @@ def _data(analysis: Analysis) -> list[str]:
 def _file(analysis: Analysis) -> tuple[str, str]:
     """The data file, seen from the folder of the input if it is below it, and what separates its values.
 
-    A file that is not there has the name that the input gives it, and commas if that says so.
+    A file that is not there has the name that the input gives it, in lower case, and commas if that says so.
     """
     folder = analysis.path.parent
     try:
         path, _ = datafile.locate(analysis.settings.file, folder, analysis.file)
     except DataError:
-        name = str(analysis.file) if analysis.file else PureWindowsPath(analysis.settings.file).name
+        name = str(analysis.file) if analysis.file else PureWindowsPath(analysis.settings.file).name.lower()
         commas = name.lower().endswith(".csv")
     else:
         name = str(path) if analysis.file or not path.is_relative_to(folder) else path.relative_to(folder).as_posix()
