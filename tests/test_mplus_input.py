@@ -361,6 +361,7 @@ def test_an_interaction_with_a_latent_variable():
         ("y1 = x1;", ["'='"]),
         ("y1 XWITH x1;", ["needs a name"]),
         ("y1 ON y2; y2 ON y1;", ["loop"]),
+        ("y1 ON y2; y2 ON y1; y1 ON x1;\nMODEL INDIRECT: y2 IND x1;", ["loop"]),
         ("y1 ~ N(0, 1);", ["MODEL PRIORS"]),
     ],
 )
@@ -509,13 +510,13 @@ def test_indirect_effects():
         values[name] = float(expression(values))
     by = {derived.effects[k]: v for k, v in values.items() if k in derived.effects}
     ways = {"y1 y2 x1": a2 * b12, "y1 y3 x1": a3 * b13, "y1 y3 y2 x1": a2 * d * b13}
-    heading = "Effects from x1 to y1"
+    heading = "Effects from X1 to Y1"
     for way, value in ways.items():
-        assert by[heading, f"Specific indirect: {way}"] == pytest.approx(value)
+        assert by[heading, f"Specific indirect: {way.upper()}"] == pytest.approx(value)
     assert by[heading, "Direct"] == c
     assert by[heading, "Total indirect"] == pytest.approx(sum(ways.values()))
     assert by[heading, "Total"] == pytest.approx(sum(ways.values()) + c)
-    assert by[f"{heading} via y3", "Sum of indirect"] == pytest.approx(ways["y1 y3 x1"] + ways["y1 y3 y2 x1"])
+    assert by[f"{heading} via Y3", "Sum of indirect"] == pytest.approx(ways["y1 y3 x1"] + ways["y1 y3 y2 x1"])
 
 
 def test_priors_of_the_input_and_flat_ones_for_the_rest():

@@ -227,12 +227,12 @@ def _indirect(source: Source, model: Model, settings: Settings, out: Derived) ->
             _effects(model, out, level, found_ways, (y, middle, x), match[2].upper(), statement)
 
 
-def _ways(model: Model, level: str, x: str, y: str) -> list[list[Row]]:
-    """Every way from x to y along paths of a level, in the order of the statements."""
-    out = []
-    for m in model.mentions.values():
-        if m.row.op == "~" and m.row.level == level and m.row.rhs == x and m.row.fixed != 0:
-            out += [[m.row]] if m.row.lhs == y else [[m.row, *rest] for rest in _ways(model, level, m.row.lhs, y)]
+def _ways(model: Model, level: str, x: str, y: str, passed: tuple[str, ...] = ()) -> list[list[Row]]:
+    """Every way from x to y along paths of a level, in the order of the statements, that meets no variable twice."""
+    out, passed = [], (*passed, x)
+    for row in [m.row for m in model.mentions.values()]:
+        if row.op == "~" and row.level == level and row.rhs == x and row.fixed != 0 and row.lhs not in passed:
+            out += [[row]] if row.lhs == y else [[row, *rest] for rest in _ways(model, level, row.lhs, y, passed)]
     return out
 
 
@@ -250,15 +250,15 @@ def _effects(
     if not chosen and ways:
         raise statement.error(f"MODEL has no way from {x} to {y} through {' '.join(middle)}.")
     heading = (
-        f"Effects from {x} to {y}"
-        + (f" via {' '.join(middle)}" if word == "VIA" else "")
+        f"Effects from {x.upper()} to {y.upper()}"
+        + (f" via {' '.join(middle).upper()}" if word == "VIA" else "")
         + (f", {level}" if level else "")
     )
     before, specific = len(out.texts), {}
     for way in chosen:
         name = _free("_".join(["effect", x, *(r.lhs for r in way)]) + (f"_{level}" if level else ""), model)
         specific[name] = "*".join(_label(model, row) for row in way)
-        row = "Direct" if len(way) == 1 else "Specific indirect: " + " ".join([y, *(r.lhs for r in way[-2::-1]), x])
+        row = "Direct" if len(way) == 1 else "Specific indirect: " + " ".join([y, *(r.lhs for r in way[-2::-1]), x]).upper()
         _put(out, name, specific[name], heading, row)
     indirect = [k for k, way in zip(specific, chosen, strict=True) if len(way) > 1]
     sums = (
@@ -267,7 +267,7 @@ def _effects(
         else {"Sum of indirect": indirect}
     )
     for row, parts in sums.items():
-        if len(parts) > 1:
+        if len(parts) > (row == "Sum of indirect"):
             via = "_via_" + "_".join(middle) if word == "VIA" else ""
             name = _free(
                 "_".join([row.split()[0].lower(), *row.split()[1:], x, y]).lower()
