@@ -468,8 +468,19 @@ def test_new_parameters_in_any_order():
     assert values["tot"] == values["ind"] + 1
 
 
+def test_new_parameters_may_be_constants():
+    """Simple slopes are written so: low = -1; slope = b + c*low."""
+    spec, *_ = build(PATHS + "MODEL CONSTRAINT: NEW(slope low); low = -1; slope = a + b*low;")
+    values = {"a": 0.5, "b": 3.0}
+    for name, expression in spec.table.derived:
+        values[name] = float(expression(values))
+    assert (values["low"], values["slope"]) == (-1.0, -2.5)
+
+
 def test_constraints_that_make_equal_and_that_fix():
     spec, *_ = build(PATHS + "MODEL CONSTRAINT: 0 = a - d; b = 0.3;")
+    other, *_ = build(PATHS + "MODEL CONSTRAINT: a - d = 0; 0.3 = b;")
+    assert rows(other.table) == rows(spec.table)
     twice, *_ = build(PATHS + "MODEL CONSTRAINT: NEW(k); k = a*b; a = d;")
     assert [str(expression) for _, expression in twice.table.derived] == ["d*b"]
     labels = {(r.lhs, r.rhs): (r.label, r.fixed) for r in spec.table.rows if r.op == "~"}

@@ -163,7 +163,9 @@ def _word(word: str, rest: str, statement: Statement, model: Model, new: dict[st
 def _constrain(target: str, right: str, statement: Statement, model: Model) -> None:
     """``a = b`` makes two labels one, ``a = 0`` fixes, ``0 = a - b`` is ``a = b``; other constraints are refused."""
     value = right.strip().lower()
-    if re.fullmatch(r"0(\.0*)?", target) and (match := re.fullmatch(r"(\w[\w.]*)\s*-\s*(\w[\w.]*)", value)):
+    if re.fullmatch(r"-?[\d.]+", target):
+        target, value = value, target
+    if re.fullmatch(r"0(\.0*)?", value) and (match := re.fullmatch(r"([a-z_][\w.]*)\s*-\s*([a-z_][\w.]*)", target)):
         target, value = match[1], match[2]
     label = model.labels.get(found(target, model.labels) or "")
     if label is None:
@@ -258,7 +260,11 @@ def _effects(
     for way in chosen:
         name = _free("_".join(["effect", x, *(r.lhs for r in way)]) + (f"_{level}" if level else ""), model)
         specific[name] = "*".join(_label(model, row) for row in way)
-        row = "Direct" if len(way) == 1 else "Specific indirect: " + " ".join([y, *(r.lhs for r in way[-2::-1]), x]).upper()
+        row = (
+            "Direct"
+            if len(way) == 1
+            else "Specific indirect: " + " ".join([y, *(r.lhs for r in way[-2::-1]), x]).upper()
+        )
         _put(out, name, specific[name], heading, row)
     indirect = [k for k, way in zip(specific, chosen, strict=True) if len(way) > 1]
     sums = (
