@@ -508,12 +508,13 @@ def test_constraints_are_refused(statements, words):
 
 
 def test_indirect_effects():
-    spec, _, _, derived = build(
+    spec, notes, _, derived = build(
         HEAD
         + "USEV = y1 y2 y3 x1;\n"
         + ONE
         + "MODEL: y1 ON y2 y3 x1; y2 ON x1; y3 ON x1 y2;\nMODEL INDIRECT: y1 IND x1; y1 IND y2 x1; y1 VIA y3 x1;"
     )
+    assert any("y1 VIA y3 x1: 2 of its effects are there already" in note for note in notes)
     b12, b13, c, a2, a3, d = 0.5, 0.7, 0.2, 2.0, 3.0, 0.1
     of = {("y1", "y2"): b12, ("y1", "y3"): b13, ("y1", "x1"): c, ("y2", "x1"): a2, ("y3", "x1"): a3, ("y3", "y2"): d}
     values = {r.label: of[r.lhs, r.rhs] for r in spec.table.rows if r.op == "~"}

@@ -256,7 +256,7 @@ def _effects(
         + (f" via {' '.join(middle).upper()}" if word == "VIA" else "")
         + (f", {level}" if level else "")
     )
-    before, specific = len(out.texts), {}
+    known_already, specific = {*out.texts}, {}
     for way in chosen:
         name = _free("_".join(["effect", x, *(r.lhs for r in way)]) + (f"_{level}" if level else ""), model)
         specific[name] = "*".join(_label(model, row) for row in way)
@@ -282,8 +282,8 @@ def _effects(
                 model,
             )
             _put(out, name, " + ".join(parts), heading, row)
-    if len(out.texts) == before and chosen:
-        model.notes.append(f"line {statement.line}: {statement.shown}: its effects are there already.")
+    if again := known_already & {*specific}:
+        model.notes.append(f"line {statement.line}: {statement.shown}: {len(again)} of its effects are there already.")
 
 
 def _put(out: Derived, name: str, text: str, heading: str, row: str) -> None:

@@ -147,7 +147,7 @@ def without_effect(statements: Iterable[Statement], settings: Settings) -> Itera
             yield (
                 f"line {step.statement.line}: {step.statement.shown}: {' '.join(idle)} not in the analysis, so without effect."
             )
-        if len(idle) < len(made):
+        elif isinstance(step, Assign):
             needed |= _columns(step)
 
 
