@@ -377,6 +377,7 @@ def test_statements_are_refused(statements, words):
         ("%WITHIN% y1 ON x1; %BETWEEN% y1 ON x2;", ["x2 is declared WITHIN"]),
         ("%WITHIN% [y1]; %BETWEEN% y1;", ["%BETWEEN%"]),
         ("%BETWEEN% s | y1 ON z;", ["under %WITHIN%"]),
+        ("%WITHIN% f BY y1 y2; [f]; %BETWEEN% y1;", ["[f@0]"]),
         ("%WITHIN% s | y1 ON x1; %BETWEEN% s@0;", ["write the path"]),
         ("%WITHIN% logv | y1; %BETWEEN% y1;", ["random residual variances"]),
         ("%WITHIN% s | y1 ON x1 x2; %BETWEEN% y1;", ["1 slopes are named for 2 paths"]),

@@ -282,6 +282,10 @@ class _Reader:
                 for item in group.items:
                     if level == "within" and item.name in self.settings.use and item.name not in self.settings.within:
                         raise statement.error(f"{item.name} is on both levels, so its mean belongs under %BETWEEN%.")
+                    if level == "within" and item.name in self.model.factors and item.fixed != 0:
+                        raise statement.error(
+                            f"{item.name} is a factor within clusters: its mean is 0; write [{item.name}@0]."
+                        )
                 self._add([(Row(level, item.name, "~1", ""), item) for item in group.items], group, statement)
 
     def _relation(self, level: str, statement: Statement, keyword: re.Match) -> None:
