@@ -140,13 +140,13 @@ def _parameters(fit: Fit) -> Iterator[tuple[str, Prior, np.ndarray]]:
 
 
 def _quantities(fit: Fit) -> xr.DataArray:
-    """Draws of the parameters and the headline estimands: (chain, draw, label)."""
+    """Draws of the parameters and the headline estimands that vary: (chain, draw, label)."""
     shape = fit.posterior.sizes["chain"], fit.posterior.sizes["draw"]
     found = {label: x.reshape(shape) for label, _, x in _parameters(fit)}
     for e in fit.spec.estimands(fit.design):
         if e.headline:
             labels, x = elements(e.draws(fit.posterior, fit.design).rename(e.name))
-            found |= {label: x[..., k] for k, label in enumerate(labels)}
+            found |= {label: x[..., k] for k, label in enumerate(labels) if np.ptp(x[..., k]) > 0}
     return xr.DataArray(
         np.stack(list(found.values()), -1), dims=("chain", "draw", "label"), coords={"label": list(found)}
     )
