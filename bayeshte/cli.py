@@ -108,7 +108,9 @@ def _refuse(message: str) -> int:
 @command
 def run(
     name: Name,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Results go to DIR/<model>/.")] = Path("out"),
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Results go to DIR; by default to out/<model>/.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="On one machine, the same seed gives the same draws.")] = 1,
     draws: Annotated[int, typer.Option(min=4, help="Draws kept of each chain.")] = 1000,
     tune: Annotated[int, typer.Option(min=50, help="Warm-up draws of each chain.")] = 500,
@@ -118,12 +120,12 @@ def run(
     priors: Priors = "mplus",
     as_bayes: AsBayes = False,
 ):
-    """Fit a model; write report, tables, figures and the fit to DIR/<model>/."""
+    """Fit a model; write report, tables, figures and the fit to a folder."""
     analysis = _input(name, data, priors, as_bayes)
     if analysis and analysis.spec is None:
         return print_statistics(analysis)
     entry = _entry(name, analysis)
-    folder = out / entry.name
+    folder = out or Path("out") / entry.name
     frame = entry.data()
     _built(entry, frame)  # whatever is wrong is refused before the results of an earlier run are removed
     _make_room(folder)
@@ -255,17 +257,15 @@ def _built(entry: gallery.Entry, data: pd.DataFrame) -> tuple[xr.Dataset, dict[s
 
 
 def _make_room(folder: Path) -> None:
-    """Remove what an earlier run wrote; refuse a folder that none made."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / FIT / "record.json").is_file():
+    """Remove what an earlier run wrote; refuse to replace what none made."""
+    there = [folder / name for name in (*OUTPUTS, *mplus.OUTPUTS, FIT) if (folder / name).exists()]
+    if there and not (folder / FIT / "record.json").is_file():
         raise DataError(
-            f"{folder} exists and is not the folder of an earlier run (it has no {FIT}/record.json). Nothing was changed: "
-            "choose another place with --out, or move it away."
+            f"{there[0]} exists, and {folder} is not the folder of an earlier run (it has no {FIT}/record.json). Nothing was "
+            "changed: choose another place with --out, or move it away."
         )
-    for name in (*OUTPUTS, *mplus.OUTPUTS, FIT):
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in there:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write(fit: Fit, folder: Path) -> int:

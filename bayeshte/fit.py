@@ -64,6 +64,31 @@ class Fit:
         """The draws: parameters, random effects, derived quantities."""
         return self.draws["posterior"].to_dataset()
 
+    @cached_property
+    def cluster_log_likelihood(self) -> xr.DataArray:
+        """Log-likelihood of every cluster at every draw, the random effects integrated: (chain, draw, cluster).
+
+        Where that takes quadrature, attributes say how: `integrated` in words, `quadrature_error` in nats.
+
+        Raises
+        ------
+        SpecError
+            Without clusters, or for a family whose likelihood cannot be integrated.
+        """
+        a = self.design.attrs
+        if not a["cluster"]:
+            raise SpecError(
+                "The model has no clusters to leave out: write unit='row', or name their column with cluster=, "
+                "varying=() and intercept_varies=False."
+            )
+        first = self.spec.log_likelihood(self.posterior.isel(chain=[0], draw=[0]), self.design, "cluster")
+        if a["cluster"] not in first.dims:  # rows, given the random effects
+            raise SpecError(
+                f"The likelihood of a whole {a['cluster']}, its random effects integrated, is not available for "
+                f"family={a['family']!r}; leaving out clusters and prior sensitivity need it. bh.loo(fit, unit='row') does not."
+            )
+        return self.spec.log_likelihood(self.posterior[self.parameters], self.design, "cluster")
+
     @property
     def parameters(self) -> list[str]:
         """Names of the model's parameters (no random effects, nothing derived but correlations)."""

@@ -30,7 +30,7 @@ def call(*words, code=0):
 
 
 def test_run_writes_everything(tmp_path):
-    text = call("run", "star_class_size", "--out", tmp_path)
+    text = call("run", "star_class_size", "--out", tmp_path / "star_class_size")
     folder = tmp_path / "star_class_size"
     assert {p.name for p in folder.iterdir()} == OUTPUTS
     assert "79 clusters of schoolidk; 5,871 rows (454 incomplete rows dropped)" in text
@@ -47,7 +47,7 @@ def test_run_writes_everything(tmp_path):
 
 
 def test_a_saved_fit_can_be_reported_again(tmp_path, fast):
-    call("run", "eight_schools", "--out", tmp_path)
+    call("run", "eight_schools", "--out", tmp_path / "eight_schools")
     (tmp_path / "eight_schools" / "report.html").unlink()
     assert "Converged" in call("report", tmp_path / "eight_schools")
     assert (tmp_path / "eight_schools" / "report.html").is_file()
@@ -57,11 +57,11 @@ def test_a_saved_fit_can_be_reported_again(tmp_path, fast):
 
 
 def test_a_seed_repeats_a_run_and_only_outputs_are_replaced(tmp_path, fast):
-    call("run", "eight_schools", "--out", tmp_path, "--seed", 3, "--cores", 1)
+    call("run", "eight_schools", "--out", tmp_path / "eight_schools", "--seed", 3, "--cores", 1)
     folder = tmp_path / "eight_schools"
     first = (folder / "summary.csv").read_text()
     (folder / "notes.txt").write_text("mine")
-    call("run", "eight_schools", "--out", tmp_path, "--seed", 3)
+    call("run", "eight_schools", "--out", tmp_path / "eight_schools", "--seed", 3)
     assert (folder / "summary.csv").read_text() == first
     assert (folder / "notes.txt").read_text() == "mine"
     assert sorted(p.name for p in (folder / "figures").iterdir()) == [
@@ -74,7 +74,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, fast):
     folder = tmp_path / "eight_schools"
     folder.mkdir()
     (folder / "summary.csv").write_text("precious")
-    assert "Nothing was changed" in call("run", "eight_schools", "--out", tmp_path, code=2)
+    assert "Nothing was changed" in call("run", "eight_schools", "--out", tmp_path / "eight_schools", code=2)
     assert (folder / "summary.csv").read_text() == "precious"
 
 
@@ -90,7 +90,7 @@ def test_wrong_input_does_not_cost_the_earlier_results(tmp_path, fast):
     call("run", model, "--out", tmp_path / "out")
     model.write_text("\n".join(lines).replace('"effect"', '"efect"'))
     assert "Did you mean 'effect'" in call("run", model, "--out", tmp_path / "out", code=2)
-    assert (tmp_path / "out" / "mine" / "summary.csv").is_file()
+    assert (tmp_path / "out" / "summary.csv").is_file()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_wrong_input_does_not_cost_the_earlier_results(tmp_path, fast):
         (["run", "star_clas_size"], "The gallery has no model 'star_clas_size'. Did you mean 'star_class_size'?"),
         (["check", "nowhere.py"], "There is no file nowhere.py."),
         (["report", "nowhere"], "nowhere is not a saved fit"),
-        (["run", "eight_schools", "--out", "file"], "Cannot write to file/eight_schools/fit"),
+        (["run", "eight_schools", "--out", "file"], "Cannot write to file/fit"),
         (["run", "eight_schools", "--draws", "1"], "greater than or equal to 4"),
     ],
 )
@@ -110,7 +110,7 @@ def test_errors_are_one_message(tmp_path, monkeypatch, words, message):
 
 
 def test_a_fit_that_did_not_converge_says_so_everywhere(tmp_path, fast):
-    text = call("run", "eight_schools", "--out", tmp_path, "--draws", 20, "--tune", 50, code=3)
+    text = call("run", "eight_schools", "--out", tmp_path / "eight_schools", "--draws", 20, "--tune", 50, code=3)
     assert "NOT CONVERGED" in text
     folder = tmp_path / "eight_schools"
     assert {p.name for p in folder.iterdir()} == OUTPUTS
@@ -125,7 +125,7 @@ def test_a_stopped_run_keeps_what_it_has(tmp_path, fast, monkeypatch):
         return replace(fit, record={**fit.record, "complete": False}, diagnosis=diagnose(fit.draws, complete=False))
 
     monkeypatch.setattr(cli, "fit_model", stopped)
-    assert "the run was stopped" in call("run", "eight_schools", "--out", tmp_path, code=130)
+    assert "the run was stopped" in call("run", "eight_schools", "--out", tmp_path / "eight_schools", code=130)
     assert {p.name for p in (tmp_path / "eight_schools").iterdir()} == OUTPUTS
 
 
@@ -141,7 +141,7 @@ cli.app()
 
 @pytest.mark.slow
 def test_ctrl_c_while_sampling(tmp_path):
-    words = ["run", "star_class_size", "--draws", "1000000", "--cores", "4", "--out", str(tmp_path)]
+    words = ["run", "star_class_size", "--draws", "1000000", "--cores", "4", "--out", str(tmp_path / "star_class_size")]
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPABLE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -198,5 +198,5 @@ def test_references_that_name_nothing_are_found_before_sampling(tmp_path):
     )
     message = "'sd[interceptt]' is not a parameter. Did you mean 'sd[intercept]'?"
     assert message in call("check", model, code=2)
-    assert message in call("run", model, "--out", tmp_path, code=2)
+    assert message in call("run", model, "--out", tmp_path / "mine", code=2)
     assert not (tmp_path / "mine").exists()

@@ -175,3 +175,26 @@ def test_the_posterior_under_conjugate_priors_is_the_known_one(trial):
     draws = fit.posterior["sd"].to_numpy().ravel() ** 2
     for q in (0.05, 0.5, 0.95):
         assert (draws < known.ppf(q)).mean() == pytest.approx(q, abs=0.02)
+
+
+def test_translation_does_not_depend_on_case_or_on_the_folder(trial):
+    """The title and the name of the file are the same in any case; a file in a folder below is found from the input's."""
+    (trial.parent / "data").mkdir()
+    (trial.parent / "trial.dat").rename(trial.parent / "data" / "trial.dat")
+    trial.write_text(TEXT.replace("trial.dat", "data/trial.dat"))
+    given = mplus.program(mplus.read(trial))
+    assert 'pd.read_csv("data/trial.dat"' in given
+    trial.write_text(TEXT.replace("trial.dat", "data/trial.dat").swapcase().replace("DATA/TRIAL.DAT", "data/trial.dat"))
+    assert mplus.program(mplus.read(trial)) == given
+    (trial.parent / "data" / "trial.dat").unlink()
+    there = mplus.program(mplus.read(trial))
+    trial.write_text(TEXT.replace("trial.dat", "Data/TRIAL.dat"))
+    assert mplus.program(mplus.read(trial)) == there
+
+
+def test_statements_about_variables_outside_the_analysis_are_said(trial):
+    trial.write_text(TEXT.replace("DEFINE:", "DEFINE: square = x**2; CENTER x square (GRANDMEAN);"))
+    notes = mplus.read(trial).data_notes
+    assert any("square = x**2: square not in the analysis" in n for n in notes)
+    assert any("CENTER x square (GRANDMEAN): square not in the analysis" in n for n in notes)
+    assert any("MISSING: values are missing in 40 rows: y 5" in n for n in notes)

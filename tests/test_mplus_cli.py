@@ -12,7 +12,7 @@ from bayeshte.mplus.source import cut
 def test_run_writes_what_a_mplus_user_expects(trial, tmp_path, fast):
     trial.write_text(TEXT + "OUTPUT: STDYX CINTERVAL(HPD);\nSAVEDATA: BPARAMETERS = d.dat; SAVE = FSCORES;")
     text = call("run", trial, "--out", tmp_path / "out", "--chains", 2, "--draws", 1500)
-    folder = tmp_path / "out" / "one"
+    folder = tmp_path / "out"
     names = {p.name for p in folder.iterdir()}
     assert {*mplus.OUTPUTS, "report.html", "summary.csv", "fit"} - {"fscores.csv"} <= names
     assert "fscores.csv" not in names

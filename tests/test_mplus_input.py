@@ -187,6 +187,14 @@ def test_missing_values_by_variable_range_and_symbol():
     assert s.missing == {"y1": [(9, 9), (99, 99)], "y2": [(9, 9), (99, 99)], "x1": [(-9, -1)]}
     s = build(HEAD + "USEV = y1 y2; MISSING = ALL (-99);\n" + ONE + "MODEL: y1 ON y2;")[2]
     assert set(s.missing) == set(s.names)
+    for values, limits in {
+        "-99 -98": [(-99, -99), (-98, -98)],
+        "9 - 12": [(9, 12)],
+        "-9-12": [(-9, 12)],
+        "-9.5e1, 8": [(-95, -95), (8, 8)],
+    }.items():
+        s = build(HEAD + f"USEV = y1 y2; MISSING = y1 ({values});\n" + ONE + "MODEL: y1 ON y2;")[2]
+        assert s.missing == {"y1": limits}, values
     assert build(HEAD + "USEV = y1 y2; MISSING = .;\n" + ONE + "MODEL: y1 ON y2;")[2].symbol == "."
 
 
@@ -225,13 +233,17 @@ def test_labels_are_given_out_in_order():
         model="y1 ~ m*1; y2 ~ 0*1; y1 ~ x1 + x2; y2 ~ x1 + x2",
     )
     refused(head + "MODEL: y1 y2 ON x1 x2 (a b c);", "3 labels for 4 parameters")
+    same(
+        HEAD + "USEV = y1-y3;\n" + ONE + "MODEL: y1-y3 WITH y1-y3 (c1-c3);",
+        model="y1 ~~ c1*y2 + c2*y3; y2 ~~ c3*y3; y1 ~~ y1; y2 ~~ y2; y3 ~~ y3",
+    )
 
 
 def test_one_label_behind_several_parameters_makes_those_of_its_line_equal():
     head = HEAD + "USEV = y1 x1 x2;\n" + ONE
     one = build(head + "MODEL: y1 ON x1 x2 (1);")
     assert [r.label for r in one[0].table.rows if r.op == "~"] == ["equal1", "equal1"]
-    assert any("makes y1 ~ x1 and y1 ~ x2 equal" in n for n in one[1])
+    assert any("the label (1) makes y1 ~ x1 and y1 ~ x2 equal" in n for n in one[1])
     other = build(head + "MODEL: y1 ON x1\n x2 (1);")
     assert [r.label for r in other[0].table.rows if r.op == "~"] == ["", "equal1"]
     assert any("y1 ~ x2 alone" in n for n in other[1])
@@ -349,6 +361,7 @@ def test_an_interaction_with_a_latent_variable():
         ("y1 = x1;", ["'='"]),
         ("y1 XWITH x1;", ["needs a name"]),
         ("y1 ON y2; y2 ON y1;", ["loop"]),
+        ("y1 ON y2; y2 ON y1; y1 ON x1;\nMODEL INDIRECT: y2 IND x1;", ["loop"]),
         ("y1 ~ N(0, 1);", ["MODEL PRIORS"]),
     ],
 )
@@ -364,6 +377,9 @@ def test_statements_are_refused(statements, words):
         ("%WITHIN% y1 ON x1; %BETWEEN% y1 ON x2;", ["x2 is declared WITHIN"]),
         ("%WITHIN% [y1]; %BETWEEN% y1;", ["%BETWEEN%"]),
         ("%BETWEEN% s | y1 ON z;", ["under %WITHIN%"]),
+        ("%WITHIN% f BY y1 y2; [f]; %BETWEEN% y1;", ["[f@0]"]),
+        ("%WITHIN% s | y1 ON x1; %BETWEEN% s@0;", ["write the path"]),
+        ("%WITHIN% logv | y1; %BETWEEN% y1;", ["random residual variances"]),
         ("%WITHIN% s | y1 ON x1 x2; %BETWEEN% y1;", ["1 slopes are named for 2 paths"]),
         ("%WITHIN% s | y1 ON x1; y1 ON x1; %BETWEEN% y1;", ["the random slope s"]),
         ("%WITHIN% s | y1 ON x1; y1 ON s; %BETWEEN% y1;", ["s is a random slope"]),
@@ -374,6 +390,65 @@ def test_statements_are_refused(statements, words):
 def test_statements_of_levels_are_refused(statements, words):
     head = HEAD + "USEV = y1 y2 x1 x2 z; CLUSTER = school; BETWEEN = z; WITHIN = x2;\n" + RANDOM
     refused(head + "MODEL: " + statements, *words)
+
+
+def test_random_intercepts_with_predictors_covary_unless_the_type_is_random():
+    """User's Guide, examples 9.3 and 9.5."""
+    variables = HEAD + "USEV = y1 y2 x1 x2 z; CLUSTER = school; WITHIN = x1 x2; BETWEEN = z;\n"
+    same(
+        variables + TWO + "MODEL: %WITHIN% y1 ON x1 x2; y2 ON y1 x2; %BETWEEN% y1 y2 ON z;",
+        within="y1 ~ x1 + x2; y2 ~ y1 + x2",
+        between="y1 + y2 ~ z; y1 ~~ y2",
+    )
+    same(
+        variables
+        + RANDOM
+        + "MODEL: %WITHIN% s2 | y2 ON y1; y2 ON x2; s1 | y1 ON x2; y1 ON x1; %BETWEEN% y1 y2 s1 s2 ON z;",
+        within="s2 | y2 ~ y1; y2 ~ x2; s1 | y1 ~ x2; y1 ~ x1",
+        between="y1 + y2 + s1 + s2 ~ z; y1 ~~ 0*y2",
+    )
+
+
+def test_a_variance_that_is_fixed_at_zero_has_no_covariance_by_default():
+    same(
+        HEAD + "USEV = y1-y4 x1;\n" + ONE + "MODEL: i s | y1@0 y2@1 y3@2 y4@3; s@0; x1;",
+        model="i =~ 1*y1 + 1*y2 + 1*y3 + 1*y4; s =~ 0*y1 + 1*y2 + 2*y3 + 3*y4; i + s ~ 1; y1 + y2 + y3 + y4 ~ 0*1; "
+        "s ~~ 0*s + 0*i + 0*x1; x1 ~~ x1; i ~~ x1",
+    )
+
+
+def test_a_growth_curve_of_factors_begins_at_zero():
+    """User's Guide, example 6.14."""
+    spec, *_ = build(
+        HEAD + "USEV = y1-y6;\n" + ONE + "MODEL: f1 BY y1 y2; f2 BY y3 y4; f3 BY y5 y6; i s | f1@0 f2@1 f3@2;"
+    )
+    means = {r.lhs: r.fixed for r in spec.table.rows if r.op == "~1"}
+    assert (means["i"], means["s"], means["f1"]) == (0.0, None, 0.0)
+
+
+def test_what_an_option_asks_for_is_noted():
+    """So that no option can be deleted unseen."""
+    head = HEAD + "USEV = y1 y2 x1; {}\nANALYSIS: ESTIMATOR = BAYES; {}\nMODEL: y1 y2 ON x1;\n{}"
+    for variable, analysis, rest, words in [
+        ("", "POINT = MEAN;", "", "posterior means"),
+        ("", "PREDICTOR = LATENT;", "", "without it"),
+        ("", "TYPE = RANDOM;", "", "one level"),
+        ("", "", "OUTPUT: CINTERVAL(HPD);", "highest-density"),
+        ("", "", "SAVEDATA: BPARAMETERS = 'a = b.dat';", "all draws"),
+        ("", "", "SAVEDATA: SAVE = FSCORES(50);", "factor scores"),
+    ]:
+        assert any(words in note for note in build(head.format(variable, analysis, rest))[1]), words
+    refused(head.format("", "PREDICTOR = OBSERVED;", ""), "WITHIN")
+    two = HEAD + "USEV = y1 x1; CLUSTER = school; WITHIN = x1 x2;\n" + TWO + "MODEL: %WITHIN% y1 ON x1; %BETWEEN% y1;"
+    assert any("WITHIN x2: not among USEVARIABLES" in note for note in build(two)[1])
+    assert any("one parameter" in note for note in build(head.format("", "", "MODEL: y1 ON x1;"))[1])
+    flat = head.format("", "", "").replace("ON x1;", "ON x1 (a b);") + "MODEL PRIORS: a ~ N(0, infinity);"
+    assert any("without it" in note for note in build(flat)[1])
+
+
+def test_a_path_between_quotes_may_have_colons_and_words():
+    text = HEAD.replace("trial.dat", '"C:my file = is model: trial.dat"') + "USEV = y1 y2;\n" + ONE + "MODEL: y1 ON y2;"
+    assert build(text)[2].file == "C:my file = is model: trial.dat"
 
 
 # ------------------------------------------------------------------------------------------- constraints, indirect, priors
@@ -394,8 +469,21 @@ def test_new_parameters_in_any_order():
     assert values["tot"] == values["ind"] + 1
 
 
+def test_new_parameters_may_be_constants():
+    """Simple slopes are written so: low = -1; slope = b + c*low."""
+    spec, *_ = build(PATHS + "MODEL CONSTRAINT: NEW(slope low); low = -1; slope = a + b*low;")
+    values = {"a": 0.5, "b": 3.0}
+    for name, expression in spec.table.derived:
+        values[name] = float(expression(values))
+    assert (values["low"], values["slope"]) == (-1.0, -2.5)
+
+
 def test_constraints_that_make_equal_and_that_fix():
     spec, *_ = build(PATHS + "MODEL CONSTRAINT: 0 = a - d; b = 0.3;")
+    other, *_ = build(PATHS + "MODEL CONSTRAINT: a - d = 0; 0.3 = b;")
+    assert rows(other.table) == rows(spec.table)
+    twice, *_ = build(PATHS + "MODEL CONSTRAINT: NEW(k); k = a*b; a = d;")
+    assert [str(expression) for _, expression in twice.table.derived] == ["d*b"]
     labels = {(r.lhs, r.rhs): (r.label, r.fixed) for r in spec.table.rows if r.op == "~"}
     assert labels["y2", "x1"] == labels["y3", "x1"] == ("d", None)
     assert labels["y1", "y2"] == ("", 0.3)
@@ -421,12 +509,13 @@ def test_constraints_are_refused(statements, words):
 
 
 def test_indirect_effects():
-    spec, _, _, derived = build(
+    spec, notes, _, derived = build(
         HEAD
         + "USEV = y1 y2 y3 x1;\n"
         + ONE
         + "MODEL: y1 ON y2 y3 x1; y2 ON x1; y3 ON x1 y2;\nMODEL INDIRECT: y1 IND x1; y1 IND y2 x1; y1 VIA y3 x1;"
     )
+    assert any("y1 VIA y3 x1: 2 of its effects are there already" in note for note in notes)
     b12, b13, c, a2, a3, d = 0.5, 0.7, 0.2, 2.0, 3.0, 0.1
     of = {("y1", "y2"): b12, ("y1", "y3"): b13, ("y1", "x1"): c, ("y2", "x1"): a2, ("y3", "x1"): a3, ("y3", "y2"): d}
     values = {r.label: of[r.lhs, r.rhs] for r in spec.table.rows if r.op == "~"}
@@ -434,13 +523,13 @@ def test_indirect_effects():
         values[name] = float(expression(values))
     by = {derived.effects[k]: v for k, v in values.items() if k in derived.effects}
     ways = {"y1 y2 x1": a2 * b12, "y1 y3 x1": a3 * b13, "y1 y3 y2 x1": a2 * d * b13}
-    heading = "Effects from x1 to y1"
+    heading = "Effects from X1 to Y1"
     for way, value in ways.items():
-        assert by[heading, f"Specific indirect: {way}"] == pytest.approx(value)
+        assert by[heading, f"Specific indirect: {way.upper()}"] == pytest.approx(value)
     assert by[heading, "Direct"] == c
     assert by[heading, "Total indirect"] == pytest.approx(sum(ways.values()))
     assert by[heading, "Total"] == pytest.approx(sum(ways.values()) + c)
-    assert by[f"{heading} via y3", "Sum of indirect"] == pytest.approx(ways["y1 y3 x1"] + ways["y1 y3 y2 x1"])
+    assert by[f"{heading} via Y3", "Sum of indirect"] == pytest.approx(ways["y1 y3 x1"] + ways["y1 y3 y2 x1"])
 
 
 def test_priors_of_the_input_and_flat_ones_for_the_rest():
@@ -606,3 +695,57 @@ def test_whatever_is_written_is_read_or_refused(words):
 def test_any_text_is_read_or_refused(anything):
     with contextlib.suppress(SpecError, DataError):
         build(HEAD + "USEV = y1-y3 x1;\n" + ONE + "MODEL: y1 ON x1; " + anything)
+
+
+@st.composite
+def two_level_models(draw):
+    """Statements of a two-level model with factors, slopes, labels and fixed values, as (Mplus, model text) by level."""
+    labels = iter(f"q{k}" for k in range(100))
+
+    def said(kinds=("plain", "label", "fixed", "start")):
+        kind, value = draw(st.sampled_from(kinds)), draw(st.sampled_from([0.5, 1.5]))
+        label = next(labels)
+        return {
+            "plain": ("", "", ""),
+            "label": ("", f" ({label})", f"{label}*"),
+            "fixed": (f"@{value}", "", f"{value}*"),
+            "start": (f"*{value}", "", f"start({value})*"),
+        }[kind]
+
+    def path(y, x):
+        mark, behind, before = said()
+        return f"{y} ON {x}{mark}{behind};", f"{y} ~ {before}{x}"
+
+    within, between = [], []
+    slope = draw(st.booleans())
+    within.append(("s | y1 ON x1;", "s | y1 ~ x1") if slope else path("y1", "x1"))
+    within += [path("y1", "y2"), path("y2", "x1")]
+    between += [path("y1", "z"), path("y2", "z")]
+    if draw(st.booleans()):
+        between.append(path("y1", "y2"))
+    if slope:
+        between.append(path("s", "z"))
+        mark, behind, before = said()
+        between.append((f"[s{mark}]{behind};", f"s ~ {before}1"))
+        if draw(st.booleans()):
+            mark, behind, before = said(("plain", "label", "start"))
+            between.append((f"s WITH y1{mark}{behind};", f"s ~~ {before}y1"))
+    mark, behind, before = said(("plain", "label"))
+    f_within = (f"fw BY y3 y4{mark}{behind} y5;", f"fw =~ 1*y3 + {before}y4 + y5")
+    f_between = ("fb BY y3-y5*; fb@1;", "fb =~ NA*y3 + y4 + y5; fb ~~ 1*fb")
+    order = [draw(st.permutations(level)) for level in (within + [f_within], between + [f_between, path("fb", "z")])]
+    return ["\n".join(part) for level in order for part in zip(*level, strict=True)]
+
+
+@given(two_level_models())
+@settings(max_examples=40, deadline=None)
+def test_a_random_two_level_model_is_read_as_it_was_meant(texts):
+    mplus_within, within, mplus_between, between = texts
+    same(
+        HEAD
+        + "USEV = y1-y5 x1 z; CLUSTER = school; WITHIN = x1; BETWEEN = z;\n"
+        + RANDOM
+        + f"MODEL: %WITHIN%\n{mplus_within}\n%BETWEEN%\n{mplus_between}",
+        within=within,
+        between=between,
+    )

@@ -146,3 +146,24 @@ def test_truth_is_recovered(variant):
         assert np.abs(z).max() < 4.5
         # true values share the errors of the parameters: more than independent ones would scatter
         assert abs((z**2).mean() - 1) < 6 * np.sqrt(2 / z.size), name
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_coordinates_of_slopes_where_clusters_are_far_apart(seed):
+    """Means times slopes are not concave: the search for a cluster's slopes has to climb. At the origin the density is near its
+    mode and near N(0, I), where full Newton steps ended millions of nats below."""
+    rng = np.random.default_rng(seed)
+    j = np.repeat(np.arange(20), 12)
+    b, s, u = 3.2 * rng.normal(size=20), -1.7 + 0.14 * rng.normal(size=20), rng.normal(size=20)
+    w = 0.7 * rng.normal(size=len(j))
+    data = pd.DataFrame({"school": j, "m": b[j] + w, "y": u[j] + s[j] * w + 0.7 * rng.normal(size=len(j))})
+    priors = {
+        "path": bh.Normal(0, 0.7),
+        "intercept": bh.Normal(0, 1),
+        "sd": bh.Gamma(8, 8),
+        "sd[between: s]": bh.Gamma(3, 8),
+    }
+    spec = bh.SEM(cluster="school", within="s | y ~ m", between="y ~ m; s ~ 1; y ~~ s", priors=priors)
+    design = spec.design(data)
+    density = spec.marginal(design, spec.frozen_priors(design))
+    assert np.linalg.norm(density(np.zeros(density.n_dim))[1]) < np.sqrt(density.n_dim)

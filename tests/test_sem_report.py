@@ -587,7 +587,7 @@ class TestCommandLine:
         assert re.search(r"Paths y ~ m1 b3 \S+.*? 0 ✓ y ~ m2 b4", text)
         assert re.search(r"m1 ~ treat b1 [^✓]*✗ off by", text)
         assert re.search(r"total [^✗]*0 ✓", text)
-        table = pd.read_csv(tmp_path / "out" / "mine" / "summary.csv")
+        table = pd.read_csv(tmp_path / "out" / "summary.csv")
         assert list(table.columns[:4]) == ["level", "header", "label", "parameter"]
 
     def test_references_that_name_nothing_are_found_before_sampling(self, write):

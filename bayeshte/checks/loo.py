@@ -116,7 +116,7 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     if unit == "row":
         pointwise = pd.concat([_importance(values) for values in row_log_likelihood(fit)])
     else:
-        values = cluster_log_likelihood(fit)
+        values = fit.cluster_log_likelihood
         pointwise, integrated = _importance(values), values.attrs.get("integrated", "")
         if values.attrs.get("quadrature_error", 0.0) > LARGEST_ERROR:
             troubles = (*troubles, f"Not integrated precisely: {integrated}.")
@@ -139,31 +139,6 @@ def _what(fit: Fit, unit: str, integrated: str) -> str:
         return f"leaving out one {cluster} at a time, random effects integrated" + (integrated and f", {integrated}")
     given = f", given the random effects of {cluster} (conditional)" if clusters_vary(fit) else ""
     return f"leaving out one row at a time{given}"
-
-
-def cluster_log_likelihood(fit: Fit) -> xr.DataArray:
-    """Log-likelihood of every cluster at every draw, the random effects integrated: (chain, draw, cluster).
-
-    Where that takes quadrature, attributes say how: `integrated` in words, `quadrature_error` in nats.
-
-    Raises
-    ------
-    SpecError
-        Without clusters, or for a family whose likelihood cannot be integrated.
-    """
-    a = fit.design.attrs
-    if not a["cluster"]:
-        raise SpecError(
-            "The model has no clusters to leave out: write unit='row', or name their column with cluster=, "
-            "varying=() and intercept_varies=False."
-        )
-    first = fit.spec.log_likelihood(fit.posterior.isel(chain=[0], draw=[0]), fit.design, "cluster")
-    if a["cluster"] not in first.dims:  # rows, given the random effects
-        raise SpecError(
-            f"The likelihood of a whole {a['cluster']}, its random effects integrated, is not available for "
-            f"family={a['family']!r}; leaving out clusters and prior sensitivity need it. bh.loo(fit, unit='row') does not."
-        )
-    return fit.spec.log_likelihood(fit.posterior[fit.parameters], fit.design, "cluster")
 
 
 def row_log_likelihood(fit: Fit) -> Iterator[xr.DataArray]:

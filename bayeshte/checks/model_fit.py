@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.checks.loo import cluster_log_likelihood, loo, row_log_likelihood
+from bayeshte.checks.loo import loo, row_log_likelihood
 from bayeshte.checks.ppp import discrepancies
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families import SEM
@@ -118,7 +118,7 @@ def _at(fit: Fit, posterior: xr.Dataset) -> Fit:
 def _deviance(fit: Fit, kind: str) -> xr.DataArray:
     """-2 log-likelihood at every draw; attributes as those of the likelihood."""
     if kind == "marginal":
-        values = cluster_log_likelihood(fit)
+        values = fit.cluster_log_likelihood
         return (-2 * values.sum(fit.spec.cluster)).assign_attrs(values.attrs)
     return -2 * sum(v.sum("row") for v in row_log_likelihood(fit))
 

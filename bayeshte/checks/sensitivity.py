@@ -13,7 +13,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from scipy import stats
 
-from bayeshte.checks.loo import cluster_log_likelihood, row_log_likelihood
+from bayeshte.checks.loo import row_log_likelihood
 from bayeshte.fit import Fit
 from bayeshte.prior import Prior
 from bayeshte.summary import elements
@@ -129,7 +129,7 @@ def log_prior(fit: Fit) -> xr.DataArray:
 def _log_likelihood(fit: Fit) -> xr.DataArray:
     """Marginal log-likelihood of the data at every draw: (chain, draw)."""
     cluster = fit.design.attrs["cluster"]
-    parts = [cluster_log_likelihood(fit).sum(cluster)] if cluster else [v.sum("row") for v in row_log_likelihood(fit)]
+    parts = [fit.cluster_log_likelihood.sum(cluster)] if cluster else [v.sum("row") for v in row_log_likelihood(fit)]
     return sum(parts).drop_vars(["chain", "draw"])
 
 
@@ -140,13 +140,13 @@ def _parameters(fit: Fit) -> Iterator[tuple[str, Prior, np.ndarray]]:
 
 
 def _quantities(fit: Fit) -> xr.DataArray:
-    """Draws of the parameters and the headline estimands: (chain, draw, label)."""
+    """Draws of the parameters and the headline estimands that vary: (chain, draw, label)."""
     shape = fit.posterior.sizes["chain"], fit.posterior.sizes["draw"]
     found = {label: x.reshape(shape) for label, _, x in _parameters(fit)}
     for e in fit.spec.estimands(fit.design):
         if e.headline:
             labels, x = elements(e.draws(fit.posterior, fit.design).rename(e.name))
-            found |= {label: x[..., k] for k, label in enumerate(labels)}
+            found |= {label: x[..., k] for k, label in enumerate(labels) if np.ptp(x[..., k]) > 0}
     return xr.DataArray(
         np.stack(list(found.values()), -1), dims=("chain", "draw", "label"), coords={"label": list(found)}
     )

@@ -189,13 +189,11 @@ class Structure:
     @cached_property
     def correlations(self) -> list[str]:
         """Elements of the correlations of the blocks, in the order of the kernel: rows of the lower triangles."""
+        rows = {(r.level, frozenset((r.lhs, r.rhs))): r for r in self._blocked}
         out = []
         for b in self.blocks:
             for i in range(1, len(b.variables)):
-                for j in range(i):
-                    pair = {b.variables[i], b.variables[j]}
-                    (row,) = [r for r in self._blocked if r.level == b.level and {r.lhs, r.rhs} == pair]
-                    out.append(_element(row))
+                out += [_element(rows[b.level, frozenset((b.variables[i], b.variables[j]))]) for j in range(i)]
         return out
 
     @property
@@ -231,8 +229,11 @@ class Structure:
 
     def sd(self, level: str, name: str) -> Row:
         """The variance row of a variable."""
-        (row,) = [r for r in self.table.at(level) if r.op == "~~" and r.lhs == r.rhs == name]
-        return row
+        return self._variances[level, name]
+
+    @cached_property
+    def _variances(self) -> dict[tuple[str, str], Row]:
+        return {(r.level, r.lhs): r for r in self.table.rows if r.op == "~~" and r.lhs == r.rhs}
 
     @cached_property
     def regressors(self) -> list[tuple[str, str]]:

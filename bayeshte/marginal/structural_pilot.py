@@ -74,18 +74,31 @@ def _common(m: Matrices, means: Sequence[int]) -> Matrices:
 def _information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A (cluster, f, f) and g (cluster, f) at parameters t, in f = (means b of the variables within, slopes).
 
-    Newton's method for the mode of f given the data; the log likelihood of the rows is g'f - f'A f / 2 near it.
+    Newton's method for the mode of f given the data; the log likelihood of the rows is g'f - f'A f / 2 near it. The likelihood is
+    not concave in means times slopes: steps are halved, cluster by cluster, until they climb.
     """
     mean, S = _prior(m, data, t)
     unit = np.sqrt(np.maximum(np.einsum("jaa->ja", S), 1e-12 * np.abs(S).max()))
+    precision = np.linalg.pinv(S, hermitian=True)
+
+    def log_density(f: np.ndarray) -> np.ndarray:
+        return _rows_given(m, data, t, f) - 0.5 * np.einsum("ja,jab,jb->j", f - mean, precision, f - mean)
+
     f = mean.copy()
     for _ in range(20):
         A, gradient = _quadratic(m, data, t, f, unit)
         g = gradient + (A @ f[..., None])[..., 0]
         P = np.linalg.solve(np.eye(f.shape[1]) + S @ A, S)
         new = mean + (P @ (g - (A @ mean[..., None])[..., 0])[..., None])[..., 0]
-        moved = np.abs((new - f) / unit).max()
-        f = f + (new - f) * np.minimum(1.0, 3.0 / np.maximum(np.abs((new - f) / unit).max(1, keepdims=True), 1e-12))
+        size = np.minimum(1.0, 3.0 / np.maximum(np.abs((new - f) / unit).max(1, keepdims=True), 1e-12))
+        here = log_density(f)
+        for _ in range(10):
+            worse = log_density(f + size * (new - f)) < here - 1e-9 * np.abs(here)
+            if not worse.any():
+                break
+            size[worse] /= 2
+        moved = np.abs(size * (new - f) / unit).max()
+        f = f + size * (new - f)
         if moved < 1e-3:
             break
     return A, g

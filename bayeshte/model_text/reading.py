@@ -58,10 +58,8 @@ def read(source: Source, level: str) -> Reading:
 
 
 def derive(source: Source, name: str, position: int, program: Program, text: str) -> Derived:
-    """A derived parameter; SpecError if it uses a function that does not exist or no label."""
+    """A derived parameter; SpecError if it uses a function that does not exist. It may be a constant, which others use."""
     expression = _expression(source, program, text)
-    if not expression.names:
-        raise source.error(position, f"{text!r} is a constant: a derived parameter is computed from labels, as in a*b.")
     labels = tuple(value for kind, value in program if kind == "label")
     return Derived(source, str(name), position, expression, labels)
 

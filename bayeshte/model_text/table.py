@@ -1,6 +1,7 @@
 """The parameter table: one row for each coefficient, variance, covariance and intercept of a model."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 import numpy as np
@@ -85,14 +86,19 @@ class ParameterTable:
     rows: tuple[Row, ...]
     derived: tuple[tuple[str, Expression], ...]
 
-    @property
+    @cached_property
     def levels(self) -> tuple[str, ...]:
         """``("within", "between")``, or ``("",)`` of one level."""
         return ("",) if all(row.level == "" for row in self.rows) else ("within", "between")
 
     def at(self, level: str) -> tuple[Row, ...]:
         """The rows of a level."""
-        return tuple(row for row in self.rows if row.level == level)
+        return self._by_level.get(level, ())
+
+    @cached_property
+    def _by_level(self) -> dict[str, tuple[Row, ...]]:
+        levels = dict.fromkeys(row.level for row in self.rows)
+        return {level: tuple(row for row in self.rows if row.level == level) for level in levels}
 
     def names(self, level: str) -> tuple[str, ...]:
         """All variables of a level in order of appearance: observed, factors, and random slopes between clusters."""

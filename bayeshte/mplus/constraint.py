@@ -59,20 +59,22 @@ def read(source: Source, model: Model, settings: Settings) -> Derived:
         if name in model.labels:
             raise statement.error(f"{name} is a label in MODEL already: NEW needs another name.")
     names = {name: _free(name, model) for name, _ in new}
+    definitions = []
     for statement in equations:
         left, equal, right = statement.text.partition("=")
         if not equal:
             raise _odd(statement)
         target = left.strip().lower()
         if (name := found(target, names)) is not None:
-            if names[name] in written:
-                raise statement.error(f"{name} is defined twice.")
-            text, parts = _expression(right, statement, model, names)
-            written[names[name]], used[names[name]] = text, parts
+            definitions.append((name, right, statement))
         elif {w.lower() for w in re.findall(r"[A-Za-z_][\w.]*", statement.text)} & plotted:
             model.notes.append(f"line {statement.line}: {statement.shown}: it is there for a plot, which is not drawn.")
         else:
             _constrain(target, right, statement, model)
+    for name, right, statement in definitions:  # after the equalities, which change labels
+        if names[name] in written:
+            raise statement.error(f"{name} is defined twice.")
+        written[names[name]], used[names[name]] = _expression(right, statement, model, names)
     for name, statement in new:
         if names[name] not in written:
             raise statement.error(f"NEW({name}) has no equation: write {name} = ...;")
@@ -121,6 +123,8 @@ def _expression(text: str, statement: Statement, model: Model, new: dict[str, st
         if match["name"]:
             word, name = _word(word, text[match.end() :], statement, model, new)
             parts |= {name} if name else set()
+        elif match["number"]:
+            word = word.lower()
         elif word == "^":
             word = "**"
         binary = word in ("+", "-") and previous not in ("", "(", "+", "-", "*", "/", "**")
@@ -159,7 +163,9 @@ def _word(word: str, rest: str, statement: Statement, model: Model, new: dict[st
 def _constrain(target: str, right: str, statement: Statement, model: Model) -> None:
     """``a = b`` makes two labels one, ``a = 0`` fixes, ``0 = a - b`` is ``a = b``; other constraints are refused."""
     value = right.strip().lower()
-    if re.fullmatch(r"0(\.0*)?", target) and (match := re.fullmatch(r"(\w[\w.]*)\s*-\s*(\w[\w.]*)", value)):
+    if re.fullmatch(r"-?[\d.]+", target):
+        target, value = value, target
+    if re.fullmatch(r"0(\.0*)?", value) and (match := re.fullmatch(r"([a-z_][\w.]*)\s*-\s*([a-z_][\w.]*)", target)):
         target, value = match[1], match[2]
     label = model.labels.get(found(target, model.labels) or "")
     if label is None:
@@ -223,12 +229,12 @@ def _indirect(source: Source, model: Model, settings: Settings, out: Derived) ->
             _effects(model, out, level, found_ways, (y, middle, x), match[2].upper(), statement)
 
 
-def _ways(model: Model, level: str, x: str, y: str) -> list[list[Row]]:
-    """Every way from x to y along paths of a level, in the order of the statements."""
-    out = []
-    for m in model.mentions.values():
-        if m.row.op == "~" and m.row.level == level and m.row.rhs == x and m.row.fixed != 0:
-            out += [[m.row]] if m.row.lhs == y else [[m.row, *rest] for rest in _ways(model, level, m.row.lhs, y)]
+def _ways(model: Model, level: str, x: str, y: str, passed: tuple[str, ...] = ()) -> list[list[Row]]:
+    """Every way from x to y along paths of a level, in the order of the statements, that meets no variable twice."""
+    out, passed = [], (*passed, x)
+    for row in [m.row for m in model.mentions.values()]:
+        if row.op == "~" and row.level == level and row.rhs == x and row.fixed != 0 and row.lhs not in passed:
+            out += [[row]] if row.lhs == y else [[row, *rest] for rest in _ways(model, level, row.lhs, y, passed)]
     return out
 
 
@@ -246,15 +252,19 @@ def _effects(
     if not chosen and ways:
         raise statement.error(f"MODEL has no way from {x} to {y} through {' '.join(middle)}.")
     heading = (
-        f"Effects from {x} to {y}"
-        + (f" via {' '.join(middle)}" if word == "VIA" else "")
+        f"Effects from {x.upper()} to {y.upper()}"
+        + (f" via {' '.join(middle).upper()}" if word == "VIA" else "")
         + (f", {level}" if level else "")
     )
-    specific = {}
+    known_already, specific = {*out.texts}, {}
     for way in chosen:
         name = _free("_".join(["effect", x, *(r.lhs for r in way)]) + (f"_{level}" if level else ""), model)
         specific[name] = "*".join(_label(model, row) for row in way)
-        row = "Direct" if len(way) == 1 else "Specific indirect: " + " ".join([y, *(r.lhs for r in way[-2::-1]), x])
+        row = (
+            "Direct"
+            if len(way) == 1
+            else "Specific indirect: " + " ".join([y, *(r.lhs for r in way[-2::-1]), x]).upper()
+        )
         _put(out, name, specific[name], heading, row)
     indirect = [k for k, way in zip(specific, chosen, strict=True) if len(way) > 1]
     sums = (
@@ -263,7 +273,7 @@ def _effects(
         else {"Sum of indirect": indirect}
     )
     for row, parts in sums.items():
-        if len(parts) > 1:
+        if len(parts) > (row == "Sum of indirect"):
             via = "_via_" + "_".join(middle) if word == "VIA" else ""
             name = _free(
                 "_".join([row.split()[0].lower(), *row.split()[1:], x, y]).lower()
@@ -272,6 +282,8 @@ def _effects(
                 model,
             )
             _put(out, name, " + ".join(parts), heading, row)
+    if again := known_already & {*specific}:
+        model.notes.append(f"line {statement.line}: {statement.shown}: {len(again)} of its effects are there already.")
 
 
 def _put(out: Derived, name: str, text: str, heading: str, row: str) -> None:

@@ -6,7 +6,7 @@ piece; only what it cannot read is looked at value by value, to say what is wron
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path, PureWindowsPath
 
@@ -129,6 +129,14 @@ def complete(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     if dropped:
         settings.notes.append(f"data: {dropped} of {len(frame)} rows have {which} and are dropped.")
     return frame[keep]
+
+
+def missing(frame: pd.DataFrame, settings: Settings) -> Iterator[str]:
+    """What MISSING came to: how many values of which variables."""
+    if settings.missing or settings.symbol:
+        counts = frame[[v for v in settings.use if v not in (settings.cluster, *settings.keep)]].isna().sum()
+        found = ", ".join(f"{v} {n}" for v, n in counts.items() if n)
+        yield f"data: MISSING: values are missing in {len(frame)} rows: {found or 'none'}."
 
 
 # --------------------------------------------------------------------------------------------------------------- text

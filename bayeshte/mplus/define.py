@@ -7,7 +7,7 @@ SD with n - 1.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +17,7 @@ import pandas as pd
 from bayeshte.errors import DataError, near
 from bayeshte.mplus import arithmetic, calculation
 from bayeshte.mplus.arithmetic import Program, columns_of
-from bayeshte.mplus.names import NAME, PRINTED, found, known_list
+from bayeshte.mplus.names import NAME, assigned, found, known_list
 from bayeshte.mplus.options import Settings
 from bayeshte.mplus.source import Statement, full_name
 
@@ -138,6 +138,19 @@ def apply(statements: Iterable[Statement], frame: pd.DataFrame, settings: Settin
     return out
 
 
+def without_effect(statements: Iterable[Statement], settings: Settings) -> Iterator[str]:
+    """Notes on steps whose variables neither the analysis nor a later step uses."""
+    needed = {*settings.use, *settings.keep, settings.cluster}
+    for step in reversed(steps(statements, settings)):
+        made = (step.target,) if isinstance(step, Assign) else step.variables
+        if idle := [v for v in made if v not in needed]:
+            yield (
+                f"line {step.statement.line}: {step.statement.shown}: {' '.join(idle)} not in the analysis, so without effect."
+            )
+        elif isinstance(step, Assign):
+            needed |= _columns(step)
+
+
 def select(condition: Statement, frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """The rows where USEOBSERVATIONS holds; DataError if there are none."""
     program = _condition(settings, condition)
@@ -246,12 +259,7 @@ def _conditional(statement: Statement, order: Sequence[str], settings: Settings)
 def _assignment(
     match: re.Match, condition: Program, statement: Statement, order: Sequence[str], settings: Settings
 ) -> Assign:
-    name = match[1].lower()
-    target = found(name, order) or name
-    if target != name and min(len(target), len(name)) > PRINTED:
-        raise statement.error(
-            f"{match[1]} and {target} have the same first {PRINTED} characters and are one variable for Mplus: rename one."
-        )
+    target = assigned(match[1], order)
     if target in (settings.cluster, *settings.keep):
         raise statement.error(f"{match[1]} identifies rows or clusters: give the new variable another name.")
     program = arithmetic.arithmetic(match[2], order, statement, settings.cluster)

@@ -251,6 +251,10 @@ class _Reader:
         items = [item for group in groups for item in group.items]
         if any(group.labels for group in groups):
             raise statement.error("labels of time scores are not supported: write the loadings with BY.")
+        if len(items) == 1 and items[0].fixed is None:
+            raise statement.error(
+                "random residual variances and loadings are not supported; a growth curve has several outcomes, i s | y1@0 y2@1."
+            )
         for item in items:
             if item.fixed is None and len(names) > 2:
                 raise statement.error(f"{item.name}: free time scores need a line, i s | ...: fix it with @.")
@@ -259,8 +263,9 @@ class _Reader:
                 fixed = None if item.fixed is None and power else float((item.fixed or 0) ** power if power else 1)
                 row = Row(level, name, "=~", item.name, fixed=fixed, start=item.start if fixed is None else None)
                 self._keep(Mention(row, fixed is None, statement))
-            if level != "within":
-                self._keep(Mention(Row(level, name, "~1", ""), False, statement))
+            if level != "within":  # of factors, the first growth factor has the mean zero (User's Guide, example 6.14)
+                mean = 0.0 if power == 0 and any(item.name in self.model.factors for item in items) else None
+                self._keep(Mention(Row(level, name, "~1", "", fixed=mean), False, statement))
         if level != "within":
             for item in items:
                 self._keep(Mention(Row(level, item.name, "~1", "", fixed=0.0), False, statement))
@@ -277,6 +282,10 @@ class _Reader:
                 for item in group.items:
                     if level == "within" and item.name in self.settings.use and item.name not in self.settings.within:
                         raise statement.error(f"{item.name} is on both levels, so its mean belongs under %BETWEEN%.")
+                    if level == "within" and item.name in self.model.factors and item.fixed != 0:
+                        raise statement.error(
+                            f"{item.name} is a factor within clusters: its mean is 0; write [{item.name}@0]."
+                        )
                 self._add([(Row(level, item.name, "~1", ""), item) for item in group.items], group, statement)
 
     def _relation(self, level: str, statement: Statement, keyword: re.Match) -> None:
@@ -419,13 +428,20 @@ class _Reader:
             for name in {row.lhs, *row.parts}:
                 self._check_level(name, row.level, statement)
             row = replace(row, fixed=item.fixed, start=item.start, label=labels.get(row.key, ""))
+            if row.kind == "variance" and row.fixed == 0 and row.lhs in self.model.slopes:
+                raise statement.error(
+                    f"{row.lhs} is a random slope and has a variance: for one that does not vary write the path under %WITHIN%, "
+                    "y ON x, and products with its predictors."
+                )
             self._keep(Mention(row, item.freed, statement))
 
     def _given_out(self, rows: list[tuple[Row, Item]], group: Group, statement: Statement) -> dict[tuple, str]:
         """Label by key: as many labels as parameters go to all of them, else those of the labels' own line get them."""
         labels = group.labels
-        if len(labels) == len(rows):
-            return {row.key: label for (row, _), label in zip(rows, labels, strict=True)}
+        pairs = [row for row, _ in rows if row.op == "~~" and row.lhs != row.rhs]
+        for named in ([row for row, _ in rows], pairs):  # of a list WITH itself, labels may be those of the pairs
+            if len(labels) == len(named):
+                return {row.key: label for row, label in zip(named, labels, strict=True)}
         line = [row for row, item in rows if item.line == group.line] or [row for row, _ in rows]
         if len(labels) not in (1, len(line)):
             names = ", ".join(row.name for row, _ in rows)
@@ -435,7 +451,8 @@ class _Reader:
             f"makes {names} equal" if len(labels) < len(line) else f"is that of {names} alone, in whose line it stands"
         )
         if len(labels) == 1:
-            self.model.notes.append(f"line {statement.line + group.line}: the label ({labels[0]}) {says}.")
+            written = next(label for label, name in self.model.labels.items() if name == labels[0])
+            self.model.notes.append(f"line {statement.line + group.line}: the label ({written}) {says}.")
         return {row.key: labels[k if len(labels) > 1 else 0] for k, row in enumerate(line)}
 
     def _keep(self, mention: Mention) -> None:
@@ -444,10 +461,11 @@ class _Reader:
             raise mention.statement.error(
                 f"{mention.row.name} is the random slope {old.row.slope} (line {old.statement.line})."
             )
-        if old and (old.row, old.freed) != (mention.row, mention.freed):
+        same = old and (old.row, old.freed) == (mention.row, mention.freed)
+        if old and not (same and "|" in mention.statement.text):  # pieces of a growth curve share an intercept
             self.model.notes.append(
                 f"line {mention.statement.line}: {mention.row.name} stands in line {old.statement.line} already; "
-                "the last mention counts."
+                + ("it is one parameter." if same else "the last mention counts.")
             )
         self.model.mentions[mention.row.key] = mention
 

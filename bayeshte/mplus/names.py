@@ -7,7 +7,7 @@ from bayeshte.errors import near
 from bayeshte.mplus.source import Statement
 
 NAME = r"[A-Za-z_][\w.]*"
-PRINTED = 8  # characters of a name that Mplus reads and prints
+PRINTED = 8  # characters of a name that Mplus prints; longer names stay apart
 LONGEST = 5_000  # names of a list
 
 
@@ -18,6 +18,12 @@ def found(name: str, known: Iterable[str]) -> str | None:
         return name
     same = [k for k in known if k[:PRINTED] == name[:PRINTED]]
     return same[0] if len(same) == 1 else None
+
+
+def assigned(name: str, known: Iterable[str]) -> str:
+    """The name that an equation gives a value to: a known one that it is or shortens to eight characters, else a new one."""
+    name = name.lower()
+    return name if len(name) > PRINTED else found(name, known) or name
 
 
 def numbered(first: str, last: str) -> list[str] | None:

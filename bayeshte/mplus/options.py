@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bayeshte.errors import near
-from bayeshte.mplus.names import found, known_list, new_list
+from bayeshte.mplus.names import assigned, known_list, new_list
 from bayeshte.mplus.source import Source, Statement, full_name
 
 READ = {
@@ -28,7 +28,7 @@ READ = {
         ),
         "CATEGORICAL",
     ),
-    "ANALYSIS": ("TYPE", "ESTIMATOR", "POINT"),
+    "ANALYSIS": ("TYPE", "ESTIMATOR", "POINT", "PREDICTOR"),
     "OUTPUT": ("CINTERVAL",),
     "SAVEDATA": ("FILE", "SAVE", "BPARAMETERS"),
     "PLOT": (),
@@ -185,8 +185,6 @@ REFUSED = {
     | {"PATTERN": "designs with planned patterns need no option: code what was not asked as missing."},
     "ANALYSIS": {
         "MODEL": "the defaults it changes are not supported: write the covariances into MODEL, fixed with @0 or free.",
-        "PREDICTOR": "random slopes have the latent part within clusters as predictor: leave the option out (LATENT), or declare "
-        "the predictor WITHIN for a raw one.",
         "PARAMETERIZATION": "it concerns categorical outcomes, which are not supported so far.",
         "LINK": "it concerns categorical outcomes, which are not supported so far.",
         "MEDIATOR": "it concerns categorical mediators, which are not supported so far.",
@@ -212,7 +210,13 @@ TYPES = {
     "LOGISTIC": "it concerns categorical outcomes, which are not supported so far.",
 }
 POINTS = ("MEDIAN", "MEAN", "MODE")
+_POINT_NOTES = {
+    "MEDIAN": "what is estimated without it",
+    "MEAN": "estimates are posterior means",
+    "MODE": "estimates are the modes of each parameter by itself",
+}
 SYMBOLS = (".", "*", "BLANK")
+LEVELS = ("WITHIN", "BETWEEN")
 
 
 @dataclass
@@ -289,7 +293,7 @@ def settings(source: Source, new: Sequence[str] = (), as_bayes: bool = False) ->
     SpecError
         Options that do not exist, options that would change the model and are not supported.
     """
-    out = Settings()
+    out, order = Settings(), []
     options = [o for command in READ for s in source.of(command) for o in _options(s)]
     first = [o for o in options if o.name == "NAMES"]
     for option in [*first, *(o for o in options if o.name != "NAMES")]:
@@ -299,16 +303,26 @@ def settings(source: Source, new: Sequence[str] = (), as_bayes: bool = False) ->
         if reason := NOTED[option.statement.command].get(option.name):
             out.notes.append(f"line {option.statement.line}: {option.name} {option.value}".rstrip() + f": {reason}.")
         else:
-            order = [*out.names, *(v for v in new if found(v, out.names) is None)]
+            order = [*out.names, *(v for v in new if assigned(v, out.names) not in out.names)]
             _SETTERS[option.statement.command, option.name](out, option, order)
     _check(out, source, options, as_bayes)
-    if not out.use:
-        out.use = [v for v in out.names if v not in (out.cluster, *out.keep)]
+    plain = [v for v in out.names if v not in (out.cluster, *out.keep)]
+    listed = [o.statement.line for o in options if o.name == "USEVARIABLES"]
+    if out.use and [v for v in out.use if v not in (out.cluster, *out.keep)] == plain:
+        out.notes.append(f"line {listed[0]}: USEVARIABLES: all variables, as without it.")
+    out.use = out.use or plain
+    for o in options:
+        idle = [v for v in known_list(o.value, order, o.statement) if v not in out.use] if o.name in LEVELS else []
+        if idle:
+            out.notes.append(
+                f"line {o.statement.line}: {o.name} {' '.join(idle)}: not among USEVARIABLES, so without effect."
+            )
     return out
 
 
 def _options(statement: Statement) -> list[Option]:
     """The options of a statement: one with a value, or in OUTPUT several words."""
+    paths = ("FILE", "BPARAMETERS", "USEOBSERVATIONS")  # whose value may have a word that looks like another option
     tables = (READ, NOTED, REFUSED)
     every = [name for table in tables for name in table[statement.command]]
     if statement.command == "OUTPUT":
@@ -323,7 +337,7 @@ def _options(statement: Statement) -> list[Option]:
         name = full_name(word, every)
         if name is None:
             raise statement.error(f"{word} is no option of {statement.command}.{near(word.upper(), every)}")
-        if re.search(r"(^|\s)(=|IS|ARE)(\s|$)", value, re.I) and name not in ("USEOBSERVATIONS",):
+        if re.search(r"(^|\s)(=|IS|ARE)(\s|$)", value, re.I) and name not in paths:
             raise statement.error("two options in one statement: end the first with ';'.")
         out.append(Option(statement, name, " ".join(value.split())))
     return out
@@ -343,7 +357,7 @@ def _check(out: Settings, source: Source, options: Sequence[Option], as_bayes: b
         raise statements["TYPE"].error("TWOLEVEL needs clusters: write VARIABLE: CLUSTER = ...;")
     if out.cluster and not out.two_level:
         raise statements["CLUSTER"].error("CLUSTER needs ANALYSIS: TYPE = TWOLEVEL;")
-    for name in ("WITHIN", "BETWEEN"):
+    for name in LEVELS:
         if name in statements and not out.two_level:
             raise statements[name].error(f"{name} needs ANALYSIS: TYPE = TWOLEVEL;")
     both = [v for v in out.within if v in out.between]
@@ -390,10 +404,8 @@ def _hint(value: str) -> str:
 
 def _listwise(out: Settings, o: Option, _) -> None:
     out.listwise = o.value.upper() == "ON"
-    if not out.listwise:
-        out.notes.append(
-            f"line {o.statement.line}: LISTWISE = {o.value}: missing values are integrated, as without it."
-        )
+    done = "rows with a missing value are dropped" if out.listwise else "missing values are integrated, as without it"
+    out.notes.append(f"line {o.statement.line}: LISTWISE = {o.value}: {done}.")
 
 
 def _names(out: Settings, o: Option, _) -> None:
@@ -435,9 +447,9 @@ def _missing(out: Settings, o: Option, known_names: list[str]) -> None:
 
 
 def _limits(text: str, statement: Statement) -> list[tuple[float, float]]:
-    number = r"-?(?:\d+\.?\d*|\.\d+)"
+    number = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
     out, rest = [], text
-    for match in re.finditer(rf"({number})\s*-\s*({number})|({number})", text):
+    for match in re.finditer(rf"({number})(?:\s*-\s+|-)({number})|({number})", text):  # 9 -99 are two numbers
         low, high = (match[3], match[3]) if match[3] else (match[1], match[2])
         out.append((float(low), float(high)))
         rest = rest.replace(match[0], " ", 1)
@@ -488,8 +500,8 @@ def _type(out: Settings, o: Option, _) -> None:
             raise o.statement.error(f"TYPE = {kind}: {TYPES[kind]}")
         kinds.append(kind)
     out.types = {*kinds} or {"GENERAL"}
-    if out.types == {"GENERAL"}:
-        out.notes.append(f"line {o.statement.line}: TYPE = GENERAL is what an analysis is without TYPE.")
+    if out.types <= {"GENERAL", "RANDOM"}:
+        out.notes.append(f"line {o.statement.line}: TYPE = {o.value}: a model of one level, as without TYPE.")
 
 
 def _estimator(out: Settings, o: Option, _) -> None:
@@ -503,14 +515,23 @@ def _point(out: Settings, o: Option, _) -> None:
     if name is None:
         raise o.statement.error(f"POINT = {o.value} does not exist.{near(o.value.upper(), POINTS)}")
     out.point = name
-    if name == "MEDIAN":
-        out.notes.append(f"line {o.statement.line}: POINT = MEDIAN is what is estimated without it.")
+    out.notes.append(f"line {o.statement.line}: POINT = {name}: {_POINT_NOTES[name]}.")
+
+
+def _predictor(out: Settings, o: Option, _) -> None:
+    if full_name(o.value, ("LATENT",)) is None:
+        raise o.statement.error(
+            f"PREDICTOR = {o.value}: random slopes have the latent part within clusters as predictor (LATENT); declare the "
+            "predictor WITHIN for a raw one."
+        )
+    out.notes.append(f"line {o.statement.line}: PREDICTOR = LATENT is how random slopes are modelled without it.")
 
 
 def _interval(out: Settings, o: Option, _) -> None:
     kind = o.value.strip("() ").upper()
     if kind in ("HPD",):
         out.interval = "hdi"
+        out.notes.append(f"line {o.statement.line}: CINTERVAL(HPD): intervals are highest-density ones.")
     elif kind in ("", "EQTAIL", "SYMMETRIC"):
         out.notes.append(
             f"line {o.statement.line}: CINTERVAL {o.value}".rstrip() + ": equal-tailed intervals are always printed."
@@ -529,12 +550,14 @@ def _save(out: Settings, o: Option, _) -> None:
     for word in re.findall(r"[A-Za-z]+", o.value):
         if full_name(word, ("FSCORES",)):
             out.scores = "fscores.csv"
+            out.notes.append(f"line {o.statement.line}: SAVE = FSCORES: {out.scores} has the factor scores.")
         else:
             out.notes.append(f"line {o.statement.line}: SAVE = {word}: it is not written.")
 
 
 def _save_draws(out: Settings, o: Option, _) -> None:
     out.draws = "bparameters.csv"
+    out.notes.append(f"line {o.statement.line}: BPARAMETERS {o.value}: {out.draws} has all draws.")
 
 
 _SETTERS = {
@@ -555,6 +578,7 @@ _SETTERS = {
     ("ANALYSIS", "TYPE"): _type,
     ("ANALYSIS", "ESTIMATOR"): _estimator,
     ("ANALYSIS", "POINT"): _point,
+    ("ANALYSIS", "PREDICTOR"): _predictor,
     ("OUTPUT", "CINTERVAL"): _interval,
     ("SAVEDATA", "FILE"): _save_file,
     ("SAVEDATA", "SAVE"): _save,

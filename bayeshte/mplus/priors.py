@@ -29,6 +29,10 @@ def read(source: Source, model: Model) -> dict[str, Prior]:
             if row is None or row.fixed is not None:
                 raise statement.error(f"{match[1].strip()}: the parameter with this label is fixed, it has no prior.")
             out[label] = _prior(match[2].upper(), match[3], match[4], row, statement)
+            if out[label] in (Flat(), Power(1)):
+                model.notes.append(
+                    f"line {statement.line}: {statement.shown}: the flat prior that {row.name} has without it."
+                )
     return out
 
 

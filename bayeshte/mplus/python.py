@@ -19,7 +19,7 @@ def program(analysis: Analysis) -> str:
     settings, spec = analysis.settings, analysis.spec
     derived = define.as_python(analysis.source.of("DEFINE"), settings.condition, settings)
     imports = sorted({"import pandas as pd", *(line for line in derived if line.startswith(("import ", "from ")))})
-    lines = [f'"""{_plain(analysis.title)}"""', "", *imports, "", "import bayeshte as bh", "", *_data(analysis)]
+    lines = [f'"""{_plain(analysis)}"""', "", *imports, "", "import bayeshte as bh", "", *_data(analysis)]
     lines += [line for line in derived if line not in imports]
     lines += _complete(settings)
     if spec is None:
@@ -34,11 +34,11 @@ def program(analysis: Analysis) -> str:
 def _data(analysis: Analysis) -> list[str]:
     """Lines that read the file and make coded values missing."""
     settings = analysis.settings
-    file = str(analysis.file) if analysis.file else PureWindowsPath(settings.file).name
+    file, separator = _file(analysis)
     marks = [v for v in (settings.symbol,) if v in (".", "*")]
     unknown = f", na_values={marks}" if marks else ""
     lines = ["names = " + _names(settings.names)]
-    lines += [f"data = pd.read_csv({_quoted(file)}, sep={_separator(analysis)}, header=None, names=names{unknown})"]
+    lines += [f"data = pd.read_csv({_quoted(file)}, sep={separator}, header=None, names=names{unknown})"]
     groups: dict[tuple, list[str]] = {}
     for name, limits in settings.missing.items():
         groups.setdefault(tuple(limits), []).append(name)
@@ -50,16 +50,22 @@ def _data(analysis: Analysis) -> list[str]:
     return lines
 
 
-def _separator(analysis: Analysis) -> str:
-    """What separates values: as in the file if it is there, else as its name says."""
+def _file(analysis: Analysis) -> tuple[str, str]:
+    """The data file, seen from the folder of the input if it is below it, and what separates its values.
+
+    A file that is not there has the name that the input gives it, in lower case, and commas if that says so.
+    """
+    folder = analysis.path.parent
     try:
-        path, _ = datafile.locate(analysis.settings.file, analysis.path.parent, analysis.file)
+        path, _ = datafile.locate(analysis.settings.file, folder, analysis.file)
     except DataError:
-        commas = analysis.settings.file.lower().strip("\"'").endswith(".csv")
+        name = str(analysis.file) if analysis.file else PureWindowsPath(analysis.settings.file).name.lower()
+        commas = name.lower().endswith(".csv")
     else:
+        name = str(path) if analysis.file or not path.is_relative_to(folder) else path.relative_to(folder).as_posix()
         with path.open(encoding="utf-8", errors="replace") as lines:
             commas = "," in next(lines, "")
-    return '","' if commas else 'r"\\s+"'
+    return name, '","' if commas else 'r"\\s+"'
 
 
 def _complete(settings: Settings) -> list[str]:
@@ -106,5 +112,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _plain(title: str) -> str:
-    return title.replace("\\", "/").replace('"""', "'''").rstrip('"')
+def _plain(analysis: Analysis) -> str:
+    """The title, whose case, as that of all the input, does not matter."""
+    title = analysis.source.title.replace("\\", "/").replace('"', "'")
+    return title[:1].upper() + title[1:].lower() or "A model of Mplus."

@@ -60,7 +60,8 @@ class Analysis:
             frame = define.select(settings.condition, frame, settings)
         frame = datafile.complete(define.apply(statements, frame, settings), settings)
         kept = [*settings.use, *settings.keep, *([settings.cluster] if settings.cluster else [])]
-        settings.notes += mistakes.of_data(frame, settings)
+        settings.notes += [*define.without_effect(statements, settings)][::-1]
+        settings.notes += [*datafile.missing(frame, settings), *mistakes.of_data(frame, settings)]
         return frame[list(dict.fromkeys(kept))], tuple(settings.notes)
 
     def data(self) -> pd.DataFrame:

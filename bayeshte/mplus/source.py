@@ -25,6 +25,7 @@ COMMANDS = (
     *("MODEL CONSTRAINT", "MODEL PRIORS", "MODEL INDIRECT", "MODEL TEST", "MODEL POPULATION", "MODEL COVERAGE"),
     *("MODEL MISSING",),
 )
+QUOTED = r"\"[^\"\n]*\"|'[^'\n]*'"
 SHORTEST = 3  # letters of a name
 LONGEST = 60  # characters of a statement that a message shows
 
@@ -137,7 +138,8 @@ def _without_comments(text: str) -> tuple[str, list[str]]:
 def _commands(text: str) -> Iterator[tuple[str, int, int]]:
     """Name, start of the name and end of the colon of every command; in a title only at the beginning of a line."""
     title = False
-    for match in re.finditer(r"(?<![\w.])([A-Za-z]\w*)(?:\s+(\w+))?\s*:(?![=\\/])", text):
+    quoted = re.sub(QUOTED, lambda m: "_" * len(m[0]), text)
+    for match in re.finditer(r"(?<![\w.])([A-Za-z]\w*)(?:\s+(\w+))?\s*:(?![=\\/])", quoted):
         candidates = [(match[0], match.start())] + ([(match[2], match.start(2))] if match[2] else [])
         names = [(full_name(given.rstrip(": \n\t"), COMMANDS), start) for given, start in candidates]
         name, start = next((n for n in names if n[0]), (None, match.start()))
@@ -169,7 +171,7 @@ def full_name(given: str, known: Sequence[str]) -> str | None:
 
 def _statements(command: str, text: str, begin: int, end: int) -> Iterator[Statement]:
     """The statements between two places: cut at ``;`` outside of quotes."""
-    for match in re.finditer(r"(?:\"[^\"\n]*\"|'[^'\n]*'|[^;])+", text[begin:end]):
+    for match in re.finditer(rf"(?:{QUOTED}|[^;])+", text[begin:end]):
         if content := match[0].strip():
             at = begin + match.start() + len(match[0]) - len(match[0].lstrip())
             yield Statement(command, content, text.count("\n", 0, at) + 1)

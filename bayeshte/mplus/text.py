@@ -2,8 +2,9 @@
 
 Shared are: residual variances, intercepts, covariances of exogenous factors and of mentioned exogenous variables, residual
 covariances of last outcomes. Written are: the first loading, fixed at 1 unless ``*`` frees it, label or not; variables that are
-in the analysis but in no statement of a level, which have a variance there and covary with nothing; random intercepts that
-nothing explains between clusters, which covary with nothing unless WITH says so.
+in the analysis but in no statement of a level, which have a variance there and covary with nothing; variables whose variance is
+fixed at 0, likewise; random intercepts that nothing explains between clusters, which covary with nothing unless WITH says so, and
+with TYPE = RANDOM all random intercepts (User's Guide, example 9.5; without RANDOM their residuals covary, example 9.3).
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +34,7 @@ def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str,
     alone = {level: _unmentioned(level, mentions, settings) for level in levels}
     for level, names in alone.items():
         lines[level] += [f"{v} ~~ {v}" for v in names]
-        notes += [_note(v, level) for v in names]
+        notes += [_note(v, level, settings) for v in names]
     for level in levels:
         if not lines[level]:
             where = f"%{level.upper()}% says" if level else "MODEL is missing or says"
@@ -41,9 +42,17 @@ def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str,
     table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels})
     if settings.two_level:
         alone["between"] += [v for v in table.exogenous("between") if v in table.endogenous("within")]
+    for row in table.rows:
+        if row.kind == "variance" and row.fixed == 0:
+            alone[row.level].append(row.lhs)
+    apart = (
+        {*table.endogenous("within")} & {*settings.use} if "RANDOM" in settings.types and settings.two_level else set()
+    )
     unsaid = set()
     for row in table.rows:
-        if row.op == "~~" and row.lhs != row.rhs and not row.given and {row.lhs, row.rhs} & {*alone[row.level]}:
+        pair = {row.lhs, row.rhs}
+        zero = pair & {*alone[row.level]} or (row.level == "between" and pair <= apart)
+        if row.op == "~~" and len(pair) == 2 and not row.given and zero:
             lines[row.level].append(f"{row.lhs} ~~ 0*{row.rhs}")
             unsaid.add(row.key)
     return {ARGUMENTS[level]: "\n".join(lines[level]) for level in levels}, frozenset(unsaid)
@@ -100,11 +109,11 @@ def _unmentioned(level: str, mentions: list[Mention], settings: Settings) -> lis
     """Variables of the analysis that a level has and that none of its statements names."""
     named = {name for m in mentions if m.row.level == level for name in (m.row.lhs, *m.row.parts)}
     other = {"within": settings.between, "between": settings.within}.get(level, [])
-    return [v for v in settings.use if v not in named and v not in other and v != settings.cluster]
+    return [v for v in settings.use if v not in (*named, *other, settings.cluster, *settings.keep)]
 
 
-def _note(name: str, level: str) -> str:
-    if not level:
+def _note(name: str, level: str, settings: Settings) -> str:
+    if not level or name in (*settings.within, *settings.between):
         return f"{name} is among USEVARIABLES but in no statement of MODEL: it is modelled, and covaries with nothing."
     declare = "WITHIN" if level == "between" else "BETWEEN"
     return (
