@@ -721,8 +721,7 @@ def two_level_models(draw):
     within.append(("s | y1 ON x1;", "s | y1 ~ x1") if slope else path("y1", "x1"))
     within += [path("y1", "y2"), path("y2", "x1")]
     between += [path("y1", "z"), path("y2", "z")]
-    if draw(st.booleans()):
-        between.append(path("y1", "y2"))
+    between.append(path("y1", "y2") if draw(st.booleans()) else ("", "y1 ~~ 0*y2"))  # RANDOM: apart unless WITH says so
     if slope:
         between.append(path("s", "z"))
         mark, behind, before = said()

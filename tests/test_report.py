@@ -205,7 +205,11 @@ FLAT = bh.RandomSlope(outcome="y", treatment="t", cluster="study", priors="mplus
             {"clusters", "balance", "assumptions"},
             ("known standard errors, se", "y across study", "no treatment", "I2"),
         ),
-        (FLAT, set(), ("defaults of Mplus", "Improper", "residual SD by arm", "reference 0", "how far the slope of x")),
+        (
+            FLAT,
+            set(),
+            ("defaults of Mplus", "priors are improper", "residual SD by arm", "reference 0", "how far the slope of x"),
+        ),
     ],
     ids=["no clusters", "meta-analysis", "flat priors"],
 )

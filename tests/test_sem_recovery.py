@@ -131,7 +131,7 @@ def straight(label: str, value):
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.__name__)
 def test_truth_is_recovered(variant):
     study = variant(np.random.default_rng(20261 + VARIANTS.index(variant)))
-    fit = bh.fit(study.spec, study.data, draws=500, tune=500, seed=1, progress=False)
+    fit = bh.fit(study.spec, study.data, draws=1000, tune=500, seed=1, progress=False)
     assert fit.diagnosis.ok
     draws = {label: values.to_numpy().ravel() for label, _, values in study.spec.parameters(fit.posterior)}
     assert set(draws) == set(study.truth)
