@@ -233,8 +233,8 @@ def _input(name: str, data: Path | None, priors: str, as_bayes: bool) -> mplus.A
     if priors not in ("mplus", "default"):
         raise SpecError(f"--priors {priors}: write mplus or default.")
     path = Path(name)
-    if not path.is_file() and (gallery.folder() / path.name).is_file():  # those of the gallery by name
-        path = gallery.folder() / path.name
+    if not path.is_file() and name == path.name and (gallery.folder() / name).is_file():  # those of the gallery by name
+        path = gallery.folder() / name
     return mplus.read(path, data=data, default_priors=priors == "default", as_bayes=as_bayes)
 
 

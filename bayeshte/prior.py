@@ -31,6 +31,8 @@ FAMILIES: dict[str, tuple[tuple[str, ...], str, int]] = {
     "VarianceInverseGamma": (("shape", "scale"), "positive", 8),
     "LKJ": (("eta",), "correlation", 0),
 }
+#: key of a mapping of priors that names the set of the parameters that it does not name
+OTHERS = "others"
 _SCALES = {"sigma", "nu", "lam", "alpha", "beta", "eta", "scale"}
 #: densities that PyMC has no distribution for: a flat one on the positive line and a potential
 _BY_POTENTIAL = ("Power", "VarianceInverseGamma")
@@ -87,8 +89,15 @@ class Prior:
 
     @property
     def proper(self) -> bool:
-        """Whether draws can be made from it; simulation and calibration need such priors."""
-        return self.name != "Flat" and self.name not in _BY_POTENTIAL
+        """Whether the density integrates to one."""
+        if self.name == "VarianceInverseGamma":
+            return self["shape"] > 0
+        return self.name not in ("Flat", "Power")
+
+    @property
+    def drawable(self) -> bool:
+        """Whether the joint graph can draw from it; simulation and calibration need such priors."""
+        return self.proper and self.name not in _BY_POTENTIAL
 
     def row(self) -> tuple[int, tuple[float, float, float, float], float]:
         """Kernel code, its hyper-parameters (a, b, c, width) and the log normalising constant of the density.
@@ -158,8 +167,8 @@ class Prior:
         return np.where(outside, -np.inf, out + const)
 
     def draw(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
-        """Independent draws; SpecError for an improper prior or LKJ (drawn jointly by the graph)."""
-        if not self.proper or self.name == "LKJ":
+        """Independent draws; SpecError for a prior that cannot be drawn from, or LKJ (drawn jointly by the graph)."""
+        if not self.drawable or self.name == "LKJ":
             raise SpecError(f"{self!r} cannot be drawn from elementwise.")
         rv = getattr(pm, self.name).dist(**dict(self.params), shape=size)
         return pm.draw(rv, random_seed=rng)

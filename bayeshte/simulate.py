@@ -91,10 +91,13 @@ def _prior_draws(
     spec: ModelSpec, design: xr.Dataset, priors: Mapping[str, Prior], n: int, seed: int
 ) -> tuple[xr.Dataset, dict[str, np.ndarray]]:
     """Parameters with one chain of `n` draws, derived quantities added, and columns of data (n, row)."""
-    improper = {k: p for k, p in priors.items() if not p.proper}
-    if improper:
-        listed = ", ".join(f"{k}: {p!r}" for k, p in improper.items())
-        raise SpecError(f"Improper priors cannot be simulated from ({listed}). Name proper ones in priors=.")
+    others = {k: p for k, p in priors.items() if not p.drawable}
+    if others:
+        listed = ", ".join(f"{k}: {p!r}" for k, p in others.items())
+        kind = (
+            "Priors of variances and improper priors" if any(p.proper for p in others.values()) else "Improper priors"
+        )
+        raise SpecError(f"{kind} cannot be simulated from ({listed}). Name proper ones of SDs in priors=.")
     model = spec.joint(design, priors)
     shown = [v for v in [*model.free_RVs, *model.deterministics] if not v.name.startswith("_")]
     # evaluated by Python: compiling would take a minute, and without cxx="" inner graphs are compiled in C where g++ is found

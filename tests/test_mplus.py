@@ -12,6 +12,7 @@ import bayeshte as bh
 from bayeshte import gallery, mplus
 from bayeshte.errors import DataError, SpecError
 from bayeshte.model_text import parameter_table
+from bayeshte.report.model import base_of_priors, set_by
 
 MODELS = Path(__file__).parents[1] / "models"
 TWINS = ("school_activity", "school_activity_slopes", "mask_groups", "latent_mediator", "latent_moderation")
@@ -115,6 +116,15 @@ def test_default_priors_keep_those_of_the_input(trial):
     assert flat["path[y ~ m2]"] == bh.Flat()
 
 
+def test_the_report_says_whose_the_priors_are(trial):
+    analysis = mplus.read(trial)
+    fit = bh.fit(analysis.spec, analysis.data(), draws=1000, seed=1, progress=False)
+    found = dict(zip(fit.priors, set_by(fit), strict=True))
+    assert found["path[y ~ x]"] == found["sd[y]"] == "authors"
+    assert found["path[y ~ m2]"] == found["intercept[y]"] == "Mplus"
+    assert base_of_priors(fit) == "mplus"
+
+
 def test_other_estimators_run_on_request(trial):
     trial.write_text(TEXT.replace("BAYES", "MLR"))
     with pytest.raises(SpecError, match="--as-bayes"):
@@ -162,6 +172,9 @@ def test_an_inverse_gamma_prior_of_a_variance_is_that_of_its_square_root(a, b):
     sd = np.array([0.2, 0.7, 1.5, 4.0])
     expected = stats.invgamma.logpdf(sd**2, a, scale=b) + np.log(2 * sd)
     np.testing.assert_allclose(prior.log_density(sd), expected, rtol=1e-12)
+    assert prior.proper
+    assert not prior.drawable
+    assert not bh.VarianceInverseGamma(-0.5, b).proper
 
 
 def test_the_posterior_under_conjugate_priors_is_the_known_one(trial):

@@ -89,7 +89,7 @@ def test_every_credibility_interval(stored):
 
 
 def test_posterior_predictive_p_value_and_its_interval(stored):
-    """The interval is not a highest-density one, though CINTERVAL asks for those."""
+    """The interval is not a highest-density one, though CINTERVAL asks for those. Its rule was found by matching this print."""
     draws, observed, replicated = stored
     expected = printed("rens_wambs", "wambs_mplus")
     p, *interval = ppp(observed, replicated)

@@ -17,10 +17,7 @@ from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_structure import Parameter, Structure
 from bayeshte.marginal.structural import Data
 from bayeshte.model_text import Row
-from bayeshte.prior import LKJ, Flat, HalfNormal, Normal, Power, Prior, Uniform, override
-
-#: key of a mapping of priors that says which set the parameters have that it does not name
-OTHERS = "others"
+from bayeshte.prior import LKJ, OTHERS, Flat, HalfNormal, Normal, Power, Prior, Uniform, override
 
 
 def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.Dataset, data: Data) -> dict[str, Prior]:

@@ -5,11 +5,10 @@ from pathlib import PureWindowsPath
 
 from bayeshte.errors import DataError
 from bayeshte.families import SEM
-from bayeshte.families.sem_priors import OTHERS
 from bayeshte.mplus import datafile, define
 from bayeshte.mplus.options import Settings
 from bayeshte.mplus.read import Analysis
-from bayeshte.prior import Prior
+from bayeshte.prior import OTHERS, Prior
 
 WIDTH = 100
 

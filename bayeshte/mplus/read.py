@@ -8,11 +8,11 @@ import pandas as pd
 
 from bayeshte.errors import SpecError
 from bayeshte.families import SEM
-from bayeshte.families.sem_priors import OTHERS
 from bayeshte.mplus import constraint, datafile, define, mistakes, model, options, priors, source, text
 from bayeshte.mplus.options import Settings
 from bayeshte.mplus.source import Source
 from bayeshte.mplus.words import Words
+from bayeshte.prior import OTHERS
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Mplus's definitions of what a Bayesian analysis prints, on plain arrays.
 
-Read off printed outputs whose draws are stored, to the last digit (tests/test_mplus_exact.py). Intervals are order statistics:
-equal-tailed ones without interpolation, highest-density ones as Chen and Shao (1999) have them.
+Read off one analysis whose draws are stored: they give its print to the last digit (tests/test_mplus_exact.py says where a
+rule was found by matching it). Intervals are order statistics: highest-density ones as Chen and Shao (1999) have them;
+equal-tailed ones without interpolation, which no stored draws with a print confirm.
 """
 
 import numpy as np
@@ -95,8 +96,8 @@ def psr(draws: np.ndarray) -> np.ndarray:
 def ppp(observed: np.ndarray, replicated: np.ndarray) -> tuple[float, float, float]:
     """P(replicated > observed discrepancy), and the limits of the 95 % interval of observed - replicated.
 
-    The limits are the order statistics next above the quantiles (the 9th and 296th of 303, also where other intervals are
-    highest-density ones).
+    The limits are the order statistics next above the quantiles, the 9th and 296th of 303. This rule was chosen because it gives
+    the one print there is; others give it too.
     """
     lower, upper = np.quantile(observed - replicated, [0.025, 0.975], method="higher")
     return float((replicated > observed).mean()), float(lower), float(upper)

@@ -17,7 +17,6 @@ from bayeshte.mplus.options import Settings
 
 #: argument of bh.SEM by level
 ARGUMENTS = {"": "model", "within": "within", "between": "between"}
-NOT_QUOTED = {"NA", "start", "mean", "centred"}
 
 
 def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str, str], frozenset[tuple]]:

@@ -45,8 +45,8 @@ def barg(m: Material) -> list[Item]:
 
 def _preamble_and_model(m: Material) -> list[Item]:
     fit, group = m.fit, "1 Model"
-    proper = all(p.proper for p in fit.priors.values())
-    how = "simulate from fit.model with pm.sample_prior_predictive" if proper else "improper priors predict nothing"
+    drawable = all(p.drawable for p in fit.priors.values())
+    how = "simulate from fit.model with pm.sample_prior_predictive" if drawable else "not all priors can be drawn from"
     return [
         Item("Preamble", "Why Bayesian", AUTHORS, "Say what the analysis gains from it."),
         Item("Preamble", "Goals of the analysis", AUTHORS, "Say which effect, for whom, and what will be decided."),

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from bayeshte.fit import Fit
-from bayeshte.prior import Prior
+from bayeshte.prior import OTHERS, Prior
 from bayeshte.report.material import Material
 from bayeshte.report.mathml import display, inline
 from bayeshte.report.results import pictures
@@ -58,6 +58,7 @@ def priors_section(m: Material) -> dict:
     return {
         "priors": table,
         "kind": kind_of_priors(fit),
+        "base": base_of_priors(fit),
         "correlations": any(p.name == "LKJ" for p in fit.priors.values()),
         "proper": sum(p.proper for p in fit.priors.values()),
         "improper": sum(not p.proper for p in fit.priors.values()),
@@ -70,13 +71,20 @@ def kind_of_priors(fit: Fit) -> str:
     return fit.spec.priors if isinstance(fit.spec.priors, str) else "own"
 
 
+def base_of_priors(fit: Fit) -> str:
+    """``"default"`` or ``"mplus"``: the set that the priors are, or override."""
+    given = fit.spec.priors
+    return given if isinstance(given, str) else given.get(OTHERS, "default")
+
+
 def set_by(fit: Fit) -> list[str]:
-    """Where each prior comes from: the authors' are those that differ from the default."""
-    kind = kind_of_priors(fit)
-    if kind != "own":
-        return [{"default": "default", "mplus": "Mplus"}[kind]] * len(fit.priors)
-    default = replace(fit.spec, priors="default").frozen_priors(fit.design)
-    return ["default" if default[label] == prior else "authors" for label, prior in fit.priors.items()]
+    """Where each prior comes from: the authors' are those that differ from the set that they override."""
+    base = base_of_priors(fit)
+    name = {"default": "default", "mplus": "Mplus"}[base]
+    if fit.spec.priors == base:
+        return [name] * len(fit.priors)
+    unchanged = replace(fit.spec, priors=base).frozen_priors(fit.design)
+    return [name if unchanged[label] == prior else "authors" for label, prior in fit.priors.items()]
 
 
 def _central(prior: Prior, size: int) -> str:
@@ -89,6 +97,9 @@ def _central(prior: Prior, size: int) -> str:
         low, high = 2 * stats.beta(shape, shape).ppf([0.025, 0.975]) - 1
         return f"{number(low, 2, True)} to {number(high, 2, True)}"
     tails = np.array([0.025, 0.975])
+    if prior.name == "VarianceInverseGamma":
+        low, high = np.sqrt(stats.invgamma(p["shape"], scale=p["scale"]).ppf(tails))
+        return f"{significant(low)} to {significant(high)}"
     if prior.name == "HalfStudentT":  # of the absolute value
         tails = (1 + tails) / 2
     frozen = {
