@@ -113,18 +113,25 @@ def read(
     path = Path(path)
     if not path.is_file():
         raise SpecError(f"There is no file {path}.")
-    given = source.cut(source.read_text(path))
+    where = Path(data) if data is not None else None
+    return parse(source.read_text(path), path, where, default_priors, as_bayes)
+
+
+def parse(
+    content: str, path: Path, file: Path | None = None, default_priors: bool = False, as_bayes: bool = False
+) -> Analysis:
+    """The text of an input, as `read` has it from a file; `path` is where it stands."""
+    given = source.cut(content)
     if unsupported := [s for s in given.statements if s.command in UNSUPPORTED]:
         raise unsupported[0].error(f"{unsupported[0].command} is not supported: {UNSUPPORTED[unsupported[0].command]}")
     settings = options.settings(given, define.new_variables(given.of("DEFINE")), as_bayes)
-    where = Path(data) if data is not None else None
     if "BASIC" in settings.types:
         notes = (
             *given.notes,
             *settings.notes,
             "TYPE = BASIC estimates nothing: the statistics of the data are printed.",
         )
-        return Analysis(path, given, settings, None, file=where, notes=notes)
+        return Analysis(path, given, settings, None, file=file, notes=notes)
     parsed = model.read(given, settings)
     derived = constraint.read(given, parsed, settings)
     informative = priors.read(given, parsed)
@@ -141,7 +148,7 @@ def read(
     products = {":".join(parts): name for name, parts in parsed.products.items()}
     words = Words(products, tuple(settings.use), derived.effects, unsaid)
     notes += [*parsed.notes, *_unused(parsed), *mistakes.of_model(spec)]
-    return Analysis(path, given, settings, spec, words, where, tuple(notes))
+    return Analysis(path, given, settings, spec, words, file, tuple(notes))
 
 
 NO_TEST = "there is no Wald test; name the difference with NEW in MODEL CONSTRAINT and look at its interval."
