@@ -194,7 +194,8 @@ def steepness(form, link, slope, tau):
     """A bound on -d^2 log P / d theta^2 of the categories of an item; tau of the item, its first unused.
 
     (1): a^2 / 4 for each logistic tail, a^2 for a normal one (an interval of a normal variable has a variance of 0 to 1). (2):
-    a^2 times the largest variance of the category, which is at or between thresholds; 1.1 for what lies between these points.
+    a^2 times the largest variance of the category. It is sought where two categories are equally likely, at the mean of the
+    thresholds between them; 1.1 for what lies beside these points.
     """
     n = len(tau)
     if form == CUMULATIVE:
@@ -202,7 +203,9 @@ def steepness(form, link, slope, tau):
     if n == 2:
         return 0.25 * slope * slope
     largest = 0.0
-    for m in range(1, n):
-        for l in range(1, m + 1):
-            largest = max(largest, mean_and_variance(0.5 * (tau[m] + tau[l]), tau, slope)[1])
+    for l in range(1, n):
+        between = 0.0
+        for m in range(l, n):
+            between += tau[m]
+            largest = max(largest, mean_and_variance(between / (m - l + 1.0), tau, slope)[1])
     return min(1.1 * largest, 0.25 * (n - 1.0) * (n - 1.0)) * slope * slope

@@ -11,7 +11,7 @@ item; in the normal model B(y) = y^2 (1 / sigma^2 + C) / 2. The spacing is the l
 some y. The grid covers the modes of all units, which lie between those of the lowest and of the highest categories of all items,
 and `TAIL` sigma beyond, where the prior alone has made the integrand negligible.
 
-Cumulative models: log P of the responses is summed on all nodes, and the posterior weights of the nodes are summed by (item,
+Cumulative models: log P of the responses is summed on the nodes around the mode, and the posterior weights of the nodes are summed by (item,
 category). Adjacent models: log p(y_j) depends on s_j = sum_i a_i y_ij and the items seen, so that a unit walks from its mode as in
 `ability_integral.py`, and weights are summed by item.
 """
@@ -42,6 +42,7 @@ from bayeshte.marginal.kernels.linear import OPTIONS
 from bayeshte.marginal.kernels.rows import SUMS, exp
 
 ACCURACY = 20.0
+BLOCK, DROP = 16, 34.0  # nodes at a time, and how far below its mode the log of an integrand is negligible
 LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -106,26 +107,52 @@ def category_grid(form, link, mu_low, mu_high, sigma, level, slope, tau, first, 
     return low, h, 2 + int((high - low) / h)
 
 
+@njit(**OPTIONS)
+def mode(rows, logp, K, mu, sigma, low, h):
+    """Node where the integrand of the responses `rows` is largest, by bisection: it is log-concave."""
+    a, b, slope = 0, K - 1, h / (sigma * sigma)
+    while a < b:
+        k = (a + b) // 2
+        rise = -slope * (low + (k + 0.5) * h - mu)
+        for e in range(len(rows)):
+            rise += logp[rows[e] * K + k + 1] - logp[rows[e] * K + k]
+        if rise > 0.0:
+            a = k + 1
+        else:
+            b = k
+    return a
+
+
 @njit(**SUMS)
-def add_rows(rows, table, K, out):
-    """out += the rows of a table, two at a time."""
+def log_integrand(rows, logp, K, mu, sigma, low, h, start, stop, f):
+    """log N(theta; mu, sigma^2) prod P of the nodes start .. stop - 1, but for the constant; the rows two at a time."""
+    for k in range(start, stop):
+        z = (low + h * k - mu) / sigma
+        f[k] = -0.5 * z * z
     n = len(rows)
     for e in range(0, n - 1, 2):
-        a, b = table[rows[e] * K : rows[e] * K + K], table[rows[e + 1] * K : rows[e + 1] * K + K]
-        for k in range(K):
-            out[k] += a[k] + b[k]
+        a, b = logp[rows[e] * K : rows[e] * K + K], logp[rows[e + 1] * K : rows[e + 1] * K + K]
+        for k in range(start, stop):
+            f[k] += a[k] + b[k]
     if n % 2 == 1:
-        a = table[rows[n - 1] * K : rows[n - 1] * K + K]
-        for k in range(K):
-            out[k] += a[k]
+        a = logp[rows[n - 1] * K : rows[n - 1] * K + K]
+        for k in range(start, stop):
+            f[k] += a[k]
 
 
-@njit(**SUMS)
-def log_normal(mu, sigma, low, h, out):
-    """log N(theta; mu, sigma^2) of the nodes, but for the constant."""
-    for k in range(len(out)):
-        z = (low + h * k - mu) / sigma
-        out[k] = -0.5 * z * z
+@njit(**OPTIONS)
+def log_integrand_at_mode(rows, logp, K, mu, sigma, low, h, f):
+    """The log of the integrand in f, on the nodes around the mode where it is not negligible: the first and the end of them."""
+    top = mode(rows, logp, K, mu, sigma, low, h)
+    start, stop = max(top - BLOCK, 0), min(top + BLOCK, K)
+    log_integrand(rows, logp, K, mu, sigma, low, h, start, stop, f)
+    while start > 0 and f[start] > f[top] - DROP:
+        start, before = max(start - BLOCK, 0), start
+        log_integrand(rows, logp, K, mu, sigma, low, h, start, before, f)
+    while stop < K and f[stop - 1] > f[top] - DROP:
+        before, stop = stop, min(stop + BLOCK, K)
+        log_integrand(rows, logp, K, mu, sigma, low, h, before, stop, f)
+    return start, stop
 
 
 @njit(**SUMS)
@@ -188,14 +215,14 @@ def cumulative_arm(link, sigma, level, slope, tau, first, units, structure, grid
     constant = math.log(h / sigma) - 0.5 * LOG_2PI
     for u in range(units[0], units[1]):
         own = answers[first_answer[u] : first_answer[u + 1]]
-        log_normal(mu[u], sigma, low, h, f)
-        add_rows(own, logp, K, f)
-        ll += count[u] * (posterior(f) + constant)
-        one, two = moments_about(f, mu[u], low, h)
+        start, stop = log_integrand_at_mode(own, logp, K, mu[u], sigma, low, h, f)
+        window = f[start:stop]
+        ll += count[u] * (posterior(window) + constant)
+        one, two = moments_about(window, mu[u], low + h * start, h)
         dmu[u] = count[u] * one / (sigma * sigma)
         dsigma += count[u] * (two / (sigma * sigma) - 1.0) / sigma
         for e in range(len(own)):
-            add_share(share[own[e] * K : own[e] * K + K], count[u], f)
+            add_share(share[own[e] * K + start : own[e] * K + stop], count[u], window)
     for i in range(len(level)):
         for r in range(first[i] + 1, first[i + 1]):
             a, b = (r - 1) * K, r * K
