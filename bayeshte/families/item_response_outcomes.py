@@ -1,7 +1,8 @@
 """Potential outcomes of an ItemResponse, draw by draw: chances of right answers, scores, the likelihood, new responses.
 
-Items are always those that a row names. Persons are these (their abilities), new ones (the residual of an ability integrated over
-its distribution) or average ones (residual zero).
+Items are always those that a row names. Persons are these (their abilities; in another arm the residual is scaled by the
+ratio of the residual SDs), new ones in new clusters (what an ability has beside its covariates integrated over its
+distribution) or average ones (residual and cluster effects zero).
 """
 
 import numpy as np
@@ -13,9 +14,10 @@ from scipy.special import expit, log_expit
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, log_odds, unstack
+from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
 from bayeshte.families.item_response_design import main_formula
-from bayeshte.marginal import item_response
+from bayeshte.marginal import abilities as integrals
+from bayeshte.marginal.responses import distinct
 
 CHUNK = 4_000_000  # values held at once
 KEPT = 20_000_000  # abilities (draw, person) that a posterior holds
@@ -24,8 +26,8 @@ DEGREE = 32  # of the polynomial in the mean ability that stands for an expected
 
 def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np.ndarray:
     """Abilities from their exact distribution given everything else, (draw, person)."""
-    given = D.beta(draws), flatten(draws["sigma_theta"]), D.easiness(draws)
-    return item_response.abilities(D.responses, *given, seed=int(rng.integers(2**31)))[1]
+    given = D.beta(draws), D.sigma(draws), D.easiness(draws), D.v(draws)
+    return integrals.abilities(D.responses, *given, seed=int(rng.integers(2**31)))[1]
 
 
 def kept_abilities(draws: xr.Dataset, what: str) -> np.ndarray:
@@ -43,43 +45,63 @@ def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, 
     if clusters not in ("these", "new", "average"):
         raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
     D = Arrays(design)
-    X, M, T, item, person = _rows(spec, D, arm, clusters, frame)
-    away = None
-    if clusters == "these":
-        theta = kept_abilities(draws, "The expected response of these persons")
-        own = (D.T, D.X, D.M) if frame is None else tuple(v[person] for v in D.persons)
-
-        def away(s):
-            return theta[s][:, person] - ability_mean(*own, *(v[s] for v in D.coefficients(draws)))
-
-    back = np.arange(len(T))
+    X, M, code, item, person = _rows(spec, D, arm, clusters, frame)
+    away = _residuals(D, draws, frame is None, X, M, code, person) if clusters == "these" else None
+    back = np.arange(len(code))
     if weight is not None and clusters != "these":  # equal rows are one
-        table, back = item_response.distinct(np.column_stack([item, T, X, M]))
-        item, T, X, M = table[:, 0].astype(int), table[:, 1], *np.split(table[:, 2:], [X.shape[1]], axis=1)
+        table, back = distinct(np.column_stack([item, code, X, M]))
+        item, code, X, M = (
+            table[:, 0].astype(int),
+            table[:, 1].astype(int),
+            *np.split(table[:, 2:], [X.shape[1]], axis=1),
+        )
     if weight is not None:
         weight = sparse.csr_array((np.ones(len(back)), (np.arange(len(back)), back))).T @ np.asarray(weight, float).T
-    b, zeta = D.item_effects(draws)
-    beta, sigma = D.coefficients(draws), flatten(draws["sigma_theta"])
-    out = np.empty((len(b), len(T) if weight is None else weight.shape[1]))
-    step = max(1, CHUNK // len(T))
-    for start in range(0, len(b), step):
+    T, d, beta, spread = indicators(code, D.n_contrasts), D.easiness(draws), D.coefficients(draws), D.spread(draws)
+    out = np.empty((len(d), len(code) if weight is None else weight.shape[1]))
+    step = max(1, CHUNK // (len(code) * D.n_contrasts))
+    for start in range(0, len(d), step):
         s = slice(start, start + step)
-        theta_s = ability_mean(T, X, M, *(v[s] for v in beta)) + (away(s) if away else 0.0)
-        eta = log_odds(theta_s, b[s][:, item], zeta[s][:, item], T)
-        p = item_response.mean_probability(eta, sigma[s, None]) if clusters == "new" else expit(eta)
+        theta = ability_mean(T, X, M, *(v[s] for v in beta)) + (away(s) if away else 0.0)
+        eta = theta + d[s][:, code, item]
+        p = integrals.mean_probability(eta, spread[s][:, code]) if clusters == "new" else expit(eta)
         out[s] = p if weight is None else p @ weight
     if weight is not None:
         return unstack(out, draws, group=np.arange(out.shape[1]))
     return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
 
 
+def _residuals(D: Arrays, draws: xr.Dataset, same: bool, X, M, code, person):
+    """What the abilities of rows of these persons have beside the coefficients, in the arm that they are put into: of draws s."""
+    theta = kept_abilities(draws, "The expected response of these persons")
+    T, *own = D.persons
+    T, code_before = T[person], D.person_arm[person]
+    X_before, M_before = (X, M) if same else (v[person] for v in own)
+    beta, sigma, v = D.coefficients(draws), D.sigma(draws), D.v(draws)
+
+    def of_cluster(s, T):
+        if v is None:
+            return 0.0
+        v0, v1 = D.split(v[s][:, D.person_cluster[person]])
+        return v0 + (v1 * T).sum(-1)
+
+    def away(s):
+        before = ability_mean(T, X_before, M_before, *(b[s] for b in beta)) + of_cluster(s, T)
+        residual = theta[s][:, person] - before
+        return residual * (sigma[s][:, code] / sigma[s][:, code_before]) + of_cluster(
+            s, indicators(code, D.n_contrasts)
+        )
+
+    return away
+
+
 def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[np.ndarray, ...]:
-    """X, M, T, item and person of the rows to predict for: the data's own, or others coded in the same way."""
+    """X, M, arm, item and person of the rows to predict for: the data's own, or others coded in the same way."""
     if arm is not None and arm not in D.arms:
         raise SpecError(f"arm={arm!r} is not an arm.{near(arm, D.arms)}")
     if frame is None:
-        T = D.T if arm is None else np.full(len(D.y), float(D.arms.index(arm)))
-        return D.X, D.M, T, D.item_code, D.person_code
+        code = D.arm if arm is None else np.full(len(D.y), D.arms.index(arm))
+        return D.design["X"].to_numpy(), D.design["M"].to_numpy(), code, D.item_code, D.person_code
     old = columns.raw_frame(D.design).iloc[D.first_row]
     used = formulas.formula_columns(main_formula(spec), old)
     columns.check_frame(frame, [*used, D.item])
@@ -89,11 +111,12 @@ def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[n
     person = np.zeros(len(frame), np.int64)
     if clusters == "these":
         person = _codes(frame, D.person, D.labels(D.person), "clusters='new' predicts for other persons")
-    T = np.full(len(frame), float(D.arms.index(arm))) if arm is not None else None
-    if T is None:
-        T = _codes(frame, D.treatment, D.arms, "arm= predicts for one arm").astype(float)
+    if arm is not None:
+        code = np.full(len(frame), D.arms.index(arm))
+    else:
+        code = _codes(frame, D.treatment, D.arms, "arm= predicts for one arm")
     X, M = formulas.Terms(main_formula(spec), old).on(frame), formulas.Terms(spec.moderators, old).on(frame)
-    return X, M, T, item, person
+    return X, M, code, item, person
 
 
 def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
@@ -114,18 +137,19 @@ def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
     Chebyshev interpolant over their range is averaged.
     """
     _, X, M = D.persons
-    table, who = item_response.distinct(np.column_stack([np.zeros(len(X)), X, M]))
+    table, who = distinct(np.column_stack([np.zeros(len(X)), X, M]))
     share = np.bincount(who) / len(who)
     X, M = np.split(table[:, 1:], [X.shape[1]], axis=1)
-    beta, sigma, easiness = D.coefficients(draws), flatten(draws["sigma_theta"]), D.easiness(draws)[:, arm]
+    T = indicators(np.full(len(X), arm), D.n_contrasts)
+    beta, sigma, easiness = D.coefficients(draws), D.spread(draws)[:, arm], D.easiness(draws)[:, arm]
     out = np.empty(len(sigma))
-    step = max(1, CHUNK // (min(len(X), DEGREE) * D.n_items + len(X)))
+    step = max(1, CHUNK // (min(len(X), DEGREE) * D.n_items + len(X) * D.n_contrasts))
     for start in range(0, len(out), step):
         s = slice(start, start + step)
-        mu = ability_mean(np.full(len(X), float(arm)), X, M, *(v[s] for v in beta))
+        mu = ability_mean(T, X, M, *(v[s] for v in beta))
 
         def score(at, s=s):
-            return item_response.mean_probability(at[..., None] + easiness[s, None], sigma[s, None, None]).sum(-1)
+            return integrals.mean_probability(at[..., None] + easiness[s, None], sigma[s, None, None]).sum(-1)
 
         out[s] = score(mu) @ share if len(X) <= DEGREE else _interpolated_mean(score, mu, share)
     return out
@@ -148,32 +172,38 @@ def _interpolated_mean(function, x: np.ndarray, share: np.ndarray) -> np.ndarray
 
 
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-    """By person with the ability integrated, or by response given it; see `ModelSpec.log_likelihood`."""
+    """By person, the ability integrated, given the effects of clusters; or by response given both. See `ModelSpec`."""
     D = Arrays(design)
-    b, zeta = D.item_effects(draws)
+    easiness = D.easiness(draws)
     if unit == "row":
         theta = kept_abilities(draws, "The likelihood of single responses")[:, D.person_code]
-        eta = log_odds(theta, b[:, D.item_code], zeta[:, D.item_code], D.T)
+        eta = theta + easiness[:, D.arm, D.item_code]
         return unstack(log_expit((2 * D.y - 1) * eta), draws, row=design["row"].to_numpy())
-    data, easiness = D.responses, D.easiness(draws)
-    integral, _ = item_response.abilities(data, D.beta(draws), flatten(draws["sigma_theta"]), easiness)
+    data = D.responses
+    integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws))
     out = integral[:, data.unit]
-    for arm in (0, 1):
-        own = (D.y == 1) & (arm == D.T)
+    for arm in range(len(D.arms)):
+        own = (D.y == 1) & (arm == D.arm)
         right = sparse.csr_array((np.ones(own.sum()), (D.person_code[own], D.item_code[own])), (D.n_persons, D.n_items))
         out += (right @ easiness[:, arm].T).T
     return unstack(out, draws, **{D.person: D.labels(D.person)})
 
 
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:
-    """New responses `y` (draw, row), one data set for each of the draws, which are one chain; see `ModelSpec.replicates`."""
+    """New responses `y` (draw, row), one data set for each of the draws, which are one chain; see `ModelSpec.replicates`.
+
+    ``clusters="new"``: of new persons, in new clusters of persons if there are any.
+    """
     D, rng = Arrays(design), np.random.default_rng(seed)
-    sigma = flatten(draws["sigma_theta"])
     if clusters == "new":
-        theta = ability_mean(*D.persons, *D.coefficients(draws))
-        theta = theta + sigma[:, None] * rng.normal(size=theta.shape)
+        v0 = v1 = 0.0
+        if D.cluster:
+            factor = D.cluster_factor(draws)
+            v = rng.normal(size=(len(factor), D.n_clusters, factor.shape[1])) @ factor.mT
+            v0, v1 = D.split(v[:, D.person_cluster])
+        theta = ability_mean(*D.persons, *D.coefficients(draws), v0, v1)
+        theta = theta + D.sigma(draws)[:, D.person_arm] * rng.normal(size=theta.shape)
     else:
         theta = flatten(draws["theta"]) if "theta" in draws else draw_abilities(D, draws, rng)
-    b, zeta = D.item_effects(draws)
-    eta = log_odds(theta[:, D.person_code], b[:, D.item_code], zeta[:, D.item_code], D.T)
+    eta = theta[:, D.person_code] + D.easiness(draws)[:, D.arm, D.item_code]
     return xr.Dataset({"y": (("draw", "row"), (rng.random(eta.shape) < expit(eta)).astype(float))})

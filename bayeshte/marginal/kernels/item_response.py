@@ -1,35 +1,28 @@
-"""Log density of a Rasch model with item-level treatment effects, abilities integrated, item effects sampled.
+"""Log density of item responses with treatment effects by item: abilities integrated, effects of items and of clusters sampled.
 
-    logit P(y_ij = 1) = theta_j + d_it,   d_it = u_i1 + t u_i2,   theta_j ~ N(mu_j, sigma^2),   mu_j = x_j' beta,
+    log p = log prior + log p(y | e, mu, sigma)                                   (`item_likelihood.py`; abilities integrated)
+    e_i = u_i + (I x W_i') gamma,   mu_j = x_j' beta + x_j[random]' v_c(j)
 
-person j in arm t = 0, 1, item i, u_i = (b_i, zeta_i) ~ N(0, C C'), C = diag(sd) Lc. Given theta, the number r_j of right
-answers to the items S_j that j has seen is sufficient, so that with A(theta) = sum_{i in S} log(1 + exp(theta + d_it))
+e_i has the easiness of item i and the effect of every arm but the reference on it: q = 1 or R of R arms. W are item covariates,
+gamma (q m) their coefficients, an effect after the other. Random items: u_i ~ N(0, C C'), C = diag(sd) Lc, every item by itself.
+Fixed items: u = H a, a_i ~ N(0, C C') for all items but the last, C = diag(fixed), H the orthonormal basis of vectors that sum to
+zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise; x[random] are columns of x.
 
-    log p(y_j) = sum_i y_ij d_it + log int N(theta; mu_j, sigma^2) exp(r_j theta - A(theta)) d theta.
+u (or a) is parametrised by information as in `glmm.py`, whose M, h, t and derivatives are used here with items as clusters. That
+takes items to be independent given the other parameters. Their common level is not: adding a constant to all is nearly the
+same as taking it from all abilities, and known only as well as the mean ability of an arm is. V (orthonormal) has one column
+for each effect, the direction in which that of all items grows alike; with w = V' z of the sampled coordinates, t = z + V E
+w, and K w is added to the preconditioned coordinates, so that with E and K of a pilot fit w is uncorrelated with them and of
+variance one.
 
-Persons with equal arm, S, r and x are one unit with a count; units with equal arm and S are a pattern. Without covariates the
-cost does not depend on the number of persons.
+v is parametrised in the same way, given beta and the items: as mu_j + d_it is what the responses tell, h_c is linear in beta plus
+the mean effects of the items, sum_i share_i e_i, which belong to the intercept and the arms, the first columns of x.
 
-`ability_integral.py` has the integral. Derivatives, with expectations over theta given y:
-
-    d log p / d mu = (E theta - mu) / sigma^2,   d / d sigma = (E (theta - mu)^2 / sigma^2 - 1) / sigma,
-    d / d d_it = y_ij - E p_it(theta).
-
-Below sigma = `LEAST` (or the range of mu over `STEPS`) the log-likelihood, which is even in sigma, is continued by the parabola
-that has its slope there: the error is of fourth order in sigma, and no grid has to be finer.
-
-u is parametrised by information as in `glmm.py`, whose M, h, t and derivatives are used here with items as clusters. That takes
-items to be independent given the other parameters. Their common level is not: adding a constant to all is nearly the same as
-taking it from all abilities, and known only as well as the mean ability of an arm is. V (orthonormal) has one column for each
-effect, the direction in which that of all items grows alike; with w = V' z of the sampled coordinates, t = z + V D w, and K w is
-added to the preconditioned coordinates, so that with D and K of a pilot fit w is uncorrelated with them and of variance one.
-
-Tables. ints: d, scalars, q, p, J items, N units, G patterns, (transform, family) of the scalars, arm of each pattern (G), its
-first unit and N (G + 1), its first entry in the list of items and the end (G + 1), that list. floats: constant, eta, hyper (4 a
-scalar), centre (d), scale (d d), offset (p), A (q q J), g (q J), B (q p J), V and V D (J q, q), K (d, q), right answers
-(arm, J), then by arm the largest |S|, the smallest r and the smallest |S| - r, and by unit its count, r and x (p). Patterns are
-sorted by arm, units by pattern. The scalars are beta (p), sd (q), sigma. Coordinates: d that are preconditioned, then t (J q, the
-effect varying fastest).
+Tables. ints: `header`, (transform, family) of the scalars, random (s), cluster of each unit (N, none if s = 0), those of
+`item_likelihood.py`. floats: `layout`. By item or cluster, which vary fastest: A (q q F), g (q F), B (q P F), and (s s S), (s S),
+(s p S). The scalars are beta (p), gamma (P - p), sd of the items (none if they are fixed), sd of the clusters (s), sigma.
+Coordinates: d that are preconditioned - scalars, then the correlations of items and of clusters -, t of the items (F q), t of the
+clusters (S s), the effect varying fastest.
 """
 
 import math
@@ -37,18 +30,16 @@ import math
 import numpy as np
 from numba import carray, cfunc, njit, types
 
-from bayeshte.marginal.kernels.ability_integral import (
-    SPACING,
-    add_chances,
-    add_items,
-    grid,
-    log_integral,
-    moments,
-    ratios,
-    tabulate,
-    walk,
-)
 from bayeshte.marginal.kernels.glmm import U, locate, pull_back
+from bayeshte.marginal.kernels.item_effects import (
+    item_effects,
+    item_effects_gradient,
+    mean_abilities,
+    mean_abilities_gradient,
+    stretch,
+    stretch_gradient,
+)
+from bayeshte.marginal.kernels.item_likelihood import likelihood
 from bayeshte.marginal.kernels.linear import OPTIONS, views
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -59,168 +50,176 @@ from bayeshte.marginal.kernels.parameters import (
     unsigned,
 )
 
-LEAST, STEPS = 1e-3, 4000.0
+HEADER = 14
 
 
 @njit(**OPTIONS)
-def arm_likelihood(easiness, sigma, patterns, arm, structure, limits, units, mu, dmu, ditem):
-    """Log-likelihood of an arm but for the sum of y d; d log p / d mu of its units, d / d easiness added, d / d sigma.
-
-    structure: first unit, first item, items of the patterns. units: count and r. NaN where there is no grid.
-    """
-    first_unit, first_item, items = structure
-    count, score = units
-    start, stop = first_unit[patterns[0]], first_unit[patterns[1]]
-    mu_low, mu_high = mu[start], mu[start]
-    for u in range(start, stop):
-        mu_low, mu_high = min(mu_low, mu[u]), max(mu_high, mu[u])
-    low, h, K = grid(mu_low, mu_high, sigma, easiness, limits[arm], limits[2 + arm], limits[4 + arm], SPACING)
-    if K == 0:
-        return math.nan, 0.0
-    J, precision = len(easiness), 1.0 / (sigma * sigma)
-    softplus, chance = np.empty(J * K), np.empty(J * K)
-    A, fall, rise, f, share = np.empty(K), np.empty(K), np.empty(K), np.empty(K), np.empty(K)
-    tabulate(low, h, K, easiness, softplus, chance)
-    ll, dsigma, shrink = 0.0, 0.0, math.exp(-h * h * precision)
-    for g in range(patterns[0], patterns[1]):
-        seen = items[first_item[g] : first_item[g + 1]]
-        add_items(seen, softplus, K, A)
-        ratios(A, K, fall, rise)
-        share[:] = 0.0
-        for u in range(first_unit[g], first_unit[g + 1]):
-            top, first, last, total = walk(score[u], mu[u], precision, shrink, low, h, K, A, fall, rise, f)
-            ll += count[u] * log_integral(score[u], mu[u], sigma, low, h, A, top, total)
-            one, two = moments(f, first, last, top, total, count[u], share)
-            away = low + h * top - mu[u]
-            dmu[u] = count[u] * precision * (away + h * one)
-            square = away * away + 2.0 * away * h * one + h * h * two
-            dsigma += count[u] * (square * precision - 1.0) / sigma
-        add_chances(seen, chance, K, share, ditem)
-    return ll, dsigma
+def header(ints):
+    """d, scalars, q and s effects, P coefficients, p of them in beta, J items, F of them sampled, S clusters, N units, G
+    patterns, R arms, the number of sigmas, and of SDs of items (0 or q)."""
+    d, n, q, s, P, p, J = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
+    return d, n, q, s, P, p, J, ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13]
 
 
 @njit(**OPTIONS)
-def likelihood(ints, at_structure, data, p, J, N, G, beta, sigma, v, q, dbeta, du):
-    """Log-likelihood of all responses given the item effects v[U], and its derivative in sigma; those in beta and u are added."""
-    arms = ints[at_structure : at_structure + G]
-    at = at_structure + G
-    structure = ints[at : at + G + 1], ints[at + G + 1 : at + 2 * G + 2], ints[at + 2 * G + 2 :]
-    right, limits = data[: 2 * J], data[2 * J : 2 * J + 6]
-    units = data[2 * J + 6 : 2 * J + 6 + N], data[2 * J + 6 + N : 2 * J + 6 + 2 * N]
-    x = data[2 * J + 6 + 2 * N :]
-    mu, dmu, easiness, ditem = np.empty(N), np.empty(N), np.empty(J), np.empty(J)
-    low, high = math.inf, -math.inf
-    for j in range(N):
-        s = 0.0
-        for c in range(p):
-            s += x[j * p + c] * beta[c]
-        mu[j] = s
-        low, high = min(low, s), max(high, s)
-    size, least = abs(sigma), max(LEAST, (high - low) / STEPS)
-    used = max(size, least)
-    ll, slope, begin = 0.0, 0.0, 0
-    for arm in range(2):
-        end = begin
-        while end < G and arms[end] == arm:
-            end += 1
+def layout(ints):
+    """Where in the floats, after a constant and two LKJ's eta, are: hyper (4 a scalar), centre (d), scale (d d), offset (P),
+    fixed SDs (q), tables of the items, tables of the clusters, mean effects of the items in the pilot (q), share (q J), V and
+    V E (F q, q) and K (d, q), W (m, J), data of the likelihood, x (N p)."""
+    d, n, q, s, P, p, J, F, S, N, G, R, _, _ = header(ints)
+    centre = 3 + 4 * n
+    scale = centre + d
+    offset = scale + d * d
+    fixed = offset + P
+    items = fixed + q
+    clusters = items + F * (q * q + q + q * P)
+    level = clusters + S * (s * s + s + s * p)
+    share = level + q
+    directions = share + q * J
+    W = directions + (2 * F * q + d) * q
+    data = W + (P - p) // q * J
+    return (
+        3,
+        centre,
+        scale,
+        offset,
+        fixed,
+        items,
+        clusters,
+        level,
+        share,
+        directions,
+        W,
+        data,
+        data + R * J + 3 * R + 2 * N,
+    )
+
+
+@njit(**OPTIONS)
+def scaled(sd, corr, q, C):
+    for i in range(q):
+        for j in range(q):
+            C[i, j] = sd[i] * corr[i, j]
+
+
+@njit(**OPTIONS)
+def scaled_gradient(dC, sd, slope, corr, q, dx):
+    """Adds the gradient in the coordinates of the SDs; dC becomes that in the factor of the correlations."""
+    for i in range(q):
+        t = 0.0
+        for j in range(i + 1):
+            t += dC[i, j] * corr[i, j]
+            dC[i, j] *= sd[i]
+        dx[i] += t * slope[i]
+
+
+@njit(**OPTIONS)
+def work(q, n):
+    """Arrays for n items or clusters with q effects: those of `locate`, and what else `pull_back` needs."""
+    AC, R, W, T = np.empty((q, q, n)), np.empty((q, q, n)), np.empty((q, q, n)), np.empty((q, q, n))
+    return (AC, R, W, T), np.empty((5, q, n)), (np.empty((q, n)), np.empty((q, n)), np.empty((q, n)))
+
+
+@njit(**OPTIONS)
+def factors(x, theta, ints, floats, corr_items, C_items, corr_clusters, C_clusters):
+    """Scale matrices of items and clusters and the factors of their correlations; the log prior of these."""
+    _, n, q, s, P, _, _, _, _, _, _, _, _, k = header(ints)
+    lp, pairs = 0.0, q * (q - 1) // 2
+    if k > 0:
+        lp += correlation(x[n:], q, floats[1], corr_items)
+        scaled(theta[P:], corr_items, q, C_items)
+    else:
+        corr_items[:] = np.eye(q)
+        scaled(floats[layout(ints)[4] :], corr_items, q, C_items)
+        pairs = 0
+    lp += correlation(x[n + pairs :], s, floats[2], corr_clusters)
+    scaled(theta[P + k :], corr_clusters, s, C_clusters)
+    return lp
+
+
+@njit(**OPTIONS)
+def factors_gradient(x, theta, slope, ints, floats, corr_items, dC_items, corr_clusters, dC_clusters, dx):
+    """Adds the gradient in the coordinates of the SDs, writes that in those of the correlations."""
+    _, n, q, s, P, _, _, _, _, _, _, _, _, k = header(ints)
+    pairs = 0
+    if k > 0:
+        scaled_gradient(dC_items, theta[P:], slope[P:], corr_items, q, dx[P:])
+        correlation_gradient(x[n:], q, floats[1], corr_items, dC_items, dx[n:])
+        pairs = q * (q - 1) // 2
+    scaled_gradient(dC_clusters, theta[P + k :], slope[P + k :], corr_clusters, s, dx[P + k :])
+    correlation_gradient(x[n + pairs :], s, floats[2], corr_clusters, dC_clusters, dx[n + pairs :])
+
+
+@njit(**OPTIONS)
+def shifts(theta, floats, ints, e, delta):
+    """beta (with the mean effects of items added) minus its value in the pilot: what the clusters' tables multiply."""
+    at = layout(ints)
+    q, p, J = ints[2], ints[5], ints[6]
+    for c in range(p):
+        delta[c] = theta[c] - floats[at[3] + c]
+    for a in range(q):
+        t = -floats[at[7] + a]
         for i in range(J):
-            easiness[i] = v[U, 0, i] + (v[U, 1, i] if arm == 1 and q > 1 else 0.0)
-            ditem[i] = right[arm * J + i]
-            ll += right[arm * J + i] * easiness[i]
-        value, ds = arm_likelihood(easiness, used, (begin, end), arm, structure, limits, units, mu, dmu, ditem)
-        ll += value
-        slope += ds
-        for i in range(J):
-            du[0, i] += ditem[i]
-            if arm == 1 and q > 1:
-                du[1, i] += ditem[i]
-        begin = end
-    for j in range(N):
-        for c in range(p):
-            dbeta[c] += dmu[j] * x[j * p + c]
-    if size < least:
-        ll += slope * (size * size - least * least) / (2.0 * least)
-        slope *= size / least
-    return ll, slope if sigma > 0.0 else -slope
-
-
-@njit(**OPTIONS)
-def stretch(z, d, n, r, directions, out):
-    """The preconditioned coordinates plus K w, and t = z + V D w; directions: V and V D (n, r), K (d, r)."""
-    V, VD, K = directions[: n * r], directions[n * r : 2 * n * r], directions[2 * n * r :]
-    for i in range(d + n):
-        out[i] = z[i]
-    for a in range(r):
-        w = 0.0
-        for i in range(n):
-            w += V[i * r + a] * z[d + i]
-        for i in range(n):
-            out[d + i] += VD[i * r + a] * w
-        for i in range(d):
-            out[i] += K[i * r + a] * w
-
-
-@njit(**OPTIONS)
-def stretch_gradient(dout, d, n, r, directions, dz):
-    """The gradient in z from that in the output of `stretch`."""
-    V, VD, K = directions[: n * r], directions[n * r : 2 * n * r], directions[2 * n * r :]
-    for i in range(d + n):
-        dz[i] = dout[i]
-    for a in range(r):
-        dw = 0.0
-        for i in range(n):
-            dw += VD[i * r + a] * dout[d + i]
-        for i in range(d):
-            dw += K[i * r + a] * dout[i]
-        for i in range(n):
-            dz[d + i] += V[i * r + a] * dw
+            t += floats[at[8] + a * J + i] * e[a, i]
+        delta[a] += t
 
 
 @njit(**OPTIONS)
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
-    d, n, q, p, J = ints[0], ints[1], ints[2], ints[3], ints[4]
-    codes, at = ints[7 : 7 + 2 * n], 2 + 4 * n
-    hyper, centre, scale = floats[2:at], floats[at : at + d], floats[at + d : at + d + d * d]
-    at += d + d * d
-    offset, tables = floats[at : at + p], floats[at + p :]
-    at += p + J * (q * q + q + q * p)
-    directions, data = floats[at:], floats[at + (2 * J * q + d) * q :]
+    d, n, q, s, P, p, J, F, S, N, G, R, n_sigma, k = header(ints)
+    at_hyper, at_centre, at_scale, at_offset, _, at_items, at_clusters, _, at_share, at_V, at_W, at_data, at_x = layout(
+        ints
+    )
+    codes, random = ints[HEADER : HEADER + 2 * n], ints[HEADER + 2 * n : HEADER + 2 * n + s]
+    cluster, tables = ints[HEADER + 2 * n + s :], ints[HEADER + 2 * n + s + (N if s > 0 else 0) :]
+    scale, W, data, units = floats[at_scale:at_offset], floats[at_W:at_data], floats[at_data:at_x], floats[at_x:]
+    directions, item_tables, cluster_tables = floats[at_V:at_W], floats[at_items:at_clusters], floats[at_clusters:]
 
     x, theta, slope, dx = np.empty(d), np.empty(n), np.empty(n), np.zeros(d)
-    inner, dinner = np.empty(d + J * q), np.empty(d + J * q)
-    stretch(z, d, J * q, q, directions, inner)
-    precondition(inner, d, centre, scale, x)
-    lp = floats[0] + scalars(x, n, codes[:n], codes[n:], hyper, theta, slope, dx)
-    corr, C, dC = np.empty((q, q)), np.empty((q, q)), np.zeros((q, q))
-    lp += correlation(x[n:], q, floats[1], corr)
-    for i in range(q):
-        for j in range(q):
-            C[i, j] = theta[p + i] * corr[i, j]
-    delta, dbeta = np.empty(p), np.zeros(p)
-    for i in range(p):
-        delta[i] = theta[i] - offset[i]
+    inner, dinner = np.empty(len(z)), np.empty(len(z))
+    stretch(z, d, F * q, q, directions, inner)
+    precondition(inner, d, floats[at_centre:at_scale], scale, x)
+    lp = floats[0] + scalars(x, n, codes[:n], codes[n:], floats[at_hyper:at_centre], theta, slope, dx)
+    corr_i, C_i, dC_i = np.empty((q, q)), np.empty((q, q)), np.zeros((q, q))
+    corr_c, C_c, dC_c = np.empty((s, s)), np.empty((s, s)), np.zeros((s, s))
+    lp += factors(x, theta, ints, floats, corr_i, C_i, corr_c, C_c)
 
-    v, du = np.empty((5, q, J)), np.zeros((q, J))
-    AC, R, W, T = np.empty((q, q, J)), np.empty((q, q, J)), np.empty((q, q, J)), np.empty((q, q, J))
-    dy, dt, dm = np.empty((q, J)), np.empty((q, J)), np.empty((q, J))
-    lp -= 0.5 * locate(tables, 1.0, J, 0, J, inner, d, delta, C, p, q, AC, R, W, v)
-    ll, dsigma = likelihood(ints, 7 + 2 * n, data, p, J, ints[5], ints[6], theta, theta[p + q], v, q, dbeta, du)
-    lp += ll
-    pull_back(tables, 1.0, J, 0, J, C, p, q, AC, R, W, v, du, dy, dt, dm, T, dinner, d, dbeta, dC)
+    (AC, Q, L, T), v, (dy, dt, dm) = work(q, F)
+    (ACc, Qc, Lc, Tc), vc, (dyc, dtc, dmc) = work(s, S)
+    delta, ddelta, e = np.empty(P), np.zeros(P), np.empty((q, J))
+    delta_c, ddelta_c, mu, dmu = np.empty(p), np.zeros(p), np.empty(N), np.empty(N)
+    dsigma, de, du, dv = np.zeros(n_sigma), np.zeros((q, J)), np.empty((q, F)), np.zeros((s, S))
+    for i in range(P):
+        delta[i] = theta[i] - floats[at_offset + i]
+    lp -= 0.5 * locate(item_tables, 1.0, F, 0, F, inner, d, delta, C_i, P, q, AC, Q, L, v)
+    item_effects(v[U], theta[p:], W, q, J, F, e)
+    shifts(theta, floats, ints, e, delta_c)
+    lp -= 0.5 * locate(cluster_tables, 1.0, S, 0, S, inner, d + F * q, delta_c, C_c, p, s, ACc, Qc, Lc, vc)
+    mean_abilities(units, N, p, theta, s, random, cluster, vc[U], mu)
+    sizes, sigma = (J, N, G, R, q), theta[n - n_sigma :]
+    lp += likelihood(sizes, tables, data, mu, sigma, e, dmu, dsigma, de)
 
-    for i in range(p):
-        dx[i] += dbeta[i] * slope[i]
-    for i in range(q):
-        t = 0.0
-        for j in range(i + 1):
-            t += dC[i, j] * corr[i, j]
-            dC[i, j] *= theta[p + i]
-        dx[p + i] += t * slope[p + i]
-    dx[p + q] += dsigma * slope[p + q]
-    correlation_gradient(x[n:], q, floats[1], corr, dC, dx[n:])
+    mean_abilities_gradient(units, N, p, dmu, s, random, cluster, ddelta, dv)
+    pull_back(
+        *(cluster_tables, 1.0, S, 0, S, C_c, p, s, ACc, Qc, Lc, vc),
+        *(dv, dyc, dtc, dmc, Tc, dinner, d + F * q, ddelta_c, dC_c),
+    )
+    for c in range(p):
+        ddelta[c] += ddelta_c[c]
+    for a in range(q):
+        for i in range(J):
+            de[a, i] += ddelta_c[a] * floats[at_share + a * J + i]
+    item_effects_gradient(de, W, q, J, F, ddelta[p:], du)
+    pull_back(item_tables, 1.0, F, 0, F, C_i, P, q, AC, Q, L, v, du, dy, dt, dm, T, dinner, d, ddelta, dC_i)
+
+    for i in range(P):
+        dx[i] += ddelta[i] * slope[i]
+    factors_gradient(x, theta, slope, ints, floats, corr_i, dC_i, corr_c, dC_c, dx)
+    for i in range(n_sigma):
+        dx[n - n_sigma + i] += dsigma[i] * slope[n - n_sigma + i]
     precondition_gradient(dx, d, scale, dinner)
-    stretch_gradient(dinner, d, J * q, q, directions, grad)
+    stretch_gradient(dinner, d, F * q, q, directions, grad)
     return lp
 
 
@@ -243,29 +242,41 @@ def log_density_c(dim, z_, grad_, lp_, user_data):
 
 @cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
 def expand_c(dim, expanded, z_, out_, user_data):
-    """Coordinates to parameters: the scalars, the Cholesky factor of the correlations, the item effects (J, q)."""
+    """Coordinates to parameters: the scalars, the Cholesky factors of the correlations of items (random ones) and of clusters,
+    u of the items (J, q), the effects of clusters (S, s)."""
     ints, floats = views(user_data, np.int64, np.float64)
-    d, n, q, p, J = ints[0], ints[1], ints[2], ints[3], ints[4]
-    codes, z, out = ints[7 : 7 + 2 * n], carray(z_, (dim,)), carray(out_, (expanded,))
-    at = 2 + 4 * n
-    x, slope, unused, corr, C = np.empty(d), np.empty(n), np.empty(n), np.empty((q, q)), np.empty((q, q))
-    inner = np.empty(d + J * q)
-    stretch(z, d, J * q, q, floats[at + d + d * d + p + J * (q * q + q + q * p) :], inner)
-    precondition(inner, d, floats[at : at + d], floats[at + d : at + d + d * d], x)
-    scalars(x, n, codes[:n], codes[n:], floats[2:at], out[:n], slope, unused)
-    correlation(x[n:], q, floats[1], corr)
-    at += d + d * d
-    delta = np.empty(p)
-    for i in range(p):
-        delta[i] = out[i] - floats[at + i]
-    for i in range(q):
-        for j in range(q):
-            C[i, j] = out[p + i] * corr[i, j]
-    AC, R, W, v = np.empty((q, q, J)), np.empty((q, q, J)), np.empty((q, q, J)), np.empty((5, q, J))
-    locate(floats[at + p :], 1.0, J, 0, J, inner, d, delta, C, p, q, AC, R, W, v)
+    d, n, q, s, P, p, J, F, S, _, _, _, n_sigma, k = header(ints)
+    at = layout(ints)
+    codes, z, out = ints[HEADER : HEADER + 2 * n], carray(z_, (dim,)), carray(out_, (expanded,))
+    x, slope, unused, inner = np.empty(d), np.empty(n), np.empty(n), np.empty(dim)
+    corr_i, C_i, corr_c, C_c = np.empty((q, q)), np.empty((q, q)), np.empty((s, s)), np.empty((s, s))
+    stretch(z, d, F * q, q, floats[at[9] : at[10]], inner)
+    precondition(inner, d, floats[at[1] : at[2]], floats[at[2] : at[3]], x)
+    scalars(x, n, codes[:n], codes[n:], floats[at[0] : at[1]], out[:n], slope, unused)
+    factors(x, out, ints, floats, corr_i, C_i, corr_c, C_c)
+    (AC, Q, L, _), v, _ = work(q, F)
+    (ACc, Qc, Lc, _), vc, _ = work(s, S)
+    delta, delta_c, e, u = np.empty(P), np.empty(p), np.empty((q, J)), np.empty((q, J))
+    for i in range(P):
+        delta[i] = out[i] - floats[at[3] + i]
+    locate(floats[at[5] :], 1.0, F, 0, F, inner, d, delta, C_i, P, q, AC, Q, L, v)
+    item_effects(v[U], out[p:], floats[at[10] : at[11]], q, J, F, e)
+    item_effects(v[U], out[p:], floats[at[10] : at[10]], q, J, F, u)
+    shifts(out, floats, ints, e, delta_c)
+    locate(floats[at[6] :], 1.0, S, 0, S, inner, d + F * q, delta_c, C_c, p, s, ACc, Qc, Lc, vc)
+    to = n
+    if k > 0:
+        unsigned(out[P : P + k], corr_i, q, out[to:])
+        to += q * q
+    unsigned(out[P + k : P + k + s], corr_c, s, out[to:])
+    to += s * s
     for i in range(J):
         for a in range(q):
-            out[n + q * q + i * q + a] = v[U, a, i]
-    unsigned(out[p : p + q], corr, q, out[n:])
-    out[p + q] = abs(out[p + q])
+            out[to + i * q + a] = u[a, i]
+    to += J * q
+    for c in range(S):
+        for a in range(s):
+            out[to + c * s + a] = vc[U, a, c]
+    for i in range(n - n_sigma, n):
+        out[i] = abs(out[i])
     return 0
