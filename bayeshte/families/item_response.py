@@ -20,7 +20,7 @@ The published models are A: item effects, no covariates; B: ``item_effects=False
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ import xarray as xr
 from bayeshte.families import item_response_estimands as reports
 from bayeshte.families import item_response_outcomes as outcomes
 from bayeshte.families.item_response_arrays import LATENT, STORED, Arrays
+from bayeshte.families.item_response_curves import with_shapes
 from bayeshte.families.item_response_description import describe
 from bayeshte.families.item_response_design import build, check_spec
 from bayeshte.families.item_response_equations import equations
@@ -130,7 +131,12 @@ class ItemResponse(ModelSpec):
         fixed = np.array([priors[v]["sigma"] for v in fixed_labels(D)]) if D.fixed else None
         lkj = (None if D.fixed else priors.get("rho"), priors.get("corr"))
         given = D.q, D.W, fixed, scalars(priors, D), lkj, len(D.sigmas), tuple(self._outputs(D))
-        return item_response.density(D.responses, item_response.Structure(*given))
+        data = D.responses
+        if D.threshold_prior:
+            prior = priors[D.threshold_prior]
+            form = replace(data.categories.form, step=(prior["mu"], prior["sigma"]))
+            data = replace(data, categories=replace(data.categories, form=form))
+        return item_response.density(data, item_response.Structure(*given))
 
     def _outputs(self, D: Arrays) -> list[Output]:
         """What the kernel stores, in its order."""
@@ -144,17 +150,21 @@ class ItemResponse(ModelSpec):
         out += [] if D.fixed else [Output("sigma_b", ())]
         out += [Output("sigma_zeta", arm, D.contrast_dims)] if D.q > 1 and not D.fixed else []
         out += [Output("sd", (s,), ("cluster_varying",))] if s else []
+        free, steps = D.form is not None and D.form.free, len(D.labels("step"))
+        out += [Output("sigma_a", ())] if free else []
         by_arm = len(D.sigmas) > 1
         out.append(Output("sigma_theta", (len(D.sigmas),) if by_arm else (), (D.arm_dim,) if by_arm else ()))
         out += [] if D.fixed else [Output("_corr_factor", (D.q, D.q), ("varying", "varying_"))]
         out += [Output("_cluster_factor", (s, s), ("cluster_varying", "cluster_varying_"))] if s else []
         out.append(Output("u", (D.n_items, D.q), (D.item, "varying")))
-        return out + ([Output("v", (D.n_clusters, s), (D.cluster, "cluster_varying"))] if s else [])
+        out += [Output("v", (D.n_clusters, s), (D.cluster, "cluster_varying"))] if s else []
+        out += [Output("log_a", (D.n_items,), (D.item,))] if free else []
+        return out + ([Output("step", (steps,), ("step",))] if steps else [])
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Adds `b`, `zeta`, correlations, every item's `effect`, and abilities `theta` unless they are too many."""
         D = Arrays(design)
-        draws = reports.with_items(draws, D)
+        draws = with_shapes(reports.with_items(draws, D), D)
         for name, factor, dims in (
             ("rho", "_corr_factor", ("varying", "varying_")),
             ("corr", "_cluster_factor", ("cluster_varying", "cluster_varying_")),
@@ -175,7 +185,7 @@ class ItemResponse(ModelSpec):
         """Label, label of the prior, and draws of every parameter that has a prior of its own; random items have none."""
         out = []
         fixed = ("b", "zeta") if "sigma_b" not in posterior else ()
-        for name in [v for v in posterior.data_vars if v not in LATENT and (v not in ("b", "zeta") or v in fixed)]:
+        for name in [v for v in posterior.data_vars if v not in LATENT and (v not in ("b", "zeta", "a", "tau") or v in fixed)]:
             labels, x = elements(posterior[name])
             keep = range(len(labels))
             if name in ("rho", "corr") and posterior[name].ndim > 2:
@@ -208,7 +218,7 @@ class ItemResponse(ModelSpec):
         frame: pd.DataFrame | None = None,
         weight: np.ndarray | None = None,
     ) -> xr.DataArray:
-        """Chance of a right answer of rows, or its weighted means; clusters are persons. See `ModelSpec.expected`."""
+        """Chance of a right answer, or mean category, of rows, or its weighted means; clusters are persons. See `ModelSpec.expected`."""
         return outcomes.expected(self, draws, design, arm, clusters, frame, weight)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:

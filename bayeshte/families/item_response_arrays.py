@@ -6,12 +6,22 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
 from bayeshte.marginal.responses import Responses, responses
 
 #: variables of a posterior, in the order of the tables; those in LATENT are no parameters and are not sampled
 LATENT = ("v", "effect", "theta")
 COEFFICIENTS = ("beta0", "beta1", "beta2", "beta3")
-ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "b", "zeta")
+ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "sigma_a", "b", "zeta", "a", "tau")
+#: model: how categories depend on the ability, and whether items discriminate differently
+MODELS = {
+    "rasch": (ADJACENT, False),
+    "2pl": (ADJACENT, True),
+    "graded": (CUMULATIVE, True),
+    "partial credit": (ADJACENT, False),
+    "generalized partial credit": (ADJACENT, True),
+}
+BINARY = ("rasch", "2pl")
 STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", *LATENT)
 INTERCEPT = "intercept"
 
@@ -45,7 +55,7 @@ class Arrays:
     ----------
     design : Dataset
         Variables ``y, arm_code, cluster_code, item_code (row)``, ``X (row, covariate)``, ``M (row, moderator)``,
-        ``W (item, item_covariate)``, with clusters of persons ``person_cluster_code (row)``, and the analysed columns as
+        ``W (item, item_covariate)``, ``n_categories (item)``, with clusters of persons ``person_cluster_code (row)``, and the analysed columns as
         ``column_0, ...``. What other families call clusters are persons; coords hold all labels.
     """
 
@@ -224,15 +234,41 @@ class Arrays:
     def y(self) -> np.ndarray:
         return self.design["y"].to_numpy()
 
+    @property
+    def model(self) -> str:
+        return self.design.attrs["model"]
+
+    @property
+    def binary(self) -> bool:
+        """Whether responses are right or wrong by the model, not by the number of categories."""
+        return self.model in BINARY
+
+    @cached_property
+    def form(self) -> Form | None:
+        """How categories depend on the ability; None in the Rasch model of binary responses with a logit link."""
+        form, free = MODELS[self.model]
+        probit = self.design.attrs["link"] == "probit"
+        if self.model == "rasch" and not probit:
+            return None
+        n = self.design["n_categories"].to_numpy()
+        return Form(CUMULATIVE if probit else form, PROBIT if probit else LOGIT, free, n, (0.0, 1.0))
+
+    @property
+    def threshold_prior(self) -> str:
+        """Label of the prior of thresholds; empty where there are at most two categories."""
+        if self.form is None or not self.labels("step"):
+            return ""
+        return "gap" if self.form.form == CUMULATIVE else "tau"
+
     @cached_property
     def responses(self) -> Responses:
         """Counts of persons with equal arm, items, score, cluster and covariates: all that the likelihood needs."""
         shape = len(self.arms), self.n_items
         given = self.person_arm, self.full, self.person_code, self.item_code, self.y, shape
         if not self.cluster:
-            return responses(*given)
+            return responses(*given, form=self.form)
         columns = [[INTERCEPT, *self.contrasts].index(v) for v in self.cluster_varying]
-        return responses(*given, self.person_cluster, columns, self.n_clusters)
+        return responses(*given, self.person_cluster, columns, self.n_clusters, self.form)
 
     # ------------------------------------------------------------------------------------------ draws
 
@@ -280,6 +316,14 @@ class Arrays:
         if "zeta" not in draws:
             return b, np.zeros(shape)
         return b, flatten(draws["zeta"].transpose(..., *self.contrast_dims, self.item)).reshape(shape)
+
+    def shapes(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray] | None:
+        """Draws of discriminations (draw, item) and thresholds (draw, threshold), one and zero where the model has none."""
+        if self.form is None:
+            return None
+        n = draws.sizes["chain"] * draws.sizes["draw"]
+        a = flatten(draws["a"]) if "a" in draws else np.ones((n, self.n_items))
+        return a, flatten(draws["tau"]) if "tau" in draws else np.zeros((n, self.form.first[-1] - self.n_items))
 
     def easiness(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the easiness of items in every arm: (draw, arm, item)."""

@@ -1,6 +1,7 @@
 """The data side of ItemResponse: one row a response, roles to labelled arrays, and the checks that belong to this model."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ import xarray as xr
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.item_response_arrays import INTERCEPT, STORED, Arrays
+from bayeshte.families.item_response_arrays import BINARY, INTERCEPT, MODELS, STORED, Arrays
+from bayeshte.families.item_response_categories import categories
 
 #: names that the model uses
 VARIABLES = (
@@ -24,6 +26,10 @@ VARIABLES = (
         "cluster_code",
         "item_code",
         "person_cluster_code",
+        "n_categories",
+        "log_a",
+        "step",
+        "threshold",
         "_eps",
         "_z",
         "_v",
@@ -57,10 +63,12 @@ def check_spec(spec) -> None:
             "item_covariates explain how random items differ; fixed items have an easiness each, and nothing is left to explain. "
             "Write items='random'."
         )
-    if spec.model != "rasch":
-        raise SpecError(f"model={spec.model!r}: only 'rasch' is available; discriminations of items are all one.")
-    if spec.link != "logit":
-        raise SpecError(f"link={spec.link!r}: only 'logit' is available.")
+    if spec.model not in MODELS:
+        raise SpecError(f"model={spec.model!r}: write one of {', '.join(map(repr, MODELS))}.{near(spec.model, MODELS)}")
+    if spec.link not in ("logit", "probit"):
+        raise SpecError(f"link={spec.link!r}: write 'logit' or 'probit'.")
+    if spec.link == "probit" and "partial credit" in spec.model:
+        raise SpecError(f"{spec.model!r} is a model of log odds of neighbouring categories: link='probit' belongs to 'graded'.")
     if spec.reference is not None and not isinstance(spec.reference, str):
         raise SpecError(f"reference={spec.reference!r}: the label of an arm, as text.")
     if not isinstance(spec.priors, str | Mapping):
@@ -79,10 +87,15 @@ def _check_varying(spec) -> None:
 def build(spec, data: pd.DataFrame) -> xr.Dataset:
     """The design of an `ItemResponse`: see `Arrays` for what is in it."""
     frame, missing = _analysed(spec, data)
-    y = _binary(frame, spec.response)
+    y = None if spec.model not in BINARY else _binary(frame, spec.response)
     person, persons = _units(frame, spec.person, "persons")
     item, items = _units(frame, spec.item, "items")
     _check_pairs(spec, frame, person, item, persons, items)
+    n_categories = np.full(len(items), 2)
+    names: list[list[str]] = []
+    if y is None:
+        y, names = categories(frame, spec, item, items)
+        n_categories = np.array([len(v) for v in names])
     arm, arms = columns.code_arms(frame[spec.treatment], spec.reference)
     of_items = formulas.formula_columns(spec.item_covariates, frame)
     _check_constant(frame, spec, person, persons, [c for c in frame if c not in {spec.item, spec.response, *of_items}])
@@ -98,11 +111,17 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
         "X": (("row", "covariate"), main.matrix[person]),
         "M": (("row", "moderator"), moderators.matrix[person]),
         "W": ((spec.item, "item_covariate"), W.matrix),
+        "n_categories": (spec.item, n_categories),
     }
     varying = [INTERCEPT, *arms[1:]] if spec.item_effects else [INTERCEPT]
     coords: dict = {"row": columns.row_labels(frame.index), spec.person: persons, spec.item: items}
     coords |= {spec.treatment: arms[1:], f"{spec.treatment}_arm": arms, "varying": varying, "varying_": varying}
     coords |= {"covariate": main.labels, "moderator": moderators.labels, "item_covariate": W.labels}
+    steps = [(i, k) for i, v in zip(items, names, strict=False) for k in range(len(v) - 2)]
+    coords["step"] = [f"{i}: {k + 1}" for i, k in steps]
+    if steps:
+        cuts = [(i, *pair) for i, v in zip(items, names, strict=True) for pair in pairwise(v)]
+        coords["threshold"] = [f"{i}: {low}|{high}" for i, low, high in cuts]
     clusters_vary: list[str] = []
     if spec.cluster:
         code, coords[spec.cluster] = columns.code_clusters(frame[spec.cluster], one_row_each=True)
@@ -110,7 +129,9 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
         clusters_vary = _varying(spec, arms[1:])
     coords |= {"cluster_varying": clusters_vary, "cluster_varying_": clusters_vary}
     attrs = {
-        "family": spec.link,
+        "family": spec.link if spec.model in BINARY else "ordinal",
+        "model": spec.model,
+        "link": spec.link,
         "outcome": spec.response,
         "treatment": spec.treatment,
         "reference": arms[0],
@@ -177,8 +198,8 @@ def _binary(frame: pd.DataFrame, column: str) -> np.ndarray:
         raise DataError(
             f"The response {column!r} must be 0/1 or boolean; {n[other].sum()} of {len(codes)} rows are not: {shown}"
             f"{', ...' if len(other) > 4 else ''}, the first in row {columns.first(frame, np.isin(codes, other))}. Recode it, "
-            f"for example data[{column!r}] == {max(levels, key=str)!r}; write missing answers as NaN. Items with ordered "
-            "categories are not available: choose the category from which an answer counts."
+            f"for example data[{column!r}] == {max(levels, key=str)!r}; write missing answers as NaN. For items with ordered "
+            "categories write model='graded' or model='partial credit'."
         )
     if len(levels) == 1:
         raise DataError(f"The response {column!r} is constant ({levels[0]} in all {len(codes)} rows).")

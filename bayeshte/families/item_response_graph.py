@@ -9,7 +9,10 @@ import xarray as xr
 
 from bayeshte.families.item_response_arrays import Arrays, ability_mean, easiness
 from bayeshte.families.item_response_priors import fixed_labels
+from bayeshte.marginal.item_categories import ADJACENT, LOGIT, Form, helmert
 from bayeshte.prior import Prior, random_variable
+
+UNREACHABLE = 1e6  # a threshold that nobody passes
 
 
 def joint(design: xr.Dataset, priors: Mapping[str, Prior], centred: bool) -> pm.Model:
@@ -29,7 +32,11 @@ def joint(design: xr.Dataset, priors: Mapping[str, Prior], centred: bool) -> pm.
         else:
             theta = pm.Deterministic("theta", mean + sigma * pm.Normal("_eps", 0, 1, dims=D.person), dims=D.person)
         own = easiness(b, zeta, D.n_contrasts)[arm[D.person_code], D.item_code]
-        pm.Bernoulli("y", logit_p=theta[D.person_code] + own, observed=D.y, dims="row")
+        eta = theta[D.person_code] + own
+        if D.form is None:
+            pm.Bernoulli("y", logit_p=eta, observed=D.y, dims="row")
+        else:
+            pm.Categorical("y", p=_probabilities(D, priors, eta), observed=D.y.astype(int), dims="row")
     return model
 
 
@@ -97,6 +104,42 @@ def _items(D: Arrays, priors: Mapping[str, Prior], centred: bool) -> tuple:
     zeta = e[:, 1:].T
     pm.Deterministic("zeta", zeta if D.contrast_dims else zeta[0], dims=(*D.contrast_dims, D.item))
     return b, zeta
+
+
+def _probabilities(D: Arrays, priors: Mapping[str, Prior], eta):
+    """Probabilities of the categories of each row, (row, K) with zeros behind the categories of its item."""
+    form = D.form
+    a, tau = pt.ones(D.n_items), pt.zeros(form.first[-1] - D.n_items)
+    if form.free:
+        sigma_a = random_variable("sigma_a", [priors["sigma_a"]])
+        a = pm.Deterministic("a", pt.exp(pm.Normal("log_a", 0, sigma_a, dims=D.item)), dims=D.item)
+    if D.threshold_prior:
+        prior = priors[D.threshold_prior]
+        step = pm.Normal("step", prior["mu"], prior["sigma"], dims="step")
+        tau = pt.concatenate([_thresholds(form, form.n_categories[i], step[form.steps(i)]) for i in range(D.n_items)])
+        tau = pm.Deterministic("tau", tau, dims="threshold")
+    n, highest = form.n_categories, int(form.n_categories.max()) - 1
+    place = np.full((D.n_items, highest), form.first[-1] - D.n_items)  # thresholds beyond the last are out of reach
+    for i in range(D.n_items):
+        place[i, : n[i] - 1] = np.arange(form.first[-1] - D.n_items)[form.of_item(i)]
+    tau = pt.concatenate([tau, [UNREACHABLE]])[place]
+    x = a[D.item_code, None] * (eta[:, None] - tau[D.item_code])
+    if form.form == ADJACENT:
+        return pm.math.softmax(pt.concatenate([pt.zeros((len(D.y), 1)), pt.cumsum(x, axis=1)], axis=1), axis=1)
+    F = pm.math.sigmoid if form.link == LOGIT else pm.math.invprobit
+    one, zero = pt.ones((len(D.y), 1)), pt.zeros((len(D.y), 1))
+    at_least = pt.concatenate([one, F(x), zero], axis=1)
+    below = pt.concatenate([zero, F(-x), one], axis=1)
+    left = at_least[:, :-1] + at_least[:, 1:] < 1.0  # the difference of the smaller ones has more digits
+    return pt.switch(left, at_least[:, :-1] - at_least[:, 1:], below[:, 1:] - below[:, :-1])
+
+
+def _thresholds(form: Form, n: int, step):
+    """tau (K - 1) of an item, which sum to zero, from its log distances or from its contrasts."""
+    if form.form == ADJACENT:
+        return pt.dot(helmert(n - 1), step)
+    tau = pt.concatenate([[0.0], pt.cumsum(pt.exp(step))])
+    return tau - tau.mean()
 
 
 def _item_coefficients(D: Arrays, priors: Mapping[str, Prior]):

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import sparse
-from scipy.special import expit, log_expit
 
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
+from bayeshte.families.item_response_curves import draw_responses, log_probability, mean_response, of_draws
 from bayeshte.families.item_response_design import main_formula
 from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.responses import distinct
@@ -26,7 +26,7 @@ DEGREE = 32  # of the polynomial in the mean ability that stands for an expected
 
 def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np.ndarray:
     """Abilities from their exact distribution given everything else, (draw, person)."""
-    given = D.beta(draws), D.sigma(draws), D.easiness(draws), D.v(draws)
+    given = D.beta(draws), D.sigma(draws), D.easiness(draws), D.v(draws), D.shapes(draws)
     return integrals.abilities(D.responses, *given, seed=int(rng.integers(2**31)))[1]
 
 
@@ -41,7 +41,7 @@ def kept_abilities(draws: xr.Dataset, what: str) -> np.ndarray:
 
 
 def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, weight) -> xr.DataArray:
-    """Chance of a right answer of rows, or its weighted means; see `ModelSpec.expected`."""
+    """Chance of a right answer, or mean category, of rows, or its weighted means; see `ModelSpec.expected`."""
     if clusters not in ("these", "new", "average"):
         raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
     D = Arrays(design)
@@ -58,13 +58,14 @@ def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, 
     if weight is not None:
         weight = sparse.csr_array((np.ones(len(back)), (np.arange(len(back)), back))).T @ np.asarray(weight, float).T
     T, d, beta, spread = indicators(code, D.n_contrasts), D.easiness(draws), D.coefficients(draws), D.spread(draws)
+    shapes = D.shapes(draws)
     out = np.empty((len(d), len(code) if weight is None else weight.shape[1]))
     step = max(1, CHUNK // (len(code) * D.n_contrasts))
     for start in range(0, len(d), step):
         s = slice(start, start + step)
         theta = ability_mean(T, X, M, *(v[s] for v in beta)) + (away(s) if away else 0.0)
         eta = theta + d[s][:, code, item]
-        p = integrals.mean_probability(eta, spread[s][:, code]) if clusters == "new" else expit(eta)
+        p = mean_response(D, of_draws(shapes, s), eta, item, spread[s][:, code] if clusters == "new" else None)
         out[s] = p if weight is None else p @ weight
     if weight is not None:
         return unstack(out, draws, group=np.arange(out.shape[1]))
@@ -131,7 +132,7 @@ def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) ->
 
 
 def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
-    """Expected number of right answers to all items had the persons in the data been in an arm, abilities integrated: (draw,).
+    """Expected number of right answers, or sum of categories, of all items had the persons in the data been in an arm, abilities integrated: (draw,).
 
     The score as a function of the mean ability is smooth: with more persons than `DEGREE` who differ in covariates, its
     Chebyshev interpolant over their range is averaged.
@@ -142,6 +143,7 @@ def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
     X, M = np.split(table[:, 1:], [X.shape[1]], axis=1)
     T = indicators(np.full(len(X), arm), D.n_contrasts)
     beta, sigma, easiness = D.coefficients(draws), D.spread(draws)[:, arm], D.easiness(draws)[:, arm]
+    items, shapes = np.arange(D.n_items), D.shapes(draws)
     out = np.empty(len(sigma))
     step = max(1, CHUNK // (min(len(X), DEGREE) * D.n_items + len(X) * D.n_contrasts))
     for start in range(0, len(out), step):
@@ -149,7 +151,9 @@ def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
         mu = ability_mean(T, X, M, *(v[s] for v in beta))
 
         def score(at, s=s):
-            return integrals.mean_probability(at[..., None] + easiness[s, None], sigma[s, None, None]).sum(-1)
+            eta = (at[..., None] + easiness[s, None]).reshape(len(at), -1)
+            item, sd = np.tile(items, at.shape[1]), np.broadcast_to(sigma[s, None], eta.shape)
+            return mean_response(D, of_draws(shapes, s), eta, item, sd).reshape(*at.shape, -1).sum(-1)
 
         out[s] = score(mu) @ share if len(X) <= DEGREE else _interpolated_mean(score, mu, share)
     return out
@@ -178,14 +182,21 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
     if unit == "row":
         theta = kept_abilities(draws, "The likelihood of single responses")[:, D.person_code]
         eta = theta + easiness[:, D.arm, D.item_code]
-        return unstack(log_expit((2 * D.y - 1) * eta), draws, row=design["row"].to_numpy())
+        log = log_probability(D, D.shapes(draws), eta, D.item_code, D.y)
+        return unstack(log, draws, row=design["row"].to_numpy())
     data = D.responses
-    integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws))
+    integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws), D.shapes(draws))
     out = integral[:, data.unit]
+    if D.form is None:
+        table, column, width = easiness, D.item_code, D.n_items  # the easiness of each right answer
+        weight = D.y
+    else:
+        table = integrals.of_responses(D.form, easiness, *D.shapes(draws))
+        column, width, weight = D.form.first[D.item_code] + D.y.astype(int), D.form.first[-1], np.ones(len(D.y))
     for arm in range(len(D.arms)):
-        own = (D.y == 1) & (arm == D.arm)
-        right = sparse.csr_array((np.ones(own.sum()), (D.person_code[own], D.item_code[own])), (D.n_persons, D.n_items))
-        out += (right @ easiness[:, arm].T).T
+        own = arm == D.arm
+        given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
+        out += (given @ table[:, arm].T).T
     return unstack(out, draws, **{D.person: D.labels(D.person)})
 
 
@@ -206,4 +217,4 @@ def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) 
     else:
         theta = flatten(draws["theta"]) if "theta" in draws else draw_abilities(D, draws, rng)
     eta = theta[:, D.person_code] + D.easiness(draws)[:, D.arm, D.item_code]
-    return xr.Dataset({"y": (("draw", "row"), (rng.random(eta.shape) < expit(eta)).astype(float))})
+    return xr.Dataset({"y": (("draw", "row"), draw_responses(D, D.shapes(draws), eta, D.item_code, rng))})

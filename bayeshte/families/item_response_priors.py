@@ -3,7 +3,8 @@
 On the scale of log odds: coefficients are Normal(0, 2.5 / s_x) with s_x the SD of a column over persons (or items: gamma),
 sigma_theta, sigma_b and the SD of clusters HalfNormal(2.5), SDs of effects over items and over clusters HalfNormal(1),
 coefficients of item covariates for effects Normal(0, 1 / s_w), correlations LKJ(2). Fixed items: b Normal(0, 5), zeta
-Normal(0, 2.5), each restricted to sum to zero. Covariates are not centred, so the priors of beta0 and beta1 allow for what
+Normal(0, 2.5), each restricted to sum to zero. Discriminations: log a ~ Normal(0, sigma_a^2), sigma_a HalfNormal(0.5); distances of the thresholds of a graded item
+LogNormal(0, 1), thresholds of a partial credit item Normal(0, 1.5) restricted to sum to zero. Covariates are not centred, so the priors of beta0 and beta1 allow for what
 the coefficients' priors let them be: for beta0 the SD 2.5 sqrt(1 + sum (mean_x / s_x)^2), x covariates of persons and items.
 """
 
@@ -14,15 +15,16 @@ import xarray as xr
 
 from bayeshte.errors import SpecError
 from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
-from bayeshte.prior import LKJ, HalfNormal, Normal, Prior, override
+from bayeshte.prior import LKJ, HalfNormal, LogNormal, Normal, Prior, override
 
 SCALE, EFFECT = 2.5, 1.0
 FIXED = {"b": 5.0, "zeta": 2.5}
+THRESHOLDS = {"gap": LogNormal(0, 1), "tau": Normal(0, 1.5)}
 
 
 def resolve(given: str | Mapping[str, Prior], design: xr.Dataset) -> dict[str, Prior]:
-    """Prior of every parameter by label, in the order of the kernel: beta, gamma, SDs of items, SDs of clusters, sigma_theta;
-    then those of correlations, and of fixed items."""
+    """Prior of every parameter by label, in the order of the kernel: beta, gamma, SDs of items, SDs of clusters, sigma_a,
+    sigma_theta; then those of correlations, of thresholds, and of fixed items."""
     if isinstance(given, str) and given != "default":
         raise SpecError(f"priors={given!r}: write 'default' or a mapping of labels to priors.")
     D = Arrays(design)
@@ -35,6 +37,11 @@ def resolve(given: str | Mapping[str, Prior], design: xr.Dataset) -> dict[str, P
             raise SpecError(
                 f"priors[{name!r}] = {out[name]!r}: effects of fixed items sum to zero and are bh.Normal(0, sd)."
             )
+    kind = D.threshold_prior
+    if kind and (out[kind].name != THRESHOLDS[kind].name or (kind == "tau" and out[kind]["mu"] != 0)):
+        what = "distances of thresholds are bh.LogNormal(mu, sigma)"
+        what = what if kind == "gap" else "thresholds sum to zero and are bh.Normal(0, sd)"
+        raise SpecError(f"priors[{kind!r}] = {out[kind]!r}: {what}.")
     return out
 
 
@@ -45,7 +52,7 @@ def fixed_labels(D: Arrays) -> list[str]:
 
 def scalars(priors: Mapping[str, Prior], D: Arrays) -> list[Prior]:
     """The priors of what the kernel samples as single numbers, in its order."""
-    return [prior for name, prior in priors.items() if name not in ("rho", "corr", *fixed_labels(D))]
+    return [prior for name, prior in priors.items() if name not in ("rho", "corr", "gap", "tau", *fixed_labels(D))]
 
 
 def _default(D: Arrays) -> dict[str, Prior]:
@@ -66,9 +73,12 @@ def _default(D: Arrays) -> dict[str, Prior]:
         if D.q > 1:
             out |= {label: HalfNormal(EFFECT) for label in D.by_arm("sigma_zeta")}
     out |= {f"sd[{v}]": HalfNormal(SCALE if v == INTERCEPT else EFFECT) for v in D.cluster_varying}
+    if D.form is not None and D.form.free:
+        out["sigma_a"] = HalfNormal(0.5)
     out |= {label: HalfNormal(SCALE) for label in D.sigmas}
     if D.q > 1 and not D.fixed:
         out["rho"] = LKJ(2)
     if len(D.cluster_varying) > 1:
         out["corr"] = LKJ(2)
+    out |= {D.threshold_prior: THRESHOLDS[D.threshold_prior]} if D.threshold_prior else {}
     return out | {name: Normal(0, FIXED[name.split("[")[0]]) for name in fixed_labels(D)}

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.special import expit
 
+from bayeshte.marginal.item_categories import CUMULATIVE, Form
 from bayeshte.marginal.responses import Responses
 
 SPACING = 0.9  # of the nodes of an ability, in the least SD of its posterior: as in the kernel
@@ -17,8 +18,9 @@ def abilities(
     sigma: np.ndarray,
     easiness: np.ndarray,
     v: np.ndarray | None = None,
+    shapes: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int | None = None,
-    spacing: float = SPACING,
+    finer: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log of the integral over the ability of each unit, (draw, unit), and with a seed an ability of each person, (draw, person).
 
@@ -28,20 +30,23 @@ def abilities(
         The easiness of an item in an arm includes its treatment effect.
     v : ndarray (draw, cluster, s), optional
         Effects of the clusters, if there are any.
-    spacing : float
-        Of the nodes; half of it doubles their number.
+    shapes : (ndarray (draw, item), ndarray (draw, threshold)), optional
+        Slopes and thresholds of the items, if `data` has categories. In adjacent models the integral then lacks `of_responses`.
+    finer : float
+        Nodes for one of the usual grid.
     """
     from bayeshte.marginal.kernels import item_likelihood as kernel
 
     mean = data.mean(beta, v)
     least = np.maximum(kernel.LEAST, np.ptp(mean, axis=1) / kernel.STEPS)[:, None]
     used = np.maximum(np.abs(sigma), least)
-    ll, theta = _abilities(data, mean, used, easiness, seed, spacing)
+    ll, theta = _abilities(data, mean, used, easiness, shapes, seed, finer)
     small = (np.abs(sigma) < least).any(1)
     if small.any():  # as in the kernel: a parabola in sigma, and residuals in proportion to it
         share = np.where(np.abs(sigma) < least, np.abs(sigma) / least, 1.0)[small]
         doubled = np.where(share < 1, 2 * least[small], used[small])
-        wider, _ = _abilities(data, mean[small], doubled, easiness[small], None, spacing)
+        own = None if shapes is None else tuple(v[small] for v in shapes)
+        wider, _ = _abilities(data, mean[small], doubled, easiness[small], own, None, finer)
         ll[small] += (share[:, data.unit_arm] ** 2 - 1) * (wider - ll[small]) / 3
         if seed is not None:
             own = mean[small][:, data.unit]
@@ -50,10 +55,12 @@ def abilities(
 
 
 def _abilities(
-    data: Responses, mean, sigma, easiness, seed: int | None, spacing: float
+    data: Responses, mean, sigma, easiness, shapes, seed: int | None, finer: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """`abilities` where sigma is not too small for the grid."""
     from bayeshte.marginal.kernels import abilities as kernel
+    from bayeshte.marginal.kernels import category_abilities as of_categories
+    from bayeshte.marginal.kernels.category_integral import ACCURACY
 
     order = np.argsort(data.unit, kind="stable")
     first = np.searchsorted(data.unit[order], np.arange(len(data.count) + 1))
@@ -61,11 +68,20 @@ def _abilities(
     theta = np.empty((len(sigma), len(data.unit) if seed is not None else 0))
     given = [np.ascontiguousarray(v, float) for v in (mean, sigma, easiness)]
     structure = data.structure, data.limits, (data.count, data.score), (order, first)
+    if data.categories:
+        form, answers = data.categories.form, (data.categories.first_answer, data.categories.answers)
+        model, tables = (form.form, form.link, int(form.free)), (form.first, *data.structure, *answers, data.score)
+        given += [np.ascontiguousarray(shapes[0], float), form.by_row(shapes[1])]
     seeds = np.random.SeedSequence(seed or 0).generate_state(-(-len(sigma) // PIECE))
 
     def piece(k: int) -> None:
         part, own = slice(k * PIECE, (k + 1) * PIECE), int(seeds[k]) if seed is not None else -1
-        kernel.abilities(*(v[part] for v in given), *structure, spacing, own, ll[part], theta[part])
+        values, out = tuple(v[part] for v in given), (own, ll[part], theta[part])
+        if data.categories:
+            accuracy = ACCURACY * finer**2
+            of_categories.abilities_of_categories(model, *values, tables, (order, first), accuracy, *out)
+        else:
+            kernel.abilities(*values, *structure, SPACING / finer, *out)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(piece, range(len(seeds))))
@@ -83,3 +99,17 @@ def mean_probability(eta: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
     weights = np.exp(-0.5 * nodes**2)
     weights /= weights.sum()
     return sum(w * expit(eta + sigma * z) for z, w in zip(nodes, weights, strict=True))
+
+
+def of_responses(form: Form, level: np.ndarray, slope: np.ndarray, tau: np.ndarray) -> np.ndarray:
+    """What the log of a response has beside the integral in an adjacent model, by arm and row (category): (draw, arm, row).
+
+    a (m level - tau_1 - ... - tau_m); zero in a cumulative model. Level (draw, arm, item), slope (draw, item), tau (draw, threshold).
+    """
+    item = np.repeat(np.arange(len(form.n_categories)), form.n_categories)
+    if form.form == CUMULATIVE:
+        return np.zeros((*level.shape[:2], len(item)))
+    m = np.arange(len(item)) - form.first[item]
+    steps = np.cumsum(form.by_row(tau), axis=1)
+    steps -= steps[:, form.first[item]]
+    return slope[:, None, item] * (m * level[:, :, item] - steps[:, None])

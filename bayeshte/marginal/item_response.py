@@ -12,6 +12,7 @@ import numpy as np
 
 from bayeshte.marginal import item_response_pilot as pilot
 from bayeshte.marginal.density import Density, Output, is_even, lkj_constant, precondition, prior_tables, unconstrain
+from bayeshte.marginal.item_categories import Form
 from bayeshte.marginal.item_response_pilot import Values
 from bayeshte.marginal.responses import Responses
 from bayeshte.prior import Prior
@@ -34,14 +35,16 @@ class Structure:
     fixed : ndarray (q,) or None
         SDs of the priors of fixed item effects, which sum to zero; None if they are random.
     priors : sequence of Prior
-        Of beta (p), gamma (q m), the SDs of random items (q), the SDs of the clusters (s), and the residual SDs of abilities.
+        Of beta (p), gamma (q m), the SDs of random items (q), the SDs of the clusters (s), the SD of log slopes if they are free,
+        and the residual SDs of abilities.
     lkj : (Prior or None, Prior or None)
         Of the correlations of item effects and of cluster effects; None where there is at most one effect, or for fixed items.
     sigmas : int
         Residual SDs of abilities: 1, or one for each arm.
     outputs : tuple of Output
         Names and shapes of the scalars in order, the factor of the items' correlations (q, q; not if they are fixed), that of the
-        clusters' (s, s), the item effects (J, q) and the cluster effects (S, s), the latter two if there are clusters.
+        clusters' (s, s), the item effects (J, q) and the cluster effects (S, s), the latter two if there are clusters; log slopes
+        if they are free, and the steps of thresholds if there are categories.
     """
 
     q: int
@@ -86,8 +89,8 @@ def _values(density: Density, data: Responses, before: Values) -> Values:
     """Parameters at the mode, in the pilot's layout."""
     flat = np.concatenate([v.ravel() for v in density.parameters(np.zeros(density.n_dim)).values()])
     n, (J, q), s = len(before.scalars), before.u.shape, len(data.random)
-    sizes = [n, 0 if before.fixed is not None else q * q, s * s, J * q, data.n_clusters * s]
-    scalars, factor, cluster_factor, u, v = np.split(flat, np.cumsum(sizes)[:-1])
+    sizes = [n, 0 if before.fixed is not None else q * q, s * s, J * q, data.n_clusters * s, J * before.slopes]
+    scalars, factor, cluster_factor, u, v, log_a, w = np.split(flat, np.cumsum(sizes))
     return replace(
         before,
         scalars=scalars.copy(),
@@ -95,7 +98,14 @@ def _values(density: Density, data: Responses, before: Values) -> Values:
         cluster_corr=cluster_factor.reshape(s, s),
         u=u.reshape(J, q),
         v=v.reshape(data.n_clusters, s),
+        shapes=_shapes(data.categories.form, log_a, w) if data.categories else (),
     )
+
+
+def _shapes(form: Form, log_a: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The shapes of the items of each group, from log slopes and steps in the order of the items."""
+    rows = [np.concatenate([log_a[i : i + 1], w[form.steps(i)] - form.step[0]]) for i in range(len(form.n_categories))]
+    return tuple(np.array([rows[i] for i in items]) for items in form.groups)
 
 
 def _is_clear(density: Density, k: int) -> bool:
@@ -154,7 +164,7 @@ def _stretched(density: Density, data: Responses, values: Values, A: np.ndarray,
     floats = density.floats.copy()
     floats[0] += np.linalg.slogdet(S)[1]
     parts = np.concatenate([V.ravel(), (V @ (S - np.eye(q))).ravel(), -(coupling @ S).ravel()])
-    end = len(floats) - sum(v.size for v in (values.W, *_likelihood_tables(data)))
+    end = len(floats) - _after_directions(data, values)
     floats[end - len(parts) : end] = parts
     return replace(density, floats=floats)
 
@@ -163,9 +173,35 @@ def _likelihood_tables(data: Responses) -> list[np.ndarray]:
     return [data.right.ravel(), data.limits, data.count, data.score, data.x.ravel()]
 
 
+def _after_directions(data: Responses, values: Values) -> int:
+    """Length of the tables behind those of `_stretched`."""
+    out = sum(v.size for v in (values.W, *_likelihood_tables(data)))
+    if not data.categories:
+        return out
+    R, p = data.n_arms, data.x.shape[1]
+    sizes = [len(x) * (r * r + r + 2 * R * r + R) for x in values.shapes if (r := x.shape[1])]
+    return out + data.categories.responses.size + 2 + R * p + R + sum(sizes)
+
+
+def _category_tables(data: Responses, tables: pilot.Tables) -> tuple[list, list]:
+    """What kernels/item_categories.py has behind the tables of all models: ints and floats."""
+    form = data.categories.form
+    groups = [k for k, items in enumerate(form.groups) if form.size(items)]
+    sizes = [n for k in groups for n in (form.size(form.groups[k]), len(form.groups[k]))]
+    ints = [[form.form, form.link, form.free, len(groups)], sizes, *(form.groups[k] for k in groups), form.first]
+    floats = [data.categories.responses.ravel(), form.step, tables.x.ravel(), tables.sigma]
+    for k in groups:
+        parts = tables.shape_A[k], tables.shape_g[k], tables.shape_X[k], tables.levels[:, form.groups[k]].T
+        floats.append(np.concatenate([v.reshape(len(v), -1) for v in parts], axis=1).T.ravel())
+    return [*ints, data.categories.first_answer, data.categories.answers], floats
+
+
 def _tables(data: Responses, structure: Structure, values: Values, tables: pilot.Tables, signed) -> Density:
     """The density in the coordinates that the tables give, not preconditioned."""
-    from bayeshte.marginal.kernels import item_response as kernel  # compiled on first use
+    if data.categories:
+        from bayeshte.marginal.kernels import item_categories as kernel  # compiled on first use
+    else:
+        from bayeshte.marginal.kernels import item_response as kernel
 
     priors, W = structure.priors, structure.W
     J, (F, q), (S, s), n = len(W), tables.A.shape[:2], tables.cluster_A.shape[:2], len(priors)
@@ -175,7 +211,8 @@ def _tables(data: Responses, structure: Structure, values: Values, tables: pilot
     constant += sum(
         lkj_constant(eta, k) for eta, k in zip(etas, (q if structure.fixed is None else 0, s), strict=True) if k > 1
     )
-    constant -= 0.5 * (F * q + S * s) * np.log(2 * np.pi)
+    effects = F * q + S * s + sum(x.size for x in values.shapes)
+    constant -= 0.5 * effects * np.log(2 * np.pi)
     P, p, N, G = values.P, data.x.shape[1], len(data.count), len(data.arm)
     sizes = [d, n, q, s, P, p, J, F, S, N, G, data.n_arms, structure.sigmas, 0 if structure.fixed is not None else q]
     by_item, by_cluster = (
@@ -186,13 +223,16 @@ def _tables(data: Responses, structure: Structure, values: Values, tables: pilot
     floats += [structure.fixed if structure.fixed is not None else np.ones(q), by_item, by_cluster]
     floats += [tables.level, tables.share.ravel(), np.zeros((2 * F * q + d) * q), W.T.ravel()]
     floats += _likelihood_tables(data)
-    cluster = data.cluster if s else []
+    ints = [sizes, codes, data.random, data.cluster if s else [], *data.structure]
+    if data.categories:
+        more, more_floats = _category_tables(data, tables)
+        ints, floats = ints + more, floats + more_floats
     return Density(
         log_density=kernel.log_density_c,
         expand=kernel.expand_c,
-        ints=np.concatenate([sizes, codes, data.random, cluster, *data.structure]).astype(np.int64),
+        ints=np.concatenate(ints).astype(np.int64),
         floats=np.concatenate([np.asarray(v, float) for v in floats]),
-        n_dim=d + F * q + S * s,
+        n_dim=d + effects,
         outputs=structure.outputs,
         at=3 + 4 * n,
         n_top=d,

@@ -1,7 +1,7 @@
 """The pilot fit of item responses: rough values, modes of the effects of items and clusters, and the information about them.
 
 For every item i the information A_i about its effects, B_i about them and the coefficients together, and g_i = A_i u_i + score at
-the mode of u_i; the same of clusters. The information in an arm is that of n responses with probabilities p, abilities
+the mode of u_i; the same of clusters and of the shapes of items (`item_categories.py`). The information in an arm is that of n responses with probabilities p, abilities
 integrated: n w (1 - w / (1 / sigma^2 + sum_i w)), w the mean of p (1 - p); about the mean ability of a person 1 / (sigma^2 +
 1 / sum_i w).
 """
@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from bayeshte.marginal.density import Density
+from bayeshte.marginal.item_categories import Information, information
 from bayeshte.marginal.responses import Responses
 
 NEWTON = 12  # steps to the modes of the effects
@@ -25,7 +26,8 @@ class Values:
     Attributes
     ----------
     scalars : ndarray (n,)
-        beta (p), gamma (q m), SDs of random items (q), SDs of clusters (s), residual SDs of abilities.
+        beta (p), gamma (q m), SDs of random items (q), SDs of clusters (s), SD of log slopes if they are free, residual SDs of
+        abilities.
     P, sigmas : int
         Number of coefficients beta and gamma, and of residual SDs.
     W : ndarray (item, m)
@@ -36,6 +38,10 @@ class Values:
         Cholesky factors of correlations.
     u, v : ndarray (item, q), (cluster, s)
         Effects of items beside those of their covariates, and of clusters.
+    shapes : tuple of ndarray (item, r)
+        Shapes of the items of each group, their steps from the mean of the prior; empty where there are none.
+    slopes, step : bool, float
+        Whether slopes are free, and the SD of the steps.
     """
 
     scalars: np.ndarray
@@ -47,6 +53,9 @@ class Values:
     cluster_corr: np.ndarray
     u: np.ndarray
     v: np.ndarray
+    shapes: tuple[np.ndarray, ...]
+    slopes: bool
+    step: float
 
     @property
     def sd(self) -> np.ndarray:
@@ -55,7 +64,7 @@ class Values:
 
     @property
     def cluster_sd(self) -> np.ndarray:
-        end = len(self.scalars) - self.sigmas
+        end = len(self.scalars) - self.sigmas - self.slopes
         return self.scalars[end - self.v.shape[1] : end]
 
     @property
@@ -66,6 +75,16 @@ class Values:
     @property
     def cluster_C(self) -> np.ndarray:
         return self.cluster_sd[:, None] * self.cluster_corr
+
+    @property
+    def slope_sd(self) -> float:
+        """SD of log slopes, one if they are not free."""
+        return float(self.scalars[len(self.scalars) - self.sigmas - 1]) if self.slopes else 1.0
+
+    def shape_C(self, k: int) -> np.ndarray:
+        """Scale matrix of the shapes of a group."""
+        r = self.shapes[k].shape[1]
+        return np.diag(([self.slope_sd] * self.slopes + [self.step] * r)[:r])
 
     @property
     def effects(self) -> np.ndarray:
@@ -92,7 +111,8 @@ class Values:
 
 @dataclass(frozen=True)
 class Tables:
-    """What the kernel linearises about: A, g, B of the items that are sampled and of the clusters, and the mean item effects."""
+    """What the kernel linearises about: A, g, B of the items that are sampled and of the clusters, and the mean item effects; by
+    group of items A, g, X of the shapes; by arm the levels of the items, the mean covariates and the residual SDs."""
 
     A: np.ndarray
     g: np.ndarray
@@ -102,19 +122,25 @@ class Tables:
     cluster_B: np.ndarray
     level: np.ndarray
     share: np.ndarray
+    shape_A: list[np.ndarray]
+    shape_g: list[np.ndarray]
+    shape_X: list[np.ndarray]
+    levels: np.ndarray
+    x: np.ndarray
+    sigma: np.ndarray
 
 
 def guess(data: Responses, W: np.ndarray, q: int, fixed: np.ndarray | None, before: int, sigmas: int) -> Values:
     """Rough values: logits of the scores of persons and of items. `before` is the number of scalars before the residual SDs."""
     p, s, R = data.x.shape[1], len(data.random), data.n_arms
     P = p + q * W.shape[1]
-    logit, error = _logit(data.score, data.size)
+    logit, error = _logit(data.score, data.most)
     mean = np.zeros(R)
     for t in np.unique(data.arm):
         own = data.unit_arm == t
         mean[t] = np.average(logit[own], weights=data.count[own])
     sigma = np.sqrt(max(np.average((logit - mean[data.unit_arm]) ** 2 - error, weights=data.count), 0.1))
-    items, noise = _logit(data.right.sum(0), data.seen.sum(0))
+    items, noise = _logit(data.right.sum(0), data.seen.sum(0) * data.highest)
     spread = np.sqrt(max(items.var() - noise.mean(), 0.05) * (1 + 0.35 * sigma**2))
     scalars = np.full(before + sigmas, 0.3)
     scalars[:P] = 0.0
@@ -123,7 +149,10 @@ def guess(data: Responses, W: np.ndarray, q: int, fixed: np.ndarray | None, befo
         scalars[P] = spread
     scalars[before:] = sigma
     u, v = np.zeros((data.right.shape[1], q)), np.zeros((data.n_clusters, s))
-    return Values(scalars, P, sigmas, W, fixed, np.eye(q), np.eye(s), u, v)
+    form = data.categories.form if data.categories else None
+    shapes = tuple(np.zeros((len(items), form.size(items))) for items in form.groups) if form else ()
+    more = (shapes, form.free, form.step[1]) if form else (shapes, False, 1.0)
+    return Values(scalars, P, sigmas, W, fixed, np.eye(q), np.eye(s), u, v, *more)
 
 
 def _logit(right: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,15 +172,21 @@ def flat(data: Responses, values: Values) -> Tables:
     (F, q), (S, s), p = values.free.shape, values.v.shape, data.x.shape[1]
     items = [np.zeros((F, q, j)) for j in (q, 1, values.P)]
     clusters = [np.zeros((S, s, j)) for j in (s, 1, p)]
-    return Tables(*items, *clusters, np.zeros(q), np.zeros((q, len(values.u))))
+    R, shapes = data.n_arms, [(len(x), x.shape[1]) for x in values.shapes]
+    return Tables(
+        *(*items, *clusters, np.zeros(q), np.zeros((q, len(values.u)))),
+        *([np.zeros((n, r, r)) for n, r in shapes], [np.zeros((n, r)) for n, r in shapes]),
+        [np.zeros((n, R, 2, r)) for n, r in shapes],
+        *(np.zeros((R, len(values.u))), np.zeros((R, p)), np.ones(R)),
+    )
 
 
 def linearise(density: Density, data: Responses, values: Values) -> Tables:
-    """Tables at the modes of the effects, given the parameters."""
-    values, score, cluster_score = _modes(density, data, values)
-    items, persons = _information(data, values)
-    A, B = _about_items(data, values, items)
-    cluster_A, cluster_B = _about_clusters(data, persons)
+    """Tables at the modes of the effects and shapes, given the parameters."""
+    values, (score, cluster_score, *shape_scores) = _modes(density, data, values)
+    found = _information(data, values)
+    A, B = _about_items(data, values, found.items)
+    cluster_A, cluster_B = _about_clusters(data, found.persons)
     weight = A[:, range(A.shape[1]), range(A.shape[1])].T
     share = np.zeros(values.u.shape[::-1])
     share[:, : len(A)] = weight / np.maximum(weight.sum(1, keepdims=True), 1e-300)
@@ -164,32 +199,45 @@ def linearise(density: Density, data: Responses, values: Values) -> Tables:
         cluster_B=cluster_B,
         level=(share * values.effects.T).sum(1),
         share=share,
+        shape_A=found.A,
+        shape_g=[(A @ x[..., None])[..., 0] + g for A, x, g in zip(found.A, values.shapes, shape_scores, strict=True)],
+        shape_X=found.X,
+        levels=np.array([values.effects @ _columns(t, values.u.shape[1]) for t in range(data.n_arms)]),
+        x=_mean_covariates(data),
+        sigma=_sigmas(data, values),
     )
 
 
-def _modes(density: Density, data: Responses, values: Values) -> tuple[Values, np.ndarray, np.ndarray]:
-    """Modes of the effects of items and clusters given the other parameters, and the scores of the likelihood there.
+def _modes(density: Density, data: Responses, values: Values) -> tuple[Values, list[np.ndarray]]:
+    """Modes of the effects of items and clusters and of shapes given the other parameters, and the scores of the likelihood there.
 
     `density` has these parameters at zero and u = C t, so that its gradient in t is C' score - t. Newton's method with the
-    information of each item, then of each cluster, by itself; steps are halved until they climb.
+    information of each item, then of each cluster, then of each shape, by itself; steps are halved until they climb.
     """
-    (F, q), (S, s), d = values.free.shape, values.v.shape, density.n_top
-    scales = values.C, values.cluster_C
-    t = [np.linalg.solve(C, x.T).T for C, x in zip(scales, (values.free, values.v), strict=True)]
+    d, blocks = density.n_top, [values.free, values.v, *values.shapes]
+    scales = [values.C, values.cluster_C, *(values.shape_C(k) for k in range(len(values.shapes)))]
+    cuts = d + np.cumsum([0, *(x.size for x in blocks)])
+    t = [np.linalg.solve(C, x.T).T for C, x in zip(scales, blocks, strict=True)]
 
     def at(t):
-        return replace(values.with_free(t[0] @ scales[0].T), v=t[1] @ scales[1].T)
+        u, v, *shapes = (x @ C.T for x, C in zip(t, scales, strict=True))
+        return replace(values.with_free(u), v=v, shapes=tuple(shapes))
 
     def evaluate(t):
-        lp, grad = density(np.concatenate([np.zeros(d), t[0].ravel(), t[1].ravel()]))
-        return lp, (grad[d : d + F * q].reshape(F, q), grad[d + F * q :].reshape(S, s))
+        lp, grad = density(np.concatenate([np.zeros(d), *(x.ravel() for x in t)]))
+        return lp, [grad[cuts[k] : cuts[k + 1]].reshape(x.shape) for k, x in enumerate(blocks)]
+
+    def curvature(t, k):
+        found = _information(data, at(t))
+        if k == 0:
+            return _about_items(data, values, found.items)[0]
+        return _about_clusters(data, found.persons)[0] if k == 1 else found.A[k - 2]
 
     lp, grad = evaluate(t)
     for _ in range(NEWTON):
         before = lp
-        for k in range(2 if s else 1):
-            C, (items, persons) = scales[k], _information(data, at(t))
-            A = (_about_clusters(data, persons) if k else _about_items(data, values, items))[0]
+        for k in [k for k, x in enumerate(blocks) if x.size]:
+            C, A = scales[k], curvature(t, k)
             move = np.linalg.solve(np.eye(len(C)) + C.T @ A @ C, grad[k][..., None])[..., 0]
             size, new = 1.0, _moved(t, k, move)
             while (found := evaluate(new))[0] < lp and size > 1e-3:
@@ -199,32 +247,49 @@ def _modes(density: Density, data: Responses, values: Values) -> tuple[Values, n
                 t, (lp, grad) = new, found
         if lp < before + 1e-3:
             break
-    scores = [np.linalg.solve(C.T, (g + x).T).T for C, g, x in zip(scales, grad, t, strict=True)]
-    return at(t), *scores
+    return at(t), [np.linalg.solve(C.T, (g + x).T).T for C, g, x in zip(scales, grad, t, strict=True)]
 
 
 def _moved(t: list[np.ndarray], k: int, move: np.ndarray) -> list[np.ndarray]:
     return [x + move if j == k else x for j, x in enumerate(t)]
 
 
-def _information(data: Responses, values: Values) -> tuple[np.ndarray, np.ndarray]:
-    """By arm the information about the easiness of each item, (arm, item), and about the mean ability of a person, (arm,)."""
-    beta, e = values.scalars[: data.x.shape[1]], values.effects
-    mean = data.mean(beta, values.v)
-    sigmas = np.broadcast_to(values.scalars[len(values.scalars) - values.sigmas :], data.n_arms)
-    items, persons = np.zeros(data.right.shape), np.zeros(data.n_arms)
+def _sigmas(data: Responses, values: Values) -> np.ndarray:
+    """Residual SDs of abilities, (arm,)."""
+    return np.broadcast_to(values.scalars[len(values.scalars) - values.sigmas :], data.n_arms)
+
+
+def _mean_covariates(data: Responses) -> np.ndarray:
+    """Mean of x over the persons of each arm, (arm, p)."""
+    out = np.zeros((data.n_arms, data.x.shape[1]))
     for t in np.unique(data.arm):
         own = data.unit_arm == t
-        n = data.count[own]
-        centre = np.average(mean[own], weights=n)
-        spread = np.sqrt(np.average((mean[own] - centre) ** 2, weights=n) + sigmas[t] ** 2)
-        chance = expit(centre + spread * _NODES + (e @ _columns(t, e.shape[1]))[:, None])
+        out[t] = np.average(data.x[own], axis=0, weights=data.count[own])
+    return out
+
+
+def _information(data: Responses, values: Values) -> Information:
+    """By arm the information about the easiness of each item and about the mean ability of a person; about shapes."""
+    beta, e, sigmas, R = values.scalars[: data.x.shape[1]], values.effects, _sigmas(data, values), data.n_arms
+    mean, n, centre, spread = data.mean(beta, values.v), np.zeros(R), np.zeros(R), np.ones(R)
+    for t in np.unique(data.arm):
+        own = data.unit_arm == t
+        n[t], weight = data.count[own].sum(), data.count[own]
+        centre[t] = np.average(mean[own], weights=weight)
+        spread[t] = np.sqrt(np.average((mean[own] - centre[t]) ** 2, weights=weight) + sigmas[t] ** 2)
+    level = np.array([e @ _columns(t, e.shape[1]) for t in range(R)])
+    if data.categories:
+        of_shapes = list(values.shapes), values.slope_sd
+        return information(data.categories.form, data.seen, n, centre, spread, sigmas, level, *of_shapes)
+    items, persons = np.zeros(data.right.shape), np.zeros(R)
+    for t in np.unique(data.arm):
+        chance = expit(centre[t] + spread[t] * _NODES + level[t][:, None])
         w = (chance * (1 - chance)) @ (_WEIGHTS / _WEIGHTS.sum())
-        share = data.seen[t] / n.sum()
+        share = data.seen[t] / n[t]
         total = (share * w).sum()
         items[t] = data.seen[t] * w * (1 - w / (1 / sigmas[t] ** 2 + total + w * (1 - share)))
         persons[t] = 1 / (sigmas[t] ** 2 + 1 / total)
-    return items, persons
+    return Information(items, persons, [], [])
 
 
 def _columns(arm: int, q: int) -> np.ndarray:

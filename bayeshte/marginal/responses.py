@@ -1,4 +1,4 @@
-"""Binary responses, one a row, as what their likelihood needs: persons that are alike counted, items by arm."""
+"""Responses, one a row, as what their likelihood needs: persons that are alike counted, items by arm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,21 +6,26 @@ from functools import cached_property
 
 import numpy as np
 
+from bayeshte.marginal.item_categories import CUMULATIVE, Categories, Form
 
 @dataclass(frozen=True)
 class Responses:
     """Persons with equal arm, items, score, cluster and covariates as one unit; see kernels/item_likelihood.py.
+
+    Where the score is not sufficient (`Form`), persons of a unit have equal responses.
 
     Attributes
     ----------
     arm, first_unit, first_item, items : ndarray of int
         Arm of each pattern (G,), its first unit and first entry in `items` (G + 1,), and the items that it has seen.
     count, score : ndarray (unit,)
-        Number of persons, and of right answers of each.
+        Number of persons, and of right answers of each, or the sum of their categories.
     x : ndarray (unit, p)
         1, an indicator of every arm but the reference, covariates, products of arms and moderators.
     right, seen : ndarray (arm, item)
-        Right answers, and responses.
+        Right answers (sums of categories), and responses.
+    highest : ndarray (item,)
+        The highest category: 1 for right or wrong.
     unit : ndarray (person,)
         Unit of each person.
     cluster : ndarray (unit,)
@@ -29,6 +34,8 @@ class Responses:
         Columns of x whose coefficients vary over clusters; none without clusters.
     n_clusters : int
         Zero without clusters.
+    categories : Categories or None
+        None in the Rasch model of binary responses with a logit link.
     """
 
     arm: np.ndarray
@@ -40,10 +47,12 @@ class Responses:
     x: np.ndarray
     right: np.ndarray
     seen: np.ndarray
+    highest: np.ndarray
     unit: np.ndarray
     cluster: np.ndarray
     random: tuple[int, ...]
     n_clusters: int
+    categories: Categories | None
 
     @property
     def structure(self) -> tuple[np.ndarray, ...]:
@@ -74,6 +83,12 @@ class Responses:
         """Number of items that each unit has seen."""
         return np.repeat(np.diff(self.first_item), np.diff(self.first_unit))
 
+    @cached_property
+    def most(self) -> np.ndarray:
+        """The highest score that each unit could have."""
+        total = np.add.reduceat(self.highest[self.items], self.first_item[:-1])
+        return np.repeat(total, np.diff(self.first_unit))
+
     @property
     def z(self) -> np.ndarray:
         """What multiplies the effects of a unit's cluster, (unit, s)."""
@@ -97,6 +112,7 @@ def responses(
     cluster: np.ndarray | None = None,
     random: Sequence[int] = (),
     n_clusters: int = 0,
+    form: Form | None = None,
 ) -> Responses:
     """Responses, one a row, as units.
 
@@ -105,19 +121,22 @@ def responses(
     arm : ndarray (person,) of int
     x : ndarray (person, p)
     person, item : ndarray (row,) of int
-    y : ndarray (row,) of 0 and 1
+    y : ndarray (row,) of 0 and 1, or of categories 0, 1, ...
     shape : (int, int)
         Number of arms and of items.
     cluster : ndarray (person,) of int, optional
+    form : Form, optional
+        How categories depend on the ability, if not by the Rasch model of binary responses with a logit link.
     """
     n_persons, (n_arms, n_items) = len(x), shape
     cluster = np.zeros(n_persons, np.int64) if cluster is None else cluster
     score = np.bincount(person, y, minlength=n_persons)
-    order = np.lexsort((item, person))
-    cells = np.full((n_persons, int(np.bincount(person).max())), -1, np.int64)  # the items of each person
-    cells[person[order], np.arange(len(order)) - np.searchsorted(person[order], person[order])] = item[order]
-    sets, which = distinct(cells)
-    table, unit = distinct(np.column_stack([arm, which, score, cluster, x]))
+    sets, which = distinct(_cells(person, item, item))
+    key, rows = np.zeros(n_persons), None
+    if form is not None and (form.form == CUMULATIVE or form.free):
+        rows = _cells(person, item, form.first[item] + y.astype(np.int64))
+        key = distinct(rows)[1]
+    table, unit = distinct(np.column_stack([arm, which, score, key, cluster, x]))
     pattern, of_unit = distinct(table[:, :2].astype(np.int64))
     lists = [sets[s][sets[s] >= 0] for s in pattern[:, 1]]
     by_arm = arm[person] * n_items + item
@@ -128,13 +147,36 @@ def responses(
         items=np.concatenate(lists),
         count=np.bincount(unit).astype(float),
         score=table[:, 2].copy(),
-        x=np.ascontiguousarray(table[:, 4:]),
+        x=np.ascontiguousarray(table[:, 5:]),
         right=np.bincount(by_arm, y, minlength=n_arms * n_items).reshape(n_arms, n_items),
         seen=np.bincount(by_arm, minlength=n_arms * n_items).reshape(n_arms, n_items).astype(float),
+        highest=np.ones(n_items) if form is None else form.n_categories - 1.0,
         unit=unit,
-        cluster=table[:, 3].astype(np.int64),
+        cluster=table[:, 4].astype(np.int64),
         random=tuple(int(k) for k in random),
         n_clusters=n_clusters,
+        categories=None if form is None else _categories(form, rows, unit, arm[person], item, y, n_arms),
+    )
+
+
+def _cells(person: np.ndarray, item: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values of the rows of each person in the order of the items, filled up with -1."""
+    order = np.lexsort((item, person))
+    out = np.full((int(person.max()) + 1, int(np.bincount(person).max())), -1, np.int64)
+    out[person[order], np.arange(len(order)) - np.searchsorted(person[order], person[order])] = values[order]
+    return out
+
+
+def _categories(form: Form, rows: np.ndarray | None, unit: np.ndarray, arm, item, y, n_arms: int) -> Categories:
+    """Answers of the units, of which one person each is taken, and counts of all."""
+    answers = np.zeros((int(unit.max()) + 1, 0), np.int64) if rows is None else rows[np.unique(unit, return_index=True)[1]]
+    total = form.first[-1]
+    cells = arm * total + form.first[item] + y.astype(np.int64)
+    return Categories(
+        form=form,
+        first_answer=np.concatenate([[0], np.cumsum((answers >= 0).sum(1))]),
+        answers=answers[answers >= 0],
+        responses=np.bincount(cells, minlength=n_arms * total).reshape(n_arms, total).astype(float),
     )
 
 

@@ -6,8 +6,8 @@ pattern. Below sigma = `LEAST` (or the range of mu over `STEPS`) the log-likelih
 parabola that has its slope there, as in `item_likelihood.py`.
 
 Tables. patterns: arm of each pattern (G), its first unit and N (G + 1), its first entry in the list of items and the end (G + 1),
-that list. answers: first answer of each unit and their end (N + 1), row (item and category) of each answer. numbers: count (N),
-score (N; only for slopes of one), responses by arm and row.
+that list. answers: first answer of each unit and their end (N + 1), row (item and category) of each answer (none in adjacent
+models with slopes of one). numbers: count (N), score sum_i y_ij (N), responses by arm and row.
 """
 
 import math
@@ -42,18 +42,18 @@ def scores(free, first, slope, first_answer, answers, given, out):
 def likelihood_of_categories(model, sizes, tables, first, mu, sigma, e, slope, tau, accuracy, out):
     """Log-likelihood of all responses.
 
-    model: form, link, free slopes. sizes: J, N, G, R, q. tables: patterns, first_answer, answers, numbers. The level in arm t is
+    model: form, link, free slopes. sizes: J, N, G, R, q. tables: patterns, first_answer, answers, count, score, responses. The level in arm t is
     e[0], and e[t] beside it where q > 1 and t > 0. sigma: of each arm. out: dmu (set), dsigma, de, dslope (in log a), dtau (added).
     """
     form, link, free = model
     J, N, G, R, q = sizes
-    patterns, first_answer, answers, numbers = tables
+    patterns, first_answer, answers, count, given, responses = tables
     arms, first_unit = patterns[:G], patterns[G : 2 * G + 1]
     first_item, items = patterns[2 * G + 1 : 3 * G + 2], patterns[3 * G + 2 :]
     dmu, dsigma, de, dslope, dtau = out
     level, dlevel, score = np.empty(J), np.empty(J), np.empty(N)
     if form == ADJACENT:
-        scores(free, first, slope, first_answer, answers, numbers[N : 2 * N], score)
+        scores(free, first, slope, first_answer, answers, given, score)
     low, high = math.inf, -math.inf
     for u in range(N):
         low, high = min(low, mu[u]), max(high, mu[u])
@@ -70,8 +70,8 @@ def likelihood_of_categories(model, sizes, tables, first, mu, sigma, e, slope, t
             level[i] = e[0, i] + (e[t, i] if own else 0.0)
             dlevel[i] = 0.0
         size = abs(sigma[t])
-        seen = numbers[2 * N + t * first[J] : 2 * N + (t + 1) * first[J]]
-        structure = numbers[:N], first_answer, answers
+        seen = responses[t * first[J] : (t + 1) * first[J]]
+        structure = count, first_answer, answers
         value, slope_sigma = arm_of_categories(
             (form, link),
             max(size, least),

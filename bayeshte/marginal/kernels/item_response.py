@@ -40,7 +40,7 @@ from bayeshte.marginal.kernels.item_effects import (
     stretch_gradient,
 )
 from bayeshte.marginal.kernels.item_likelihood import likelihood
-from bayeshte.marginal.kernels.linear import OPTIONS, views
+from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
 from bayeshte.marginal.kernels.parameters import (
     correlation,
     correlation_gradient,
@@ -165,61 +165,82 @@ def shifts(theta, floats, ints, e, delta):
 
 
 @njit(**OPTIONS)
-def log_density(z, ints, floats, grad):
-    """Log posterior density at coordinates z; the gradient goes to grad."""
-    d, n, q, s, P, p, J, F, S, N, G, R, n_sigma, k = header(ints)
-    at_hyper, at_centre, at_scale, at_offset, _, at_items, at_clusters, _, at_share, at_V, at_W, at_data, at_x = layout(
-        ints
-    )
+def begin(z, ints, floats):
+    """From coordinates to what the likelihood needs: log prior, mu (unit), sigma, e (q, J); and the state that `finish` takes up."""
+    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, _ = header(ints)
+    at_hyper, at_centre, at_scale, at_offset, _, at_items, at_clusters, _, _, at_V, at_W, at_data, at_x = layout(ints)
     codes, random = ints[HEADER : HEADER + 2 * n], ints[HEADER + 2 * n : HEADER + 2 * n + s]
-    cluster, tables = ints[HEADER + 2 * n + s :], ints[HEADER + 2 * n + s + (N if s > 0 else 0) :]
-    scale, W, data, units = floats[at_scale:at_offset], floats[at_W:at_data], floats[at_data:at_x], floats[at_x:]
-    directions, item_tables, cluster_tables = floats[at_V:at_W], floats[at_items:at_clusters], floats[at_clusters:]
+    cluster, scale, W = ints[HEADER + 2 * n + s :], floats[at_scale:at_offset], floats[at_W:at_data]
 
-    x, theta, slope, dx = np.empty(d), np.empty(n), np.empty(n), np.zeros(d)
-    inner, dinner = np.empty(len(z)), np.empty(len(z))
-    stretch(z, d, F * q, q, directions, inner)
+    x, theta, slope, dx, inner = np.empty(d), np.empty(n), np.empty(n), np.zeros(d), np.empty(len(z))
+    stretch(z, d, F * q, q, floats[at_V:at_W], inner)
     precondition(inner, d, floats[at_centre:at_scale], scale, x)
     lp = floats[0] + scalars(x, n, codes[:n], codes[n:], floats[at_hyper:at_centre], theta, slope, dx)
-    corr_i, C_i, dC_i = np.empty((q, q)), np.empty((q, q)), np.zeros((q, q))
-    corr_c, C_c, dC_c = np.empty((s, s)), np.empty((s, s)), np.zeros((s, s))
+    corr_i, C_i, corr_c, C_c = np.empty((q, q)), np.empty((q, q)), np.empty((s, s)), np.empty((s, s))
     lp += factors(x, theta, ints, floats, corr_i, C_i, corr_c, C_c)
 
-    (AC, Q, L, T), v, (dy, dt, dm) = work(q, F)
-    (ACc, Qc, Lc, Tc), vc, (dyc, dtc, dmc) = work(s, S)
-    delta, ddelta, e = np.empty(P), np.zeros(P), np.empty((q, J))
-    delta_c, ddelta_c, mu, dmu = np.empty(p), np.zeros(p), np.empty(N), np.empty(N)
-    dsigma, de, du, dv = np.zeros(n_sigma), np.zeros((q, J)), np.empty((q, F)), np.zeros((s, S))
+    (AC, Q, L, T), v, spare = work(q, F)
+    (ACc, Qc, Lc, Tc), vc, spare_c = work(s, S)
+    delta, delta_c, e, mu = np.empty(P), np.empty(p), np.empty((q, J)), np.empty(N)
     for i in range(P):
         delta[i] = theta[i] - floats[at_offset + i]
-    lp -= 0.5 * locate(item_tables, 1.0, F, 0, F, inner, d, delta, C_i, P, q, AC, Q, L, v)
+    lp -= 0.5 * locate(floats[at_items:at_clusters], 1.0, F, 0, F, inner, d, delta, C_i, P, q, AC, Q, L, v)
     item_effects(v[U], theta[p:], W, q, J, F, e)
     shifts(theta, floats, ints, e, delta_c)
-    lp -= 0.5 * locate(cluster_tables, 1.0, S, 0, S, inner, d + F * q, delta_c, C_c, p, s, ACc, Qc, Lc, vc)
-    mean_abilities(units, N, p, theta, s, random, cluster, vc[U], mu)
-    sizes, sigma = (J, N, G, R, q), theta[n - n_sigma :]
-    lp += likelihood(sizes, tables, data, mu, sigma, e, dmu, dsigma, de)
+    lp -= 0.5 * locate(floats[at_clusters:], 1.0, S, 0, S, inner, d + F * q, delta_c, C_c, p, s, ACc, Qc, Lc, vc)
+    mean_abilities(floats[at_x:], N, p, theta, s, random, cluster, vc[U], mu)
+    items, clusters = (corr_i, C_i, AC, Q, L, T, v, spare), (corr_c, C_c, ACc, Qc, Lc, Tc, vc, spare_c)
+    return lp, mu, theta[n - n_sigma :], e, (x, theta, slope, dx, inner, delta, items, clusters)
 
-    mean_abilities_gradient(units, N, p, dmu, s, random, cluster, ddelta, dv)
+
+@njit(**OPTIONS)
+def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
+    """From the derivatives in mu, sigma, e, and those in beta and gamma (P) and in other coordinates that are there, to grad."""
+    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, k = header(ints)
+    at = layout(ints)
+    random, cluster = ints[HEADER + 2 * n : HEADER + 2 * n + s], ints[HEADER + 2 * n + s :]
+    x, theta, slope, dx, inner, delta, items, clusters = state
+    corr_i, C_i, AC, Q, L, T, v, (dy, dt, dm) = items
+    corr_c, C_c, ACc, Qc, Lc, Tc, vc, (dyc, dtc, dmc) = clusters
+    dC_i, dC_c, du, dv, ddelta_c = np.zeros((q, q)), np.zeros((s, s)), np.empty((q, F)), np.zeros((s, S)), np.zeros(p)
+    mean_abilities_gradient(floats[at[12] :], N, p, dmu, s, random, cluster, ddelta, dv)
     pull_back(
-        *(cluster_tables, 1.0, S, 0, S, C_c, p, s, ACc, Qc, Lc, vc),
+        *(floats[at[6] :], 1.0, S, 0, S, C_c, p, s, ACc, Qc, Lc, vc),
         *(dv, dyc, dtc, dmc, Tc, dinner, d + F * q, ddelta_c, dC_c),
     )
     for c in range(p):
         ddelta[c] += ddelta_c[c]
     for a in range(q):
         for i in range(J):
-            de[a, i] += ddelta_c[a] * floats[at_share + a * J + i]
-    item_effects_gradient(de, W, q, J, F, ddelta[p:], du)
-    pull_back(item_tables, 1.0, F, 0, F, C_i, P, q, AC, Q, L, v, du, dy, dt, dm, T, dinner, d, ddelta, dC_i)
+            de[a, i] += ddelta_c[a] * floats[at[8] + a * J + i]
+    item_effects_gradient(de, floats[at[10] : at[11]], q, J, F, ddelta[p:], du)
+    pull_back(floats[at[5] :], 1.0, F, 0, F, C_i, P, q, AC, Q, L, v, du, dy, dt, dm, T, dinner, d, ddelta, dC_i)
 
     for i in range(P):
         dx[i] += ddelta[i] * slope[i]
-    factors_gradient(x, theta, slope, ints, floats, corr_i, dC_i, corr_c, dC_c, dx)
+    pairs = 0
+    if k > 0:
+        scaled_gradient(dC_i, theta[P:], slope[P:], corr_i, q, dx[P:])
+        correlation_gradient(x[n:], q, floats[1], corr_i, dC_i, dx[n:])
+        pairs = q * (q - 1) // 2
+    scaled_gradient(dC_c, theta[P + k :], slope[P + k :], corr_c, s, dx[P + k :])
+    correlation_gradient(x[n + pairs :], s, floats[2], corr_c, dC_c, dx[n + pairs :])
     for i in range(n_sigma):
         dx[n - n_sigma + i] += dsigma[i] * slope[n - n_sigma + i]
-    precondition_gradient(dx, d, scale, dinner)
-    stretch_gradient(dinner, d, F * q, q, directions, grad)
+    precondition_gradient(dx, d, floats[at[2] : at[3]], dinner)
+    stretch_gradient(dinner, d, F * q, q, floats[at[9] : at[10]], grad)
+
+
+@njit(**OPTIONS)
+def log_density(z, ints, floats, grad):
+    """Log posterior density at coordinates z; the gradient goes to grad."""
+    _, n, q, s, P, _, J, _, _, N, G, R, n_sigma, _ = header(ints)
+    at, first = layout(ints), HEADER + 2 * n + s + (N if s > 0 else 0)
+    lp, mu, sigma, e, state = begin(z, ints, floats)
+    dmu, dsigma, de = np.empty(N), np.zeros(n_sigma), np.zeros((q, J))
+    sizes, data = (J, N, G, R, q), floats[at[11] : at[12]]
+    lp += likelihood(sizes, ints[first:], data, mu, sigma, e, dmu, dsigma, de)
+    finish(ints, floats, state, dmu, dsigma, de, np.zeros(P), np.empty(len(z)), grad)
     return lp
 
 
@@ -232,43 +253,25 @@ def log_density_c(dim, z_, grad_, lp_, user_data):
     ints, floats = views(user_data, np.int64, np.float64)
     grad, lp = carray(grad_, (dim,)), carray(lp_, (1,))
     lp[0] = log_density(carray(z_, (dim,)), ints, floats, grad)
-    if not math.isfinite(lp[0]):
-        return 4
-    for i in range(dim):
-        if not math.isfinite(grad[i]):
-            return 3
-    return 0
+    return rejection(lp[0], grad)
 
 
-@cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
-def expand_c(dim, expanded, z_, out_, user_data):
+@njit(**OPTIONS)
+def expand(z, ints, floats, out):
     """Coordinates to parameters: the scalars, the Cholesky factors of the correlations of items (random ones) and of clusters,
-    u of the items (J, q), the effects of clusters (S, s)."""
-    ints, floats = views(user_data, np.int64, np.float64)
+    u of the items (J, q), the effects of clusters (S, s); their number, and the state of `begin`."""
     d, n, q, s, P, p, J, F, S, _, _, _, n_sigma, k = header(ints)
-    at = layout(ints)
-    codes, z, out = ints[HEADER : HEADER + 2 * n], carray(z_, (dim,)), carray(out_, (expanded,))
-    x, slope, unused, inner = np.empty(d), np.empty(n), np.empty(n), np.empty(dim)
-    corr_i, C_i, corr_c, C_c = np.empty((q, q)), np.empty((q, q)), np.empty((s, s)), np.empty((s, s))
-    stretch(z, d, F * q, q, floats[at[9] : at[10]], inner)
-    precondition(inner, d, floats[at[1] : at[2]], floats[at[2] : at[3]], x)
-    scalars(x, n, codes[:n], codes[n:], floats[at[0] : at[1]], out[:n], slope, unused)
-    factors(x, out, ints, floats, corr_i, C_i, corr_c, C_c)
-    (AC, Q, L, _), v, _ = work(q, F)
-    (ACc, Qc, Lc, _), vc, _ = work(s, S)
-    delta, delta_c, e, u = np.empty(P), np.empty(p), np.empty((q, J)), np.empty((q, J))
-    for i in range(P):
-        delta[i] = out[i] - floats[at[3] + i]
-    locate(floats[at[5] :], 1.0, F, 0, F, inner, d, delta, C_i, P, q, AC, Q, L, v)
-    item_effects(v[U], out[p:], floats[at[10] : at[11]], q, J, F, e)
-    item_effects(v[U], out[p:], floats[at[10] : at[10]], q, J, F, u)
-    shifts(out, floats, ints, e, delta_c)
-    locate(floats[at[6] :], 1.0, S, 0, S, inner, d + F * q, delta_c, C_c, p, s, ACc, Qc, Lc, vc)
+    _, _, _, e, state = begin(z, ints, floats)
+    theta, items, clusters = state[1], state[6], state[7]
+    u, none = np.empty((q, J)), np.empty(0)
+    item_effects(items[6][U], theta[p:], none, q, J, F, u)
+    for i in range(n):
+        out[i] = theta[i]
     to = n
     if k > 0:
-        unsigned(out[P : P + k], corr_i, q, out[to:])
+        unsigned(out[P : P + k], items[0], q, out[to:])
         to += q * q
-    unsigned(out[P + k : P + k + s], corr_c, s, out[to:])
+    unsigned(out[P + k : P + k + s], clusters[0], s, out[to:])
     to += s * s
     for i in range(J):
         for a in range(q):
@@ -276,7 +279,15 @@ def expand_c(dim, expanded, z_, out_, user_data):
     to += J * q
     for c in range(S):
         for a in range(s):
-            out[to + c * s + a] = vc[U, a, c]
+            out[to + c * s + a] = clusters[6][U, a, c]
     for i in range(n - n_sigma, n):
         out[i] = abs(out[i])
+    return to + S * s, e, state
+
+
+@cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
+def expand_c(dim, expanded, z_, out_, user_data):
+    """nutpie's callback for `expand`."""
+    ints, floats = views(user_data, np.int64, np.float64)
+    expand(carray(z_, (dim,)), ints, floats, carray(out_, (expanded,)))
     return 0
