@@ -215,11 +215,13 @@ def _tables(data: Responses, structure: Structure, values: Values, tables: pilot
     constant -= 0.5 * effects * np.log(2 * np.pi)
     P, p, N, G = values.P, data.x.shape[1], len(data.count), len(data.arm)
     sizes = [d, n, q, s, P, p, J, F, S, N, G, data.n_arms, structure.sigmas, 0 if structure.fixed is not None else q]
+    sizes.append(data.n_arms if data.categories else 0)
     by_item, by_cluster = (
         np.concatenate([v.reshape(len(v), v[0].size if len(v) else 0) for v in parts], axis=1).T.ravel()
         for parts in ((tables.A, tables.g, tables.B), (tables.cluster_A, tables.cluster_g, tables.cluster_B))
     )
     floats = [[constant, *etas], hyper, np.zeros(d), np.eye(d).ravel(), values.scalars[:P]]
+    floats += [tables.sigma] if data.categories else []
     floats += [structure.fixed if structure.fixed is not None else np.ones(q), by_item, by_cluster]
     floats += [tables.level, tables.share.ravel(), np.zeros((2 * F * q + d) * q), W.T.ravel()]
     floats += _likelihood_tables(data)

@@ -170,7 +170,7 @@ def units(data: Responses, W: np.ndarray, q: int) -> np.ndarray:
 def flat(data: Responses, values: Values) -> Tables:
     """Tables that know nothing: effects are C t."""
     (F, q), (S, s), p = values.free.shape, values.v.shape, data.x.shape[1]
-    items = [np.zeros((F, q, j)) for j in (q, 1, values.P)]
+    items = [np.zeros((F, q, j)) for j in (q, 1, values.P + (data.n_arms if data.categories else 0))]
     clusters = [np.zeros((S, s, j)) for j in (s, 1, p)]
     R, shapes = data.n_arms, [(len(x), x.shape[1]) for x in values.shapes]
     return Tables(
@@ -186,6 +186,8 @@ def linearise(density: Density, data: Responses, values: Values) -> Tables:
     values, (score, cluster_score, *shape_scores) = _modes(density, data, values)
     found = _information(data, values)
     A, B = _about_items(data, values, found.items)
+    if data.categories:
+        B = np.concatenate([B, _about_scale(data, values, found.items)], axis=2)
     cluster_A, cluster_B = _about_clusters(data, found.persons)
     weight = A[:, range(A.shape[1]), range(A.shape[1])].T
     share = np.zeros(values.u.shape[::-1])
@@ -319,6 +321,21 @@ def _about_items(data: Responses, values: Values, items: np.ndarray) -> tuple[np
     for a in range(q):
         B[:, :, p + a * m : p + (a + 1) * m] = A[:, :, a, None] * values.W[:, None]
     return A[:F], B[:F] * (values.fixed is None)
+
+
+def _about_scale(data: Responses, values: Values, items: np.ndarray) -> np.ndarray:
+    """Information about the effects of the items that are sampled and the log SD of abilities in each arm, (F, q, arm).
+
+    Where slopes give the scale, multiplying abilities, levels of items and mean abilities by a factor and dividing slopes by it
+    leaves the likelihood as it is. Fixed items sum to zero whatever the scale.
+    """
+    F, q = values.free.shape
+    x, beta = _mean_covariates(data), values.scalars[: data.x.shape[1]]
+    out = np.zeros((len(values.u), q, data.n_arms))
+    for t in range(data.n_arms):
+        z = _columns(t, q)
+        out[:, :, t] = -(items[t] * (values.effects @ z + x[t] @ beta))[:, None] * z
+    return out[:F] * (values.fixed is None)
 
 
 def _about_clusters(data: Responses, persons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,8 @@ An item has categories 0, ..., K - 1, a level (easiness in the arm), a slope a >
 With two categories both are the two-parameter model.
 
 (1): P(y = m) = F(x_m) - F(x_m+1) is taken from the tails that are the smaller: with L their logarithms, the larger minus the
-smaller, log P = L_large + log(1 - e^(L_small - L_large)). d log P / d x_m = f(x_m) / P and d log P / d x_m+1 = -f(x_m+1) / P.
+smaller, log P = L_large + log(1 - e^(L_small - L_large)). d log P / d x_m = f(x_m) / P and d log P / d x_m+1 = -f(x_m+1) / P. For
+a logistic F, P = F(x_m) (1 - F(x_m+1)) (1 - e^(x_m+1 - x_m)).
 (2): with w_m = m a (theta + level) - a (tau_1 + ... + tau_m), log P(y = m) = w_m - log Z, Z = sum_m e^w_m. As w is linear in
 theta, persons enter through sum_i a_i y_i only, and the table has log Z and the probabilities.
 
@@ -32,16 +33,20 @@ LOG_INV_SQRT_2PI = math.log(INV_SQRT_2PI)
 
 
 @njit(**SUMS)
-def log_tails(link, slope, at, low, h, lower, upper, height):
-    """log F(x), log(1 - F(x)) and log f(x) at x = slope (theta + at) of the nodes theta."""
-    if link == LOGIT:
-        for k in range(len(lower)):
-            x = slope * (low + h * k + at)
-            e = log1p(exp(-abs(x)))
-            lower[k] = -(-x if x < 0.0 else 0.0) - e
-            upper[k] = -(x if x > 0.0 else 0.0) - e
-            height[k] = lower[k] + upper[k]
-        return
+def logit_tails(slope, at, low, h, lower, upper, chance):
+    """log F(x), log(1 - F(x)) and F(x) at x = slope (theta + at) of the nodes theta."""
+    for k in range(len(lower)):
+        x = slope * (low + h * k + at)
+        e = exp(-abs(x))
+        log = log1p(e)
+        lower[k] = -log - (-x if x < 0.0 else 0.0)
+        upper[k] = -log - (x if x > 0.0 else 0.0)
+        chance[k] = (1.0 if x > 0.0 else e) / (1.0 + e)
+
+
+@njit(**SUMS)
+def probit_tails(slope, at, low, h, lower, upper, height):
+    """log F(x), log(1 - F(x)) and log f(x), likewise."""
     for k in range(len(lower)):
         x = slope * (low + h * k + at)
         z = abs(x)
@@ -54,8 +59,18 @@ def log_tails(link, slope, at, low, h, lower, upper, height):
 
 
 @njit(**SUMS)
-def category(lower, upper, height, lower_next, upper_next, height_next, logp, below, above):
-    """log P of a category between two thresholds, and its derivatives in x at either."""
+def logit_category(lower, chance, upper_next, chance_next, distance, logp, below, above):
+    """log P of a category between two thresholds at a distance in x, and its derivatives in x at either."""
+    constant, g = math.log(-math.expm1(-distance)), 1.0 / math.expm1(distance)
+    for k in range(len(logp)):
+        logp[k] = lower[k] + upper_next[k] + constant
+        below[k] = 1.0 - chance[k] + g
+        above[k] = -chance_next[k] - g
+
+
+@njit(**SUMS)
+def probit_category(lower, upper, height, lower_next, upper_next, height_next, logp, below, above):
+    """The same for a normal F."""
     for k in range(len(logp)):
         right = lower[k] > upper_next[k]  # most of the probability of the two tails is on the left: take those of the right
         large = upper_next[k] if right else lower[k]
@@ -64,6 +79,19 @@ def category(lower, upper, height, lower_next, upper_next, height_next, logp, be
         logp[k] = p
         below[k] = exp(height[k] - p)
         above[k] = -exp(height_next[k] - p)
+
+
+@njit(**SUMS)
+def end_category(link, tail, third, sign, logp, slope):
+    """log P below the first threshold (sign -1; tail 1 - F) or above the last one (sign 1; tail F), and its derivative in x."""
+    for k in range(len(logp)):
+        logp[k] = tail[k]
+    if link == PROBIT:
+        for k in range(len(logp)):
+            slope[k] = sign * exp(third[k] - tail[k])
+    else:
+        for k in range(len(logp)):
+            slope[k] = -third[k] if sign < 0.0 else 1.0 - third[k]
 
 
 @njit(**OPTIONS)
@@ -75,17 +103,25 @@ def tabulate_cumulative(link, level, slope, tau, first, low, h, K, logp, below, 
             row, b, a = logp[r * K : r * K + K], below[r * K : r * K + K], above[r * K : r * K + K]
             bottom, top = r == first[i], r == first[i + 1] - 1
             if not top:
-                log_tails(link, slope[i], level[i] - tau[r + 1], low, h, after[0], after[1], after[2])
+                at = level[i] - tau[r + 1]
+                if link == LOGIT:
+                    logit_tails(slope[i], at, low, h, after[0], after[1], after[2])
+                else:
+                    probit_tails(slope[i], at, low, h, after[0], after[1], after[2])
             if bottom:
-                for k in range(K):
-                    row[k], b[k], a[k] = after[1, k], 0.0, -exp(after[2, k] - after[1, k])
+                b[:] = 0.0
+                end_category(link, after[1], after[2], -1.0, row, a)
             elif top:
-                for k in range(K):
-                    row[k], b[k], a[k] = now[0, k], exp(now[2, k] - now[0, k]), 0.0
+                a[:] = 0.0
+                end_category(link, now[0], now[2], 1.0, row, b)
             else:
-                if not slope[i] * (tau[r + 1] - tau[r]) > CLOSEST:
+                distance = slope[i] * (tau[r + 1] - tau[r])
+                if not distance > CLOSEST:
                     return False
-                category(now[0], now[1], now[2], after[0], after[1], after[2], row, b, a)
+                if link == LOGIT:
+                    logit_category(now[0], now[2], after[1], after[2], distance, row, b, a)
+                else:
+                    probit_category(now[0], now[1], now[2], after[0], after[1], after[2], row, b, a)
             now, after = after, now
     return True
 

@@ -13,8 +13,10 @@ from bayeshte.marginal.kernels.abilities import tilted, under_tangents
 from bayeshte.marginal.kernels.ability_integral import add_items, log_integral, ratios, walk
 from bayeshte.marginal.kernels.categories import (
     CUMULATIVE,
-    category,
-    log_tails,
+    LOGIT,
+    logit_tails,
+    probit_category,
+    probit_tails,
     steepness,
     tabulate_adjacent,
     tabulate_cumulative,
@@ -34,14 +36,21 @@ from bayeshte.marginal.kernels.rows import SUMS
 def log_probability(link, theta, level, slope, tau, m, work):
     """log P(y = m) of an item in a cumulative model; work (9, 1)."""
     bottom, top = m == 0, m == len(tau) - 1
-    if not bottom:
-        log_tails(link, slope, level - tau[m], theta, 0.0, work[0], work[1], work[2])
+    for k in range(2):
+        if (k == 0 and bottom) or (k == 1 and top):
+            continue
+        at, a, b, c = level - tau[m + k], work[3 * k], work[3 * k + 1], work[3 * k + 2]
+        if link == LOGIT:
+            logit_tails(slope, at, theta, 0.0, a, b, c)
+        else:
+            probit_tails(slope, at, theta, 0.0, a, b, c)
     if top:
         return work[0, 0]
-    log_tails(link, slope, level - tau[m + 1], theta, 0.0, work[3], work[4], work[5])
     if bottom:
         return work[4, 0]
-    category(work[0], work[1], work[2], work[3], work[4], work[5], work[6], work[7], work[8])
+    if link == LOGIT:
+        return work[0, 0] + work[4, 0] + math.log(-math.expm1(-slope * (tau[m + 1] - tau[m])))
+    probit_category(work[0], work[1], work[2], work[3], work[4], work[5], work[6], work[7], work[8])
     return work[6, 0]
 
 

@@ -23,7 +23,6 @@ from numba import njit
 
 from bayeshte.marginal.kernels.ability_integral import (
     MOST_NODES,
-    TAIL,
     add_items,
     log_integral,
     moments,
@@ -41,8 +40,8 @@ from bayeshte.marginal.kernels.categories import (
 from bayeshte.marginal.kernels.linear import OPTIONS
 from bayeshte.marginal.kernels.rows import SUMS, exp
 
-ACCURACY = 20.0
-BLOCK, DROP = 16, 34.0  # nodes at a time, and how far below its mode the log of an integrand is negligible
+ACCURACY, TAIL = 18.0, 6.5
+BLOCK, DROP = 12, 27.0  # nodes at a time, and how far below its mode the log of an integrand is negligible
 LOG_2PI = math.log(2.0 * math.pi)
 
 

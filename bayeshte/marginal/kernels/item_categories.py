@@ -25,7 +25,7 @@ from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
 @njit(**OPTIONS)
 def category_tables(ints, floats):
     """Patterns, answers and numbers of the likelihood; ints and floats of the shapes; first row of each item."""
-    _, n, _, s, _, p, J, _, _, N, G, R, _, _ = header(ints)
+    _, n, _, s, _, p, J, _, _, N, G, R, _, _, _ = header(ints)
     at = layout(ints)
     patterns = ints[HEADER + 2 * n + s + (N if s > 0 else 0) :]
     of_shapes = patterns[3 * G + 2 + patterns[3 * G + 1] :]
@@ -65,7 +65,7 @@ def shift_of_coefficients(theta, floats, ints):
 @njit(**OPTIONS)
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
-    d, n, q, s, P, p, J, F, S, N, G, R, n_sigma, _ = header(ints)
+    d, n, q, s, P, p, J, F, S, N, G, R, n_sigma, _, E = header(ints)
     tables, shape_ints, shape_floats, first = category_tables(ints, floats)
     lp, mu, sigma, e, state = begin(z, ints, floats)
     theta, slope_of, dx, inner = state[1], state[2], state[3], state[4]
@@ -77,7 +77,7 @@ def log_density(z, ints, floats, grad):
     given = sd, beta, sigmas, e, first
     lp -= 0.5 * shapes(shape_ints, shape_floats, sizes, inner, at_z, *given, slope, tau)
     dmu, dsigmas, de = np.empty(N), np.zeros(R), np.zeros((q, J))
-    dslope, dtau, ddelta, dinner = np.zeros(J), np.zeros(first[J]), np.zeros(P), np.empty(len(z))
+    dslope, dtau, ddelta, dinner = np.zeros(J), np.zeros(first[J]), np.zeros(P + E), np.empty(len(z))
     lp += likelihood_of_categories(
         *((form, link, free), (J, N, G, R, q), tables, first, mu, sigmas, e, slope, tau, ACCURACY),
         (dmu, dsigmas, de, dslope, dtau),
@@ -112,7 +112,7 @@ def expand_c(dim, expanded, z_, out_, user_data):
     """As that of `item_response.py`, followed by the logarithms of the slopes, if they are free, and by the numbers w, both in the
     order of the items."""
     ints, floats = views(user_data, np.int64, np.float64)
-    d, n, q, s, _, p, J, F, S, _, _, R, n_sigma, _ = header(ints)
+    d, n, q, s, _, p, J, F, S, _, _, R, n_sigma, _, _ = header(ints)
     z, out = carray(z_, (dim,)), carray(out_, (expanded,))
     _, shape_ints, shape_floats, first = category_tables(ints, floats)
     to, e, state = expand(z, ints, floats, out)

@@ -15,11 +15,14 @@ for each effect, the direction in which that of all items grows alike; with w = 
 w, and K w is added to the preconditioned coordinates, so that with E and K of a pilot fit w is uncorrelated with them and of
 variance one.
 
+Where items have slopes of their own (`item_categories.py`), the scale of abilities is known from the slopes only, so that items are
+expected to move with it: E = R columns of B are multiplied by log(sigma_t / sigma_t of the pilot), smooth at zero.
+
 v is parametrised in the same way, given beta and the items: as mu_j + d_it is what the responses tell, h_c is linear in beta plus
 the mean effects of the items, sum_i share_i e_i, which belong to the intercept and the arms, the first columns of x.
 
 Tables. ints: `header`, (transform, family) of the scalars, random (s), cluster of each unit (N, none if s = 0), those of
-`item_likelihood.py`. floats: `layout`. By item or cluster, which vary fastest: A (q q F), g (q F), B (q P F), and (s s S), (s S),
+`item_likelihood.py`. floats: `layout`. By item or cluster, which vary fastest: A (q q F), g (q F), B (q (P + E) F), and (s s S), (s S),
 (s p S). The scalars are beta (p), gamma (P - p), sd of the items (none if they are fixed), sd of the clusters (s), sigma.
 Coordinates: d that are preconditioned - scalars, then the correlations of items and of clusters -, t of the items (F q), t of the
 clusters (S s), the effect varying fastest.
@@ -47,32 +50,33 @@ from bayeshte.marginal.kernels.parameters import (
     precondition,
     precondition_gradient,
     scalars,
+    scale_shift,
     unsigned,
 )
 
-HEADER = 14
+HEADER = 15
 
 
 @njit(**OPTIONS)
 def header(ints):
     """d, scalars, q and s effects, P coefficients, p of them in beta, J items, F of them sampled, S clusters, N units, G
-    patterns, R arms, the number of sigmas, and of SDs of items (0 or q)."""
+    patterns, R arms, the number of sigmas, of SDs of items (0 or q), and E of sigmas that move the items (0 or R)."""
     d, n, q, s, P, p, J = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
-    return d, n, q, s, P, p, J, ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13]
+    return d, n, q, s, P, p, J, ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13], ints[14]
 
 
 @njit(**OPTIONS)
 def layout(ints):
     """Where in the floats, after a constant and two LKJ's eta, are: hyper (4 a scalar), centre (d), scale (d d), offset (P),
-    fixed SDs (q), tables of the items, tables of the clusters, mean effects of the items in the pilot (q), share (q J), V and
+    sigmas of the pilot (E), fixed SDs (q), tables of the items, tables of the clusters, mean effects of the items in the pilot (q), share (q J), V and
     V E (F q, q) and K (d, q), W (m, J), data of the likelihood, x (N p)."""
-    d, n, q, s, P, p, J, F, S, N, G, R, _, _ = header(ints)
+    d, n, q, s, P, p, J, F, S, N, G, R, _, _, E = header(ints)
     centre = 3 + 4 * n
     scale = centre + d
     offset = scale + d * d
-    fixed = offset + P
+    fixed = offset + P + E
     items = fixed + q
-    clusters = items + F * (q * q + q + q * P)
+    clusters = items + F * (q * q + q + q * (P + E))
     level = clusters + S * (s * s + s + s * p)
     share = level + q
     directions = share + q * J
@@ -123,7 +127,7 @@ def work(q, n):
 @njit(**OPTIONS)
 def factors(x, theta, ints, floats, corr_items, C_items, corr_clusters, C_clusters):
     """Scale matrices of items and clusters and the factors of their correlations; the log prior of these."""
-    _, n, q, s, P, _, _, _, _, _, _, _, _, k = header(ints)
+    _, n, q, s, P, _, _, _, _, _, _, _, _, k, _ = header(ints)
     lp, pairs = 0.0, q * (q - 1) // 2
     if k > 0:
         lp += correlation(x[n:], q, floats[1], corr_items)
@@ -167,7 +171,7 @@ def shifts(theta, floats, ints, e, delta):
 @njit(**OPTIONS)
 def begin(z, ints, floats):
     """From coordinates to what the likelihood needs: log prior, mu (unit), sigma, e (q, J); and the state that `finish` takes up."""
-    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, _ = header(ints)
+    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, _, E = header(ints)
     at_hyper, at_centre, at_scale, at_offset, _, at_items, at_clusters, _, _, at_V, at_W, at_data, at_x = layout(ints)
     codes, random = ints[HEADER : HEADER + 2 * n], ints[HEADER + 2 * n : HEADER + 2 * n + s]
     cluster, scale, W = ints[HEADER + 2 * n + s :], floats[at_scale:at_offset], floats[at_W:at_data]
@@ -181,10 +185,12 @@ def begin(z, ints, floats):
 
     (AC, Q, L, T), v, spare = work(q, F)
     (ACc, Qc, Lc, Tc), vc, spare_c = work(s, S)
-    delta, delta_c, e, mu = np.empty(P), np.empty(p), np.empty((q, J)), np.empty(N)
+    delta, delta_c, e, mu = np.empty(P + E), np.empty(p), np.empty((q, J)), np.empty(N)
     for i in range(P):
         delta[i] = theta[i] - floats[at_offset + i]
-    lp -= 0.5 * locate(floats[at_items:at_clusters], 1.0, F, 0, F, inner, d, delta, C_i, P, q, AC, Q, L, v)
+    for t in range(E):
+        delta[P + t] = scale_shift(theta[n - n_sigma + min(t, n_sigma - 1)], floats[at_offset + P + t])[0]
+    lp -= 0.5 * locate(floats[at_items:at_clusters], 1.0, F, 0, F, inner, d, delta, C_i, P + E, q, AC, Q, L, v)
     item_effects(v[U], theta[p:], W, q, J, F, e)
     shifts(theta, floats, ints, e, delta_c)
     lp -= 0.5 * locate(floats[at_clusters:], 1.0, S, 0, S, inner, d + F * q, delta_c, C_c, p, s, ACc, Qc, Lc, vc)
@@ -195,8 +201,8 @@ def begin(z, ints, floats):
 
 @njit(**OPTIONS)
 def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
-    """From the derivatives in mu, sigma, e, and those in beta and gamma (P) and in other coordinates that are there, to grad."""
-    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, k = header(ints)
+    """From the derivatives in mu, sigma, e, those in beta and gamma (P + E long) and in other coordinates that are there, to grad."""
+    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, k, E = header(ints)
     at = layout(ints)
     random, cluster = ints[HEADER + 2 * n : HEADER + 2 * n + s], ints[HEADER + 2 * n + s :]
     x, theta, slope, dx, inner, delta, items, clusters = state
@@ -214,7 +220,10 @@ def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
         for i in range(J):
             de[a, i] += ddelta_c[a] * floats[at[8] + a * J + i]
     item_effects_gradient(de, floats[at[10] : at[11]], q, J, F, ddelta[p:], du)
-    pull_back(floats[at[5] :], 1.0, F, 0, F, C_i, P, q, AC, Q, L, v, du, dy, dt, dm, T, dinner, d, ddelta, dC_i)
+    pull_back(floats[at[5] :], 1.0, F, 0, F, C_i, P + E, q, AC, Q, L, v, du, dy, dt, dm, T, dinner, d, ddelta, dC_i)
+    for t in range(E):
+        k_t = min(t, n_sigma - 1)
+        dsigma[k_t] += ddelta[P + t] * scale_shift(theta[n - n_sigma + k_t], floats[at[3] + P + t])[1]
 
     for i in range(P):
         dx[i] += ddelta[i] * slope[i]
@@ -234,7 +243,7 @@ def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
 @njit(**OPTIONS)
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
-    _, n, q, s, P, _, J, _, _, N, G, R, n_sigma, _ = header(ints)
+    _, n, q, s, P, _, J, _, _, N, G, R, n_sigma, _, _ = header(ints)
     at, first = layout(ints), HEADER + 2 * n + s + (N if s > 0 else 0)
     lp, mu, sigma, e, state = begin(z, ints, floats)
     dmu, dsigma, de = np.empty(N), np.zeros(n_sigma), np.zeros((q, J))
@@ -260,7 +269,7 @@ def log_density_c(dim, z_, grad_, lp_, user_data):
 def expand(z, ints, floats, out):
     """Coordinates to parameters: the scalars, the Cholesky factors of the correlations of items (random ones) and of clusters,
     u of the items (J, q), the effects of clusters (S, s); their number, and the state of `begin`."""
-    d, n, q, s, P, p, J, F, S, _, _, _, n_sigma, k = header(ints)
+    d, n, q, s, P, p, J, F, S, _, _, _, n_sigma, k, _ = header(ints)
     _, _, _, e, state = begin(z, ints, floats)
     theta, items, clusters = state[1], state[6], state[7]
     u, none = np.empty((q, J)), np.empty(0)

@@ -9,9 +9,9 @@ information as u is in `glmm.py`. What it is expected to be depends on the level
 and on the scale of abilities, as a pilot fit found for each item and arm t:
 
     h_i = g_i - sum_t [X_it1 (l_it - l_it of the pilot) + X_it2 c(sigma_t)],
-    l_it = e_i0 + e_it + mean_t(x)' beta,   c(sigma) = log((sigma^2 + k^2) / (sigma_0^2 + k^2)) / 2,   k = sigma_0 / 4,
+    l_it = e_i0 + e_it + mean_t(x)' beta,   c(sigma) = log(sigma / sigma of the pilot), smooth at zero (`scale_shift`),
 
-X the information about the shape together with level and log scale. c is even and smooth in sigma, which may have a sign.
+X the information about the shape together with level and log scale.
 
 Items with equal numbers of categories are a group and handled together, the item varying fastest. Items without a shape
 (two categories and a slope of one) are in none.
@@ -29,6 +29,7 @@ from numba import njit
 from bayeshte.marginal.kernels.categories import CUMULATIVE
 from bayeshte.marginal.kernels.glmm import U, locate, pull_back
 from bayeshte.marginal.kernels.linear import OPTIONS
+from bayeshte.marginal.kernels.parameters import scale_shift
 
 
 @njit(**OPTIONS)
@@ -70,14 +71,6 @@ def thresholds_gradient(form, w, dtau, dw):
         else:
             for m in range(n):
                 dw[l] += helmert(m, l) * dtau[m]
-
-
-@njit(**OPTIONS)
-def scale_shift(sigma, pilot):
-    """c(sigma) and its derivative."""
-    k = pilot * pilot / 16.0
-    v = sigma * sigma + k
-    return 0.5 * math.log(v / (pilot * pilot + k)), sigma / v
 
 
 @njit(**OPTIONS)
