@@ -9,10 +9,10 @@ import xarray as xr
 from bayeshte.marginal.responses import Responses, responses
 
 #: variables of a posterior, in the order of the tables; those in LATENT are no parameters and are not sampled
-LATENT = ("v", "effect", "theta")
+LATENT = ("effect", "theta")
 COEFFICIENTS = ("beta0", "beta1", "beta2", "beta3")
 ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "b", "zeta")
-STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", *LATENT)
+STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", "v", *LATENT)
 INTERCEPT = "intercept"
 
 
