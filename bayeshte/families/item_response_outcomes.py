@@ -187,7 +187,9 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
         right = sparse.csr_array((np.ones(own.sum()), (D.person_code[own], D.item_code[own])), (D.n_persons, D.n_items))
         out += (right @ easiness[:, arm].T).T
     values = unstack(out, draws, **{D.person: D.labels(D.person)})
-    return values.assign_attrs(integrated=f"given the effects of their {D.cluster} (conditional)") if D.cluster else values
+    return (
+        values.assign_attrs(integrated=f"given the effects of their {D.cluster} (conditional)") if D.cluster else values
+    )
 
 
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:
