@@ -3,9 +3,9 @@
 A model is locally identified where the Jacobian of its moments has full column rank (Rothenberg, 1971; Bollen, 1989, ch. 7).
 The moments are, by level, the covariances of the observed variables given the covariates, and their regressions on these; random
 slopes count as observed between clusters, since each is the regression of its cluster. The rank is taken at points drawn at
-random, so that it is that of almost all others. In a direction in which no moment changes the likelihood is flat: with flat priors
-the posterior is improper, with default ones it shows only these. A prior of one's own may settle it, as the small variances
-of cross-loadings do in Bayesian factor analysis (Muthén & Asparouhov, 2012).
+random, so that it is that of almost all others. In a direction in which no moment changes the likelihood is flat: with flat
+priors the posterior is improper, with default ones it shows only these. A prior of one's own may settle it, as the small
+variances of cross-loadings do in Bayesian factor analysis (Muthén & Asparouhov, 2012).
 """
 
 from collections.abc import Collection
