@@ -3,7 +3,7 @@
 Every trial of the Item Response Warehouse's vignette (Gilbert et al., 2025) gives one setting: its numbers of persons and items,
 ability SD, average effect, and SD and correlation of item effects. Estimates on the boundary are moved off it (|rho| at most .9,
 sigma_zeta at least .02 ability SDs) and reported apart. The pretest explains a quarter of the variance of abilities and never
-changes the effect: beta3 = 0, so that what a model finds there comes from its item effects, or their absence. Data by NumPy alone.
+changes the effect: beta3 = 0, so that what a model finds there comes from its item effects, or their absence. Data by NumPy.
 
     python tests/validate_items.py FITS.csv [--replications 3]
 
