@@ -21,6 +21,7 @@ from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.families import SEM, ItemResponse, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
+from bayeshte.many import Trials, fit_many
 from bayeshte.plots import (
     plot_baseline,
     plot_cate,
@@ -83,6 +84,7 @@ __all__ = [
     "SEM",
     "SpecError",
     "StudentT",
+    "Trials",
     "Uniform",
     "VarianceInverseGamma",
     "balance",
@@ -99,6 +101,7 @@ __all__ = [
     "factor_scores",
     "few_cluster_priors",
     "fit",
+    "fit_many",
     "implied_correlations",
     "load",
     "loo",
