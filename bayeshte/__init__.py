@@ -56,6 +56,7 @@ from bayeshte.report import report
 from bayeshte.scores import factor_score_draws, factor_scores
 from bayeshte.simulate import calibrate, simulate
 from bayeshte.spec import Description, Estimand, ModelSpec
+from bayeshte.wide import responses_from_wide
 
 __version__ = version("bayeshte")
 
@@ -125,6 +126,7 @@ __all__ = [
     "prior_sensitivity",
     "replicate",
     "report",
+    "responses_from_wide",
     "save",
     "simulate",
     "subgroups",

@@ -172,7 +172,7 @@ class ItemResponse(ModelSpec):
         return draws[[v for v in STORED if v in draws]]
 
     def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
-        """Label, label of the prior, and draws of every parameter that has a prior of its own; random items and clusters have none."""
+        """Label, label of the prior, and draws of every parameter with a prior of its own; random effects have none."""
         out = []
         others = (*LATENT, "v", *(() if "sigma_b" not in posterior else ("b", "zeta")))
         for name in [v for v in posterior.data_vars if v not in others]:
