@@ -285,6 +285,34 @@ def test_these_persons_in_another_arm():
     np.testing.assert_allclose(again, [by_hand[a].item() for a in at], atol=1e-12)
 
 
+def test_effects_of_clusters_and_arms_by_hand():
+    """Moderators at each cluster's own mean, its own effect, item covariates at their mean; SDs between persons by arm."""
+    spec = bh.ItemResponse(**ROLES, cluster="school", varying="talk", moderators="pretest", item_covariates="content")
+    design = spec.design(trial(persons=36, arms=3, clusters=4)[0])
+    density = spec.marginal(design, spec.frozen_priors(design))
+    z = np.random.default_rng(1).normal(size=density.n_dim)
+    draws = spec.recover(as_draws(density, [z], design), design, np.random.default_rng(0))
+    found = {e.name: e.draws(draws, design) for e in spec.estimands(design)}
+    D, one = Arrays(design), draws.isel(chain=0, draw=0)
+    pretest, content = D.persons[2][:, 0], D.W[:, 0]
+    of_items = one["delta"].sel(arm="talk").item() * content.mean()
+    for k, school in enumerate(design["school"].to_numpy()):
+        mean = pretest[D.person_cluster == k].mean()
+        own = one["v"].sel(school=school, cluster_varying="talk").item()
+        by_hand = one["beta1"].sel(arm="talk").item() + one["beta3"].sel(arm="talk").item() * mean + own + of_items
+        assert found["cluster effect of talk"].sel(school=school).item() == pytest.approx(by_hand)
+    assert "cluster effect of drug" not in found
+    ate = one["beta1"].sel(arm="talk") + one["beta3"].sel(arm="talk") * pretest.mean() + of_items
+    assert found["ATE"].sel(arm="talk").item() == pytest.approx(ate.item())
+    assert found["item effect of talk"].mean().item() == pytest.approx(
+        ate.item() - of_items + one["zeta"].sel(arm="talk").mean().item()
+    )
+    variance = one["sigma_theta"] ** 2 + one["sd"][0] ** 2 + one["beta2"][0] ** 2 * pretest.var()
+    ratio = found["ATE"].sel(arm="talk").item() / found["standardised ATE"].sel(arm="talk").item()
+    assert ratio == pytest.approx(float(np.sqrt(variance)))
+    assert found["SD of cluster effects"].to_numpy().ravel() == pytest.approx(one["sd"][1:].to_numpy())
+
+
 # ---------------------------------------------------------------------------------------------- fits
 
 

@@ -146,11 +146,9 @@ def _item(posterior, design):
 def _in_clusters(posterior, design):
     D = Arrays(design)
     n = np.bincount(D.person_cluster, minlength=D.n_clusters)
-    means = (
-        np.stack([np.bincount(D.person_cluster, m, minlength=D.n_clusters) / n for m in D.persons[2].T], axis=-1)
-        if D.labels("moderator")
-        else np.zeros((D.n_clusters, 0))
-    )
+    means = np.reshape(
+        [np.bincount(D.person_cluster, m, D.n_clusters) / n for m in D.persons[2].T], (-1, D.n_clusters)
+    ).T
     labels = {D.cluster: D.labels(D.cluster)}
     v1 = unstack(D.split(D.v(posterior))[1], posterior, **labels, **{D.treatment: D.contrasts})
     of_items = _average(posterior, D) - _effect(posterior, D, D.persons[2].mean(0))
