@@ -21,6 +21,7 @@ from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.families import SEM, ItemResponse, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
+from bayeshte.many import Trials, fit_many
 from bayeshte.plots import (
     plot_baseline,
     plot_cate,
@@ -55,6 +56,7 @@ from bayeshte.report import report
 from bayeshte.scores import factor_score_draws, factor_scores
 from bayeshte.simulate import calibrate, simulate
 from bayeshte.spec import Description, Estimand, ModelSpec
+from bayeshte.wide import responses_from_wide
 
 __version__ = version("bayeshte")
 
@@ -83,6 +85,7 @@ __all__ = [
     "SEM",
     "SpecError",
     "StudentT",
+    "Trials",
     "Uniform",
     "VarianceInverseGamma",
     "balance",
@@ -99,6 +102,7 @@ __all__ = [
     "factor_scores",
     "few_cluster_priors",
     "fit",
+    "fit_many",
     "implied_correlations",
     "load",
     "loo",
@@ -122,6 +126,7 @@ __all__ = [
     "prior_sensitivity",
     "replicate",
     "report",
+    "responses_from_wide",
     "save",
     "simulate",
     "subgroups",

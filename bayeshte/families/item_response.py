@@ -182,10 +182,10 @@ class ItemResponse(ModelSpec):
         return draws[[v for v in STORED if v in draws]]
 
     def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
-        """Label, label of the prior, and draws of every parameter that has a prior of its own; random items have none."""
+        """Label, label of the prior, and draws of every parameter with a prior of its own; random effects have none."""
         out = []
-        fixed = ("b", "zeta") if "sigma_b" not in posterior else ()
-        for name in [v for v in posterior.data_vars if v not in LATENT and (v not in ("b", "zeta", "a", "tau") or v in fixed)]:
+        others = (*LATENT, "v", "a", "tau", *(() if "sigma_b" not in posterior else ("b", "zeta")))
+        for name in [v for v in posterior.data_vars if v not in others]:
             labels, x = elements(posterior[name])
             keep = range(len(labels))
             if name in ("rho", "corr") and posterior[name].ndim > 2:

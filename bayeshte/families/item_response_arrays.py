@@ -10,7 +10,7 @@ from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBI
 from bayeshte.marginal.responses import Responses, responses
 
 #: variables of a posterior, in the order of the tables; those in LATENT are no parameters and are not sampled
-LATENT = ("v", "effect", "theta")
+LATENT = ("effect", "theta")
 COEFFICIENTS = ("beta0", "beta1", "beta2", "beta3")
 ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "sigma_a", "b", "zeta", "a", "tau")
 #: model: how categories depend on the ability, and whether items discriminate differently
@@ -22,7 +22,7 @@ MODELS = {
     "generalized partial credit": (ADJACENT, True),
 }
 BINARY = ("rasch", "2pl")
-STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", *LATENT)
+STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", "v", *LATENT)
 INTERCEPT = "intercept"
 
 

@@ -21,7 +21,11 @@ def categories(frame: pd.DataFrame, spec, item: np.ndarray, items: list[str]) ->
         used, code = np.unique(position[own], return_inverse=True)
         out[own] = code
         names.append([labels[k] for k in used])
-    constant = [f"{i!r} ({n[0]} in all {(item == k).sum()})" for k, (i, n) in enumerate(zip(items, names, strict=True)) if len(n) == 1]
+    constant = [
+        f"{i!r} ({n[0]} in all {(item == k).sum()})"
+        for k, (i, n) in enumerate(zip(items, names, strict=True))
+        if len(n) == 1
+    ]
     if constant:
         raise DataError(
             f"{len(constant)} of {len(items)} items of {spec.item!r} have one category only: {', '.join(constant[:4])}"

@@ -91,7 +91,7 @@ def _symbols(spec, D: Arrays) -> Iterator[tuple[str, str, str]]:
     yield (
         r"\sigma_\theta",
         "sigma_theta[arm]" if by_arm else "sigma_theta",
-        f"residual SD of abilities within an arm{by_arm}",
+        f"residual SD of abilities{by_arm or ' within an arm'}",
     )
     yield from _symbols_of_items(D, label)
     yield from _symbols_of_clusters(D)
@@ -101,7 +101,8 @@ def _symbols_of_items(D: Arrays, label: str) -> Iterator[tuple[str, str, str]]:
     yield "b_i", "b[i]", f"easiness of {D.item} i in {D.arms[0]}: the larger, the more right answers"
     if D.q > 1:
         name = f"zeta[{'arm, ' if label else ''}i]"
-        yield r"\zeta_i", name, f"how much more {D.item} i gains than the average item"
+        than = "an average one with item covariates at zero" if D.labels("item_covariate") else f"the average {D.item}"
+        yield r"\zeta_i", name, f"how much more {D.item} i gains than {than}"
     if D.labels("item_covariate"):
         yield "W_i", "", f"item covariates: {', '.join(D.labels('item_covariate'))}"
         yield r"\gamma", "gamma[w]", "difference in easiness for one unit of item covariate w"

@@ -68,7 +68,9 @@ def check_spec(spec) -> None:
     if spec.link not in ("logit", "probit"):
         raise SpecError(f"link={spec.link!r}: write 'logit' or 'probit'.")
     if spec.link == "probit" and "partial credit" in spec.model:
-        raise SpecError(f"{spec.model!r} is a model of log odds of neighbouring categories: link='probit' belongs to 'graded'.")
+        raise SpecError(
+            f"{spec.model!r} is a model of log odds of neighbouring categories: link='probit' belongs to 'graded'."
+        )
     if spec.reference is not None and not isinstance(spec.reference, str):
         raise SpecError(f"reference={spec.reference!r}: the label of an arm, as text.")
     if not isinstance(spec.priors, str | Mapping):

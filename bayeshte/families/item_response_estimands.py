@@ -16,8 +16,8 @@ ABILITY = "on the scale of abilities (log odds of a right answer)"
 def estimands(design: xr.Dataset) -> list[Estimand]:
     """The estimands of an ItemResponse; see `Estimand`."""
     D = Arrays(design)
-    clusters = f", clusters of {D.cluster}" if D.cluster else ""
-    sd = "the SD of abilities in the reference arm, between persons with their covariates" + clusters
+    sd = "the SD of abilities in the reference arm, between persons with their covariates"
+    sd += f" and between {D.cluster}" if D.cluster else ""
     over = "these items" if D.fixed else "the population of items"
     over = (
         f"the persons in the data, {over} and the population of {D.cluster}"
@@ -32,9 +32,9 @@ def estimands(design: xr.Dataset) -> list[Estimand]:
     out += _of_clusters(D, sd) if D.cluster and len(D.cluster_varying) > 1 else []
     text = (
         f"difference of the expected numbers of right answers to these {D.n_items} items, over the persons in the data, "
-        "abilities integrated over their distribution"
+        f"abilities{f' and {D.cluster}' if D.cluster else ''} integrated over their distribution"
     )
-    out.append(Estimand("expected score difference", text + clusters, _score, "score", headline=True))
+    out.append(Estimand("expected score difference", text, _score, "score", headline=True))
     return out
 
 
@@ -146,11 +146,9 @@ def _item(posterior, design):
 def _in_clusters(posterior, design):
     D = Arrays(design)
     n = np.bincount(D.person_cluster, minlength=D.n_clusters)
-    means = (
-        np.stack([np.bincount(D.person_cluster, m, minlength=D.n_clusters) / n for m in D.persons[2].T], axis=-1)
-        if D.labels("moderator")
-        else np.zeros((D.n_clusters, 0))
-    )
+    means = np.reshape(
+        [np.bincount(D.person_cluster, m, D.n_clusters) / n for m in D.persons[2].T], (-1, D.n_clusters)
+    ).T
     labels = {D.cluster: D.labels(D.cluster)}
     v1 = unstack(D.split(D.v(posterior))[1], posterior, **labels, **{D.treatment: D.contrasts})
     of_items = _average(posterior, D) - _effect(posterior, D, D.persons[2].mean(0))

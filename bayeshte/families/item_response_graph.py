@@ -85,7 +85,8 @@ def _items(D: Arrays, priors: Mapping[str, Prior], centred: bool) -> tuple:
         if centred:
             u = pm.ZeroSumNormal("u", sd[:, None], dims=("varying", D.item))
         else:
-            u = pm.Deterministic("u", sd[:, None] * pm.ZeroSumNormal("_z", 1, dims=("varying", D.item)))
+            noise = pm.ZeroSumNormal("_z", 1, dims=("varying", D.item))
+            u = pm.Deterministic("u", sd[:, None] * noise, dims=("varying", D.item))
         u = u.T
     else:
         sds = [random_variable("sigma_b", [priors["sigma_b"]])]

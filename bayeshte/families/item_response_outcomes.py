@@ -46,25 +46,19 @@ def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, 
         raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
     D = Arrays(design)
     X, M, code, item, person = _rows(spec, D, arm, clusters, frame)
-    away = _residuals(D, draws, frame is None, X, M, code, person) if clusters == "these" else None
-    back = np.arange(len(code))
-    if weight is not None and clusters != "these":  # equal rows are one
-        table, back = distinct(np.column_stack([item, code, X, M]))
-        item, code, X, M = (
-            table[:, 0].astype(int),
-            table[:, 1].astype(int),
-            *np.split(table[:, 2:], [X.shape[1]], axis=1),
-        )
-    if weight is not None:
+    people, who = distinct(np.column_stack([person, code, X, M]))
+    theta = _abilities(D, draws, clusters, people)
+    if weight is not None:  # equal rows are one
+        table, back = distinct(np.column_stack([item, who]))
         weight = sparse.csr_array((np.ones(len(back)), (np.arange(len(back)), back))).T @ np.asarray(weight, float).T
-    T, d, beta, spread = indicators(code, D.n_contrasts), D.easiness(draws), D.coefficients(draws), D.spread(draws)
+        item, who = table.T
+    code, d, spread = people[who, 1].astype(int), D.easiness(draws), D.spread(draws)
     shapes = D.shapes(draws)
-    out = np.empty((len(d), len(code) if weight is None else weight.shape[1]))
-    step = max(1, CHUNK // (len(code) * D.n_contrasts))
+    out = np.empty((len(d), len(who) if weight is None else weight.shape[1]))
+    step = max(1, CHUNK // (len(who) + len(people) * D.n_contrasts))
     for start in range(0, len(d), step):
         s = slice(start, start + step)
-        theta = ability_mean(T, X, M, *(v[s] for v in beta)) + (away(s) if away else 0.0)
-        eta = theta + d[s][:, code, item]
+        eta = theta(s)[:, who] + d[s][:, code, item]
         p = mean_response(D, of_draws(shapes, s), eta, item, spread[s][:, code] if clusters == "new" else None)
         out[s] = p if weight is None else p @ weight
     if weight is not None:
@@ -72,28 +66,30 @@ def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, 
     return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
 
 
-def _residuals(D: Arrays, draws: xr.Dataset, same: bool, X, M, code, person):
-    """What the abilities of rows of these persons have beside the coefficients, in the arm that they are put into: of draws s."""
-    theta = kept_abilities(draws, "The expected response of these persons")
-    T, *own = D.persons
-    T, code_before = T[person], D.person_arm[person]
-    X_before, M_before = (X, M) if same else (v[person] for v in own)
-    beta, sigma, v = D.coefficients(draws), D.sigma(draws), D.v(draws)
+def _abilities(D: Arrays, draws: xr.Dataset, clusters: str, people: np.ndarray):
+    """A function of a slice of draws: abilities (draw, people) of persons in arms with covariates, a row of `people` each.
 
-    def of_cluster(s, T):
-        if v is None:
-            return 0.0
-        v0, v1 = D.split(v[s][:, D.person_cluster[person]])
-        return v0 + (v1 * T).sum(-1)
+    Of these persons with what theirs have beside the coefficients; of others the means.
+    """
+    X, M = np.split(people[:, 2:], [D.design.sizes["covariate"]], axis=1)
+    code, beta = people[:, 1].astype(int), D.coefficients(draws)
+    T = indicators(code, D.n_contrasts)
+    if clusters != "these":
+        return lambda s: ability_mean(T, X, M, *(b[s] for b in beta))
+    theta, sigma, v = kept_abilities(draws, "The expected response of these persons"), D.sigma(draws), D.v(draws)
+    who = people[:, 0].astype(int)
 
-    def away(s):
-        before = ability_mean(T, X_before, M_before, *(b[s] for b in beta)) + of_cluster(s, T)
-        residual = theta[s][:, person] - before
-        return residual * (sigma[s][:, code] / sigma[s][:, code_before]) + of_cluster(
-            s, indicators(code, D.n_contrasts)
-        )
+    def of_clusters(s):
+        return D.split(v[s][:, D.person_cluster]) if D.cluster else (0.0, 0.0)
 
-    return away
+    def abilities(s):
+        v0, v1 = of_clusters(s)
+        residual = theta[s] - ability_mean(*D.persons, *(b[s] for b in beta), v0, v1)
+        ratio = sigma[s][:, code] / sigma[s][:, D.person_arm[who]]
+        v0, v1 = (v[:, who] if D.cluster else 0.0 for v in (v0, v1))
+        return ability_mean(T, X, M, *(b[s] for b in beta), v0, v1) + ratio * residual[:, who]
+
+    return abilities
 
 
 def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[np.ndarray, ...]:
@@ -197,7 +193,10 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
         own = arm == D.arm
         given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
         out += (given @ table[:, arm].T).T
-    return unstack(out, draws, **{D.person: D.labels(D.person)})
+    values = unstack(out, draws, **{D.person: D.labels(D.person)})
+    return (
+        values.assign_attrs(integrated=f"given the effects of their {D.cluster} (conditional)") if D.cluster else values
+    )
 
 
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:

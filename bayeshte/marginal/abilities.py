@@ -20,7 +20,7 @@ def abilities(
     v: np.ndarray | None = None,
     shapes: tuple[np.ndarray, np.ndarray] | None = None,
     seed: int | None = None,
-    finer: float = 1.0,
+    spacing: float = SPACING,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log of the integral over the ability of each unit, (draw, unit), and with a seed an ability of each person, (draw, person).
 
@@ -32,21 +32,21 @@ def abilities(
         Effects of the clusters, if there are any.
     shapes : (ndarray (draw, item), ndarray (draw, threshold)), optional
         Slopes and thresholds of the items, if `data` has categories. In adjacent models the integral then lacks `of_responses`.
-    finer : float
-        Nodes for one of the usual grid.
+    spacing : float
+        Of the nodes; half of it doubles their number.
     """
     from bayeshte.marginal.kernels import item_likelihood as kernel
 
     mean = data.mean(beta, v)
     least = np.maximum(kernel.LEAST, np.ptp(mean, axis=1) / kernel.STEPS)[:, None]
     used = np.maximum(np.abs(sigma), least)
-    ll, theta = _abilities(data, mean, used, easiness, shapes, seed, finer)
+    ll, theta = _abilities(data, mean, used, easiness, shapes, seed, spacing)
     small = (np.abs(sigma) < least).any(1)
     if small.any():  # as in the kernel: a parabola in sigma, and residuals in proportion to it
         share = np.where(np.abs(sigma) < least, np.abs(sigma) / least, 1.0)[small]
         doubled = np.where(share < 1, 2 * least[small], used[small])
         own = None if shapes is None else tuple(v[small] for v in shapes)
-        wider, _ = _abilities(data, mean[small], doubled, easiness[small], own, None, finer)
+        wider, _ = _abilities(data, mean[small], doubled, easiness[small], own, None, spacing)
         ll[small] += (share[:, data.unit_arm] ** 2 - 1) * (wider - ll[small]) / 3
         if seed is not None:
             own = mean[small][:, data.unit]
@@ -55,7 +55,7 @@ def abilities(
 
 
 def _abilities(
-    data: Responses, mean, sigma, easiness, shapes, seed: int | None, finer: float
+    data: Responses, mean, sigma, easiness, shapes, seed: int | None, spacing: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """`abilities` where sigma is not too small for the grid."""
     from bayeshte.marginal.kernels import abilities as kernel
@@ -78,10 +78,10 @@ def _abilities(
         part, own = slice(k * PIECE, (k + 1) * PIECE), int(seeds[k]) if seed is not None else -1
         values, out = tuple(v[part] for v in given), (own, ll[part], theta[part])
         if data.categories:
-            accuracy = ACCURACY * finer**2
+            accuracy = ACCURACY * (SPACING / spacing) ** 2
             of_categories.abilities_of_categories(model, *values, tables, (order, first), accuracy, *out)
         else:
-            kernel.abilities(*values, *structure, SPACING / finer, *out)
+            kernel.abilities(*values, *structure, spacing, *out)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(piece, range(len(seeds))))

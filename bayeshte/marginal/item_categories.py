@@ -181,7 +181,8 @@ def information(
             continue
         theta, share = centre[t] + spread[t] * _NODES, seen[t] / persons[t]
         each = [
-            _at_abilities(form, theta, centre[t], level[t, items], s) for items, s in zip(form.groups, shapes, strict=True)
+            _at_abilities(form, theta, centre[t], level[t, items], s)
+            for items, s in zip(form.groups, shapes, strict=True)
         ]
         total = sum(share[items] @ I[:, :, 0, 0] for items, I in zip(form.groups, each, strict=True))
         out.persons[t] = weights @ (1 / (sigma[t] ** 2 + 1 / np.maximum(total, 1e-300)))

@@ -8,6 +8,7 @@ import numpy as np
 
 from bayeshte.marginal.item_categories import CUMULATIVE, Categories, Form
 
+
 @dataclass(frozen=True)
 class Responses:
     """Persons with equal arm, items, score, cluster and covariates as one unit; see kernels/item_likelihood.py.
@@ -169,7 +170,9 @@ def _cells(person: np.ndarray, item: np.ndarray, values: np.ndarray) -> np.ndarr
 
 def _categories(form: Form, rows: np.ndarray | None, unit: np.ndarray, arm, item, y, n_arms: int) -> Categories:
     """Answers of the units, of which one person each is taken, and counts of all."""
-    answers = np.zeros((int(unit.max()) + 1, 0), np.int64) if rows is None else rows[np.unique(unit, return_index=True)[1]]
+    answers = (
+        np.zeros((int(unit.max()) + 1, 0), np.int64) if rows is None else rows[np.unique(unit, return_index=True)[1]]
+    )
     total = form.first[-1]
     cells = arm * total + form.first[item] + y.astype(np.int64)
     return Categories(

@@ -72,7 +72,9 @@ def logit_category(lower, chance, upper_next, chance_next, distance, logp, below
 def probit_category(lower, upper, height, lower_next, upper_next, height_next, logp, below, above):
     """The same for a normal F."""
     for k in range(len(logp)):
-        right = lower[k] > upper_next[k]  # most of the probability of the two tails is on the left: take those of the right
+        right = (
+            lower[k] > upper_next[k]
+        )  # most of the probability of the two tails is on the left: take those of the right
         large = upper_next[k] if right else lower[k]
         small = upper[k] if right else lower_next[k]
         p = large + log1p(-exp(small - large))
