@@ -3,20 +3,29 @@
 For person j with arm indicators T_j (one for every arm but the reference), covariates X and moderators M, in cluster c, and
 item i with covariates W, answered right (1) or wrong (0):
 
-    logit P(y_ij = 1) = theta_j + b_i + zeta_i' T_j                                                      (1)
+    F^-1 P(y_ij = 1) = a_i eta_ij,   eta_ij = theta_j + b_i + zeta_i' T_j                                (1)
     theta_j = (beta0 + v0_c) + (beta1 + beta3 M_j + v1_c)' T_j + beta2' X_j + eps_j,   eps_j ~ N(0, sigma_theta^2)   (2)
     (b_i, zeta_i) = (gamma' W_i, delta W_i) + u_i,   u_i ~ N(0, S),   S of sigma_b, sigma_zeta and rho     (3)
-    (v0_c, v1_c) ~ N(0, tau),   tau = diag(sd) corr diag(sd)                                             (4)
+    (v0_c, v1_c) ~ N(0, Psi),   Psi = diag(sd) corr diag(sd)                                             (4)
+    log a_i ~ N(0, sigma_a^2)                                                                            (5)
 
-b is easiness: an item with a larger b is answered right more often, and rho > 0 says that easier items gain more. beta1 is the
-effect on an item of average gain (with W = 0), zeta_i how much more item i gains, so that the effect on item i is beta1 +
-zeta_i. All discriminations are one: abilities are in log odds. sigma_theta may differ by arm. Without item effects zeta is
-zero, and (3) is b_i ~ N(gamma' W_i, sigma_b^2). Fixed items have no S: b and zeta sum to zero over items and have wide normal
-priors. Without clusters v is zero; which of the arms' effects vary over clusters is said by `varying`. With several arms S
-has an SD and rho a row for each.
+b is easiness: an item with a larger b is answered right more often, and rho > 0 says that easier items gain more.
+beta1 is the effect on an item of average gain (with W = 0), zeta_i how much more item i gains, so that the effect on
+item i is beta1 + zeta_i. F is logistic or normal. All discriminations a_i are one (Rasch) or have the geometric mean
+one in the population of items (2PL): abilities are in units of an average item, log odds or probits, and sigma_theta
+is free. sigma_theta may differ by arm. Without item effects zeta is zero, and (3) is b_i ~ N(gamma' W_i, sigma_b^2).
+Fixed items have no S: b and zeta sum to zero over items and have wide normal priors. Without clusters v is zero; which
+of the arms' effects vary over clusters is said by `varying`. With several arms S has an SD and rho a row for each.
+
+Responses in categories 0, ..., K_i - 1 have, in place of (1), thresholds tau_ik that sum to zero over k:
+
+    graded          F^-1 P(y_ij >= k) = a_i (eta_ij - tau_ik),   tau_i1 < tau_i2 < ...   (Samejima, 1969)
+    partial credit  log P(y_ij = k) / P(y_ij = k - 1) = a_i (eta_ij - tau_ik)            (Masters, 1982; Muraki, 1992, with a_i)
+
+so that b_i is where the middle of an item's thresholds is, and with two categories both are (1).
 
 The published models are A: item effects, no covariates; B: ``item_effects=False`` with a moderator; C: both.
-`ability_mean` and `easiness` are the only places where (2) and (1) are written.
+`ability_mean`, `easiness` and item_response_curves.py are the only places where (2) and (1) are written.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +54,7 @@ from bayeshte.summary import elements, table
 
 @dataclass(frozen=True, kw_only=True)
 class ItemResponse(ModelSpec):
-    """Treatment effects that vary over items: a Rasch model of binary responses, one a row.
+    """Treatment effects that vary over items: an item response model of responses, one a row.
 
     Rows without a response are left out and counted: persons may have seen different items, by design or because what is
     missing depends on nothing but the responses that are there (and on arm and covariates).
@@ -53,7 +62,8 @@ class ItemResponse(ModelSpec):
     Parameters
     ----------
     person, item, response, treatment : str
-        Columns: who answered, what, whether right (0/1 or boolean), and the arm of the person, one of two or more.
+        Columns: who answered, what, whether right (0/1 or boolean) or in which category (whole numbers, or an ordered
+        categorical), and the arm of the person, one of two or more.
     reference : str, optional
         The arm the others are compared with; needed unless the column is 0/1 or boolean.
     cluster : str, optional
@@ -75,9 +85,11 @@ class ItemResponse(ModelSpec):
     sigma_by_arm : bool
         Whether the residual SD of abilities differs by arm.
     model : str
-        ``"rasch"``: all items discriminate alike.
+        Right or wrong: ``"rasch"``, all items discriminate alike, or ``"2pl"``. Ordered categories: ``"graded"``, ``"partial
+        credit"`` (all items discriminate alike), ``"generalized partial credit"``; items may have different numbers of
+        categories, and categories that nobody chose on an item are closed up.
     link : str
-        ``"logit"``.
+        ``"logit"`` or, but for partial credit, ``"probit"``.
     priors : str or mapping
         ``"default"`` (weakly informative, on the scale of log odds), or overrides of it by label:
         ``{"beta1": bh.Normal(0, 1), "sigma_zeta": bh.HalfNormal(0.5), "rho": bh.LKJ(1)}``.
@@ -218,7 +230,7 @@ class ItemResponse(ModelSpec):
         frame: pd.DataFrame | None = None,
         weight: np.ndarray | None = None,
     ) -> xr.DataArray:
-        """Chance of a right answer, or mean category, of rows, or its weighted means; clusters are persons. See `ModelSpec.expected`."""
+        """Chance of a right answer, or mean category, of rows, or weighted means; clusters are persons. See `ModelSpec`."""
         return outcomes.expected(self, draws, design, arm, clusters, frame, weight)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:

@@ -55,7 +55,8 @@ class Arrays:
     ----------
     design : Dataset
         Variables ``y, arm_code, cluster_code, item_code (row)``, ``X (row, covariate)``, ``M (row, moderator)``,
-        ``W (item, item_covariate)``, ``n_categories (item)``, with clusters of persons ``person_cluster_code (row)``, and the analysed columns as
+        ``W (item, item_covariate)``, ``n_categories (item)``, with clusters of persons ``person_cluster_code (row)``, and the
+        analysed columns as
         ``column_0, ...``. What other families call clusters are persons; coords hold all labels.
     """
 
@@ -242,6 +243,19 @@ class Arrays:
     def binary(self) -> bool:
         """Whether responses are right or wrong by the model, not by the number of categories."""
         return self.model in BINARY
+
+    @property
+    def unit(self) -> str:
+        """Unit of abilities."""
+        return "probits" if self.design.attrs["link"] == "probit" else "log odds"
+
+    @property
+    def scale(self) -> str:
+        """Unit of abilities with what it is of."""
+        of = {"graded": "reaching a category", "partial credit": "the next category"}
+        what = "a right answer" if self.binary else of[self.model.removeprefix("generalized ")]
+        average = " to an item of average discrimination" if MODELS[self.model][1] else ""
+        return f"{self.unit} of {what}{average}"
 
     @cached_property
     def form(self) -> Form | None:

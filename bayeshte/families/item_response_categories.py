@@ -9,10 +9,12 @@ from bayeshte.errors import DataError
 MOST = 20  # categories of an item
 
 
-def categories(frame: pd.DataFrame, spec, item: np.ndarray, items: list[str]) -> tuple[np.ndarray, list[list[str]]]:
+def categories(
+    frame: pd.DataFrame, spec, item: np.ndarray, items: list[str]
+) -> tuple[np.ndarray, list[list[str]], list[str]]:
     """The category of each response, counted from 0 among those that occur on its item, and the labels of these by item.
 
-    Categories that nobody chose on an item are closed up: the next ones move down.
+    Categories that nobody chose on an item are closed up: the next ones move down. The third element says which.
     """
     position, labels = _positions(frame, spec.response)
     out, names = np.empty(len(position)), []
@@ -38,7 +40,11 @@ def categories(frame: pd.DataFrame, spec, item: np.ndarray, items: list[str]) ->
             f"Item {items[i]!r} has {n[i]} categories in {spec.response!r}, {MOST} are the most. Is it a score or a measurement? "
             f"Group it, for example pd.qcut(data[{spec.response!r}], 5, labels=False)."
         )
-    return out, names
+    closed = []
+    for name, own in zip(items, names, strict=True):
+        unused = [v for v in labels[labels.index(own[0]) : labels.index(own[-1])] if v not in own]
+        closed += [f"{name}: {', '.join(unused)}"] if unused else []
+    return out, names, closed
 
 
 def _positions(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, list[str]]:

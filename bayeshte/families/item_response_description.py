@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import INTERCEPT, MODELS, Arrays
 from bayeshte.latex import text
 from bayeshte.spec import Description
 
@@ -28,12 +28,14 @@ def describe(spec, design: xr.Dataset) -> Description:
         written=tuple((k, v) for k, v in (("covariates", spec.covariates), ("moderators", spec.moderators)) if v),
         coding=tuple(_coding(D)),
         facts=tuple(_facts(spec, D)),
-        tables=(("Items by arm", items(D)),),
-        unit="1 on the scale of log odds",
+        tables=(("Items by arm", items(D)),)
+        if D.binary
+        else (("Items by arm", items(D)), ("Categories", categories(D))),
+        unit=f"1 on the scale of {D.unit}",
         integrated="abilities were integrated out of the likelihood and drawn back from their exact conditional distribution"
         + (f"; the likelihood of a person is given the effects of its {D.cluster}" if D.cluster else ""),
         effects=(
-            "Effects are on the scale of abilities, in log odds, unless they say otherwise; that on an item is the average "
+            f"Effects are on the scale of abilities, in {D.unit}, unless they say otherwise; that on an item is the average "
             "effect plus the item's own. No effect of a single person is given: nobody is seen in two arms."
         ),
         assumptions=tuple(_assumptions(D)),
@@ -43,8 +45,9 @@ def describe(spec, design: xr.Dataset) -> Description:
 
 
 def _sentence(spec, D: Arrays) -> str:
-    items = "fixed items" if D.fixed else "items"
-    kind = f"Rasch, random persons, {items}" if D.fixed else "Rasch, random persons and items"
+    model = {"rasch": "Rasch", "2pl": "two-parameter", "graded": "graded response"}.get(D.model, D.model)
+    model += ", probit link" if D.design.attrs["link"] == "probit" else ""
+    kind = f"{model}, random persons, fixed items" if D.fixed else f"{model}, random persons and items"
     words = [
         f"a Bayesian explanatory item response model ({kind}) of {spec.response} with the effect of "
         f"{D.treatment} ({', '.join(D.contrasts)}; reference {D.arms[0]}) on the ability"
@@ -71,9 +74,9 @@ def _sentence(spec, D: Arrays) -> str:
 def _symbols(spec, D: Arrays) -> Iterator[tuple[str, str, str]]:
     arm = D.contrasts[0] if D.n_contrasts == 1 else "the arm"
     label = "" if D.n_contrasts == 1 else "[arm]"
-    yield rf"{text(spec.response)}_{{ij}}", spec.response, f"1 if {D.person} j answered {D.item} i right"
+    yield rf"{text(spec.response)}_{{ij}}", spec.response, _answer(D)
     yield rf"{text(D.treatment)}_j", D.treatment, f"arm of {D.person} j"
-    yield r"\theta_j", "theta[j]", f"ability of {D.person} j in the arm that it is in, log odds"
+    yield r"\theta_j", "theta[j]", f"ability of {D.person} j in the arm that it is in, {D.unit}"
     zero = ", covariates at zero" if D.labels("covariate") else ""
     yield r"\beta_0", "beta0", f"mean ability in {D.arms[0]}{zero}"
     at = ", moderators at zero" if D.labels("moderator") else ""
@@ -97,8 +100,24 @@ def _symbols(spec, D: Arrays) -> Iterator[tuple[str, str, str]]:
     yield from _symbols_of_clusters(D)
 
 
+def _answer(D: Arrays) -> str:
+    if D.binary:
+        return f"1 if {D.person} j answered {D.item} i right"
+    return f"category, counted from 0, in which {D.person} j answered {D.item} i"
+
+
 def _symbols_of_items(D: Arrays, label: str) -> Iterator[tuple[str, str, str]]:
-    yield "b_i", "b[i]", f"easiness of {D.item} i in {D.arms[0]}: the larger, the more right answers"
+    more = "the more right answers" if D.binary else "the higher the categories"
+    yield "b_i", "b[i]", f"easiness of {D.item} i in {D.arms[0]}: the larger, {more}"
+    if MODELS[D.model][1]:
+        yield "a_i", "a[i]", f"discrimination of {D.item} i; the geometric mean over the population of items is one"
+        yield r"\sigma_a", "sigma_a", "SD of log discriminations across the population of items"
+    if not D.binary:
+        yield (
+            r"\tau_{ik}",
+            "tau[i: l|k]",
+            f"threshold between categories l and k of {D.item} i, from their mean, in {D.unit}",
+        )
     if D.q > 1:
         name = f"zeta[{'arm, ' if label else ''}i]"
         than = "an average one with item covariates at zero" if D.labels("item_covariate") else f"the average {D.item}"
@@ -174,16 +193,13 @@ def _facts(spec, D: Arrays) -> Iterator[tuple[str, str]]:
     left = f"; left out without a response: {missing[0]}" if missing else ""
     yield (
         f"Responses {spec.response}",
-        f"{len(D.y):,}, {D.y.mean():.0%} right; {n.min()} to {n.max()} items a person{left}",
+        f"{len(D.y):,}, {f'{D.y.mean():.0%} right; ' if D.binary else ''}{n.min()} to {n.max()} items a person{left}",
     )
-    score = np.bincount(D.person_code, D.y)
-    yield "Persons with all or none right", f"{(score == n).sum():,} and {(score == 0).sum():,} (they are analysed)"
+    if D.binary:
+        yield from _right_or_wrong(D, n)
+    else:
+        yield from _categories(D)
     table = items(D)
-    share = table["right"] / table["responses"]
-    yield (
-        "Items with one answer only",
-        f"{((share == 0) | (share == 1)).sum()} of {len(table)} (analysed{'' if D.fixed else ', as a draw from all items'})",
-    )
     arms = table[[f"responses in {a}" for a in D.arms]].to_numpy()
     one = int((arms == 0).any(1).sum())
     yield (
@@ -192,15 +208,50 @@ def _facts(spec, D: Arrays) -> Iterator[tuple[str, str]]:
     )
 
 
+def _categories(D: Arrays) -> Iterator[tuple[str, str]]:
+    n = D.form.n_categories
+    yield "Categories of an item", f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    closed = D.design.attrs["closed_up"]
+    yield (
+        "Items with categories that nobody chose",
+        f"{len(closed)} of {len(n)}"
+        + (f" (closed up: {'; '.join(closed[:5])}{'; ...' if len(closed) > 5 else ''})" if closed else ""),
+    )
+    counts = D.responses.categories.responses
+    rare, absent = int((counts.sum(0) < 5).sum()), int((counts == 0).any(0).sum())
+    yield "Categories chosen fewer than five times", f"{rare} of {counts.shape[1]} (kept: thresholds have priors)"
+    yield "Categories absent in an arm", f"{absent} of {counts.shape[1]}"
+
+
+def categories(D: Arrays) -> pd.DataFrame:
+    """Responses in every category of every item, by arm."""
+    counts = D.responses.categories.responses
+    item = np.repeat(np.arange(D.n_items), D.form.n_categories)
+    out = {D.item: np.array(D.labels(D.item))[item], "category": D.labels("category")}
+    return pd.DataFrame(out | {f"responses in {a}": counts[k].astype(int) for k, a in enumerate(D.arms)})
+
+
+def _right_or_wrong(D: Arrays, n: np.ndarray) -> Iterator[tuple[str, str]]:
+    score = np.bincount(D.person_code, D.y)
+    yield "Persons with all or none right", f"{(score == n).sum():,} and {(score == 0).sum():,} (they are analysed)"
+    table = items(D)
+    share = table["right"] / table["responses"]
+    yield (
+        "Items with one answer only",
+        f"{((share == 0) | (share == 1)).sum()} of {len(table)} (analysed{'' if D.fixed else ', as a draw from all items'})",
+    )
+
+
 def items(D: Arrays) -> pd.DataFrame:
-    """Responses and shares of right answers of every item."""
+    """Responses and shares of right answers, or mean categories, of every item."""
+    share, total = ("share right", "right") if D.binary else ("mean category", "sum of categories")
     own = [k == D.arm for k in range(len(D.arms))]
     n = [np.bincount(D.item_code[t], minlength=D.n_items) for t in own]
     right = [np.bincount(D.item_code[t], D.y[t], minlength=D.n_items) for t in own]
-    out = {D.item: D.labels(D.item), "responses": sum(n), "right": sum(right).astype(int)}
+    out = {D.item: D.labels(D.item), "responses": sum(n), total: sum(right).astype(int)}
     for arm, count, sums in zip(D.arms, n, right, strict=True):
         out[f"responses in {arm}"] = count
-        out[f"share right in {arm}"] = np.divide(sums, count, out=np.full(D.n_items, np.nan), where=count > 0)
+        out[f"{share} in {arm}"] = np.divide(sums, count, out=np.full(D.n_items, np.nan), where=count > 0)
     return pd.DataFrame(out)
 
 
@@ -218,7 +269,8 @@ def _assumptions(D: Arrays) -> Iterator[tuple[str, str]]:
     yield "One person's arm does not touch another's responses (SUTVA)", clusters
     yield (
         "Responses of a person are independent given ability and items",
-        "All items measure one ability and discriminate alike. Items that share a text, or guessing, break this.",
+        f"All items measure one ability{'' if MODELS[D.model][1] else ' and discriminate alike'}. Items that share a text, or "
+        "guessing, break this.",
     )
     yield (
         "What is missing tells nothing (missing at random)",

@@ -94,9 +94,9 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     item, items = _units(frame, spec.item, "items")
     _check_pairs(spec, frame, person, item, persons, items)
     n_categories = np.full(len(items), 2)
-    names: list[list[str]] = []
+    names, closed = [], []
     if y is None:
-        y, names = categories(frame, spec, item, items)
+        y, names, closed = categories(frame, spec, item, items)
         n_categories = np.array([len(v) for v in names])
     arm, arms = columns.code_arms(frame[spec.treatment], spec.reference)
     of_items = formulas.formula_columns(spec.item_covariates, frame)
@@ -121,6 +121,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     coords |= {"covariate": main.labels, "moderator": moderators.labels, "item_covariate": W.labels}
     steps = [(i, k) for i, v in zip(items, names, strict=False) for k in range(len(v) - 2)]
     coords["step"] = [f"{i}: {k + 1}" for i, k in steps]
+    coords["category"] = [v for own in names for v in own]
     if steps:
         cuts = [(i, *pair) for i, v in zip(items, names, strict=True) for pair in pairwise(v)]
         coords["threshold"] = [f"{i}: {low}|{high}" for i, low, high in cuts]
@@ -133,6 +134,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     attrs = {
         "family": spec.link if spec.model in BINARY else "ordinal",
         "model": spec.model,
+        "closed_up": closed,
         "link": spec.link,
         "outcome": spec.response,
         "treatment": spec.treatment,

@@ -1,20 +1,39 @@
 """An ItemResponse as LaTeX, with the user's column names."""
 
+from collections.abc import Iterator
+
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import INTERCEPT, MODELS, Arrays
 from bayeshte.latex import text
+from bayeshte.marginal.item_categories import CUMULATIVE
 
 
 def equations(spec, design: xr.Dataset) -> list[str]:
     """The model in LaTeX."""
     D = Arrays(design)
     return [
-        rf"\text{{logit}}\,P({text(spec.response)}_{{ij}} = 1) &= {' + '.join([r'\theta_j', 'b_i', *_by_arm(D, _zeta)])}",
+        *_response(spec, D),
         *_ability(D),
         *_items(D),
         *_clusters(D),
+        *([r"\log a_i &\sim N(0,\ \sigma_a^2)"] if MODELS[D.model][1] else []),
     ]
+
+
+def _response(spec, D: Arrays) -> Iterator[str]:
+    """The response given ability and item."""
+    y, eta = text(spec.response), " + ".join([r"\theta_j", "b_i", *_by_arm(D, _zeta)])
+    link = r"\Phi^{-1}\," if D.design.attrs["link"] == "probit" else r"\text{logit}\,"
+    a = "a_i " if MODELS[D.model][1] else ""
+    if D.binary:
+        yield rf"{link}P({y}_{{ij}} = 1) &= {a}({eta})" if a else rf"{link}P({y}_{{ij}} = 1) &= {eta}"
+        return
+    if MODELS[D.model][0] == CUMULATIVE:
+        yield rf"{link}P({y}_{{ij}} \ge k) &= {a}({eta} - \tau_{{ik}}),\quad \textstyle\sum_k \tau_{{ik}} = 0"
+    else:
+        odds = rf"\log\frac{{P({y}_{{ij}} = k)}}{{P({y}_{{ij}} = k - 1)}}"
+        yield rf"{odds} &= {a}({eta} - \tau_{{ik}}),\quad \textstyle\sum_k \tau_{{ik}} = 0"
 
 
 def _indicator(D: Arrays, k: int) -> str:
@@ -84,5 +103,5 @@ def _clusters(D: Arrays) -> list[str]:
     if not arms:
         return [rf"v_{{0,c}} &\sim N(0,\ \text{{sd}}_\text{{{INTERCEPT}}}^2),{where}"]
     names = r",\ ".join(["v_{0,c}", *(_own(D, "v", k, *(["1"] if D.n_contrasts == 1 else []), "c") for k in arms)])
-    tau = r"\tau = \text{diag}(\text{sd})\,\text{corr}\,\text{diag}(\text{sd})"
-    return [rf"({names})^\top &\sim N(0,\ \tau),\quad {tau},{where}"]
+    psi = r"\Psi = \text{diag}(\text{sd})\,\text{corr}\,\text{diag}(\text{sd})"
+    return [rf"({names})^\top &\sim N(0,\ \Psi),\quad {psi},{where}"]

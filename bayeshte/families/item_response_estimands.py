@@ -10,28 +10,27 @@ from bayeshte.families.item_response_arrays import INTERCEPT, Arrays, flatten, u
 from bayeshte.families.item_response_outcomes import average_score
 from bayeshte.spec import Estimand
 
-ABILITY = "on the scale of abilities (log odds of a right answer)"
-
 
 def estimands(design: xr.Dataset) -> list[Estimand]:
     """The estimands of an ItemResponse; see `Estimand`."""
     D = Arrays(design)
     sd = "the SD of abilities in the reference arm, between persons with their covariates"
     sd += f" and between {D.cluster}" if D.cluster else ""
-    over = "these items" if D.fixed else "the population of items"
+    over, scale = "these items" if D.fixed else "the population of items", f"on the scale of abilities ({D.scale})"
     over = (
         f"the persons in the data, {over} and the population of {D.cluster}"
         if D.cluster
         else f"the persons in the data and over {over}"
     )
     out = [
-        Estimand("ATE", f"average over {over}, {ABILITY}", _ate, headline=True),
+        Estimand("ATE", f"average over {over}, {scale}", _ate, headline=True),
         Estimand("standardised ATE", f"ATE over {sd}", _standardised(_ate), "standardised", headline=True),
     ]
     out += _of_items(D, sd) if D.q > 1 else []
     out += _of_clusters(D, sd) if D.cluster and len(D.cluster_varying) > 1 else []
     text = (
-        f"difference of the expected numbers of right answers to these {D.n_items} items, over the persons in the data, "
+        f"difference of the expected {'numbers of right answers to' if D.binary else 'sums of the categories (from 0) of'} these "
+        f"{D.n_items} items, over the persons in the data, "
         f"abilities{f' and {D.cluster}' if D.cluster else ''} integrated over their distribution"
     )
     out.append(Estimand("expected score difference", text, _score, "score", headline=True))
@@ -42,8 +41,9 @@ def _of_items(D: Arrays, sd: str) -> list[Estimand]:
     """How the effect varies over items; with fixed items, over these, without priors of a population."""
     over = "these items" if D.fixed else "the population of items"
     beside = ", beside their covariates" if D.labels("item_covariate") else ""
-    each = f"effect on the chance to answer the item: ATE plus the item's own effect, {ABILITY}"
-    spread = f"SD across {over} of the effect on an item{beside}, log odds"
+    each = f"effect on the chance to answer the item: ATE plus the item's own effect, on the scale of abilities ({D.scale})"
+    each = each if D.binary else each.replace("chance to answer the item", "category of the item")
+    spread = f"SD across {over} of the effect on an item{beside}, {D.unit}"
     rho = f"correlation across {over} of easiness and effect{beside}: positive if easier items gain more"
     ratio = f"SD of the easiness of items in the treated arm over that in the reference arm, {over}{beside}"
     out = [
@@ -75,7 +75,7 @@ def _of_clusters(D: Arrays, sd: str) -> list[Estimand]:
     ]
     for arm in arms:
         own = f"cluster effect of {arm}" if D.n_contrasts > 1 else "cluster effect"
-        text = f"effect in each of these {D.n_clusters} {D.cluster}, over its own persons, {ABILITY}"
+        text = f"effect in each of these {D.n_clusters} {D.cluster}, over its own persons, {D.scale}"
         out.append(Estimand(own, text, partial(_one_arm, draws=_in_clusters, arm=arm)))
     return out
 

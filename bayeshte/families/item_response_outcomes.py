@@ -128,10 +128,10 @@ def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) ->
 
 
 def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
-    """Expected number of right answers, or sum of categories, of all items had the persons in the data been in an arm, abilities integrated: (draw,).
+    """Expected number of right answers, or sum of categories, had the persons in the data been in an arm: (draw,).
 
-    The score as a function of the mean ability is smooth: with more persons than `DEGREE` who differ in covariates, its
-    Chebyshev interpolant over their range is averaged.
+    Abilities are integrated. The score as a function of the mean ability is smooth: with more persons than `DEGREE` who
+    differ in covariates, its Chebyshev interpolant over their range is averaged.
     """
     _, X, M = D.persons
     table, who = distinct(np.column_stack([np.zeros(len(X)), X, M]))

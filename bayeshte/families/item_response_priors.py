@@ -1,11 +1,13 @@
 """Default priors of ItemResponse, resolved to numbers before anything is sampled.
 
-On the scale of log odds: coefficients are Normal(0, 2.5 / s_x) with s_x the SD of a column over persons (or items: gamma),
-sigma_theta, sigma_b and the SD of clusters HalfNormal(2.5), SDs of effects over items and over clusters HalfNormal(1),
-coefficients of item covariates for effects Normal(0, 1 / s_w), correlations LKJ(2). Fixed items: b Normal(0, 5), zeta
-Normal(0, 2.5), each restricted to sum to zero. Discriminations: log a ~ Normal(0, sigma_a^2), sigma_a HalfNormal(0.5); distances of the thresholds of a graded item
-LogNormal(0, 1), thresholds of a partial credit item Normal(0, 1.5) restricted to sum to zero. Covariates are not centred, so the priors of beta0 and beta1 allow for what
-the coefficients' priors let them be: for beta0 the SD 2.5 sqrt(1 + sum (mean_x / s_x)^2), x covariates of persons and items.
+On the scale of log odds: coefficients are Normal(0, 2.5 / s_x) with s_x the SD of a column over persons (or items:
+gamma), sigma_theta, sigma_b and the SD of clusters HalfNormal(2.5), SDs of effects over items and over clusters
+HalfNormal(1), coefficients of item covariates for effects Normal(0, 1 / s_w), correlations LKJ(2). Fixed items: b
+Normal(0, 5), zeta Normal(0, 2.5), each restricted to sum to zero. Discriminations: log a ~ Normal(0, sigma_a^2),
+sigma_a HalfNormal(0.5); distances of the thresholds of a graded item LogNormal(0, 1), thresholds of a partial credit
+item Normal(0, 1.5) restricted to sum to zero. Covariates are not centred, so the priors of beta0 and beta1 allow for
+what the coefficients' priors let them be: for beta0 the SD 2.5 sqrt(1 + sum (mean_x / s_x)^2), x covariates of persons
+and items.
 """
 
 from collections.abc import Mapping
@@ -23,8 +25,8 @@ THRESHOLDS = {"gap": LogNormal(0, 1), "tau": Normal(0, 1.5)}
 
 
 def resolve(given: str | Mapping[str, Prior], design: xr.Dataset) -> dict[str, Prior]:
-    """Prior of every parameter by label, in the order of the kernel: beta, gamma, SDs of items, SDs of clusters, sigma_a,
-    sigma_theta; then those of correlations, of thresholds, and of fixed items."""
+    """Prior of every parameter by label, in the order of the kernel: beta, gamma, SDs of items, SDs of clusters,
+    sigma_a, sigma_theta; then those of correlations, of thresholds, and of fixed items."""
     if isinstance(given, str) and given != "default":
         raise SpecError(f"priors={given!r}: write 'default' or a mapping of labels to priors.")
     D = Arrays(design)
