@@ -162,7 +162,7 @@ class ItemResponse(ModelSpec):
         out += [] if D.fixed else [Output("sigma_b", ())]
         out += [Output("sigma_zeta", arm, D.contrast_dims)] if D.q > 1 and not D.fixed else []
         out += [Output("sd", (s,), ("cluster_varying",))] if s else []
-        free, steps = D.form is not None and D.form.free, len(D.labels("step"))
+        free, steps = D.form is not None and D.form.free, len(D.labels("threshold_step"))
         out += [Output("sigma_a", ())] if free else []
         by_arm = len(D.sigmas) > 1
         out.append(Output("sigma_theta", (len(D.sigmas),) if by_arm else (), (D.arm_dim,) if by_arm else ()))
@@ -171,7 +171,7 @@ class ItemResponse(ModelSpec):
         out.append(Output("u", (D.n_items, D.q), (D.item, "varying")))
         out += [Output("v", (D.n_clusters, s), (D.cluster, "cluster_varying"))] if s else []
         out += [Output("log_a", (D.n_items,), (D.item,))] if free else []
-        return out + ([Output("step", (steps,), ("step",))] if steps else [])
+        return out + ([Output("step", (steps,), ("threshold_step",))] if steps else [])
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Adds `b`, `zeta`, correlations, every item's `effect`, and abilities `theta` unless they are too many."""

@@ -270,7 +270,7 @@ class Arrays:
     @property
     def threshold_prior(self) -> str:
         """Label of the prior of thresholds; empty where there are at most two categories."""
-        if self.form is None or not self.labels("step"):
+        if self.form is None or not self.labels("threshold_step"):
             return ""
         return "gap" if self.form.form == CUMULATIVE else "tau"
 

@@ -21,7 +21,7 @@ def with_shapes(draws: xr.Dataset, D: Arrays) -> xr.Dataset:
     if "log_a" in draws and "a" not in draws:
         draws = draws.assign(a=np.exp(draws["log_a"]))
     if "step" in draws and "tau" not in draws:
-        tau = D.form.all_thresholds(draws["step"].transpose("chain", "draw", "step").to_numpy())
+        tau = D.form.all_thresholds(draws["step"].transpose("chain", "draw", "threshold_step").to_numpy())
         draws = draws.assign(tau=(("chain", "draw", "threshold"), tau))
     return draws
 

@@ -29,6 +29,8 @@ VARIABLES = (
         "n_categories",
         "log_a",
         "step",
+        "threshold_step",
+        "category",
         "threshold",
         "_eps",
         "_z",
@@ -120,7 +122,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     coords |= {spec.treatment: arms[1:], f"{spec.treatment}_arm": arms, "varying": varying, "varying_": varying}
     coords |= {"covariate": main.labels, "moderator": moderators.labels, "item_covariate": W.labels}
     steps = [(i, k) for i, v in zip(items, names, strict=False) for k in range(len(v) - 2)]
-    coords["step"] = [f"{i}: {k + 1}" for i, k in steps]
+    coords["threshold_step"] = [f"{i}: {k + 1}" for i, k in steps]
     coords["category"] = [v for own in names for v in own]
     if steps:
         cuts = [(i, *pair) for i, v in zip(items, names, strict=True) for pair in pairwise(v)]

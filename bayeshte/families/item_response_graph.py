@@ -116,7 +116,7 @@ def _probabilities(D: Arrays, priors: Mapping[str, Prior], eta):
         a = pm.Deterministic("a", pt.exp(pm.Normal("log_a", 0, sigma_a, dims=D.item)), dims=D.item)
     if D.threshold_prior:
         prior = priors[D.threshold_prior]
-        step = pm.Normal("step", prior["mu"], prior["sigma"], dims="step")
+        step = pm.Normal("step", prior["mu"], prior["sigma"], dims="threshold_step")
         tau = pt.concatenate([_thresholds(form, form.n_categories[i], step[form.steps(i)]) for i in range(D.n_items)])
         tau = pm.Deterministic("tau", tau, dims="threshold")
     n, highest = form.n_categories, int(form.n_categories.max()) - 1
@@ -127,12 +127,17 @@ def _probabilities(D: Arrays, priors: Mapping[str, Prior], eta):
     x = a[D.item_code, None] * (eta[:, None] - tau[D.item_code])
     if form.form == ADJACENT:
         return pm.math.softmax(pt.concatenate([pt.zeros((len(D.y), 1)), pt.cumsum(x, axis=1)], axis=1), axis=1)
-    F = pm.math.sigmoid if form.link == LOGIT else pm.math.invprobit
+    F = pm.math.sigmoid if form.link == LOGIT else _normal_cdf
     one, zero = pt.ones((len(D.y), 1)), pt.zeros((len(D.y), 1))
     at_least = pt.concatenate([one, F(x), zero], axis=1)
     below = pt.concatenate([zero, F(-x), one], axis=1)
     left = at_least[:, :-1] + at_least[:, 1:] < 1.0  # the difference of the smaller ones has more digits
     return pt.switch(left, at_least[:, :-1] - at_least[:, 1:], below[:, 1:] - below[:, :-1])
+
+
+def _normal_cdf(x):
+    """As precise far below zero as near it."""
+    return 0.5 * pt.erfc(-x / np.sqrt(2.0))
 
 
 def _thresholds(form: Form, n: int, step):
