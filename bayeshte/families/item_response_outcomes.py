@@ -161,8 +161,8 @@ def _patterns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def integrated_means(D: Arrays, draws: xr.Dataset, people: np.ndarray, n_groups: int, who, group, weight) -> np.ndarray:
     """Weighted sums of chances of right answers, abilities integrated over their distribution: (draw, group).
 
-    people: a row a person, the second column its arm, which is that of all, then X and M. who, group, weight (n,), (n,),
-    (n, item): persons, the sum that each belongs to, and weights of items. For persons who weight the items alike the expected score is
+    people: a row a person, the second column its arm, which is that of all, then X and M. who, group (n,), weight (n, item):
+    persons, the sum that each belongs to, and weights of items. For persons who weight the items alike the expected score is
     one smooth function of the mean ability: where they are more than `DEGREE`, its Chebyshev interpolant is evaluated.
     """
     arm = int(people[0, 1])
