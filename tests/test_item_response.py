@@ -567,3 +567,30 @@ def test_agrees_with_stan(file, stan, columns, extra):
         np.testing.assert_allclose(mine["posterior_sd"], theirs["sd"], rtol=0.08)
     assert np.abs(z).max() < 4
     assert 0.4 < np.sqrt(np.mean(np.square(z))) < 1.6
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the folder with reference data is not beside the repository")
+def test_fixed_effects_of_glmer_and_a_regular_posterior_where_it_is_singular():
+    """lme4 1.1-31, Laplace: reference.txt and lme4_reference.txt; the four items of the children's test leave it with rho = 1."""
+    aggression = pd.read_csv(DATA / "verbagg/verbagg_long.csv")
+    aggression["r2"] = (aggression["r2"] == "Y").astype(int)
+    roles = dict(person="id", item="item", response="r2", treatment="Gender", reference="F")
+    children = pd.read_csv(DATA / "pragmatic_scales/pragmatic_scales_data.csv")
+    children["correct"] = children["correct"].astype(int)
+    test = dict(
+        person="subid", item="item", response="correct", treatment="condition", reference=children["condition"].min()
+    )
+    test["reference"] = "No Label"
+    cases = [
+        (roles, aggression, {"beta0": -0.2344, "beta1": 0.3053}),
+        (test, children, {"beta0": -1.4399, "beta1": 2.2693}),
+    ]
+    for given, data, published in cases:
+        fit = bh.fit(bh.ItemResponse(**given), data, seed=1, progress=False)
+        table = bh.summary(fit).set_index("parameter")
+        for name, value in published.items():
+            assert abs(table.loc[name, "estimate"] - value) < 0.25 * table.loc[name, "posterior_sd"]
+    assert fit.diagnosis.ok  # the children's test
+    rho = table.loc["rho"]
+    assert rho["upper"] < 0.999
+    assert rho["lower"] < 0.5

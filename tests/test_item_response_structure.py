@@ -16,7 +16,9 @@ from scipy.special import expit
 import bayeshte as bh
 from bayeshte import store
 from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_outcomes import people_of
 from bayeshte.marginal.density import is_even
+from bayeshte.marginal.responses import distinct
 
 ROLES = dict(person="child", item="word", response="right", treatment="arm", reference="control")
 ARMS = ("control", "drug", "talk")
@@ -260,6 +262,27 @@ def test_expected_responses_are_those_of_the_graph_under_intervention():
         z = (y - mine) / np.sqrt(mine * (1 - mine) / 3000)
         assert np.abs(z).max() < 4.5
         assert 0.7 < np.sqrt((z**2).mean()) < 1.3
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_weighted_means_are_those_of_the_rows(missing):
+    """Persons who have seen the same items are averaged through an interpolant, others row by row: both give the rows' means."""
+    spec = bh.ItemResponse(**ROLES, cluster="school", moderators="pretest", sigma_by_arm=True)
+    data = trial(persons=120, items=4, arms=3, missing=missing)[0]
+    design = spec.design(data)
+    density = spec.marginal(design, spec.frozen_priors(design))
+    points = np.random.default_rng(1).normal(size=(3, density.n_dim))
+    draws = spec.recover(as_draws(density, points, design), design, np.random.default_rng(0))
+    weight = np.zeros((3, len(data)))
+    weight[0], weight[1, ::2] = 1 / len(data), np.random.default_rng(2).random(120)[Arrays(design).person_code[::2]]
+    _, X, M = (v[Arrays(design).person_code] for v in Arrays(design).persons)
+    who = distinct(np.column_stack([X, M]))[1]
+    groups = people_of(who, Arrays(design).item_code, weight, 4)
+    assert (groups is None) == (missing > 0)  # both ways are taken
+    for clusters in ("new", "these", "average"):
+        rows = spec.expected(draws, design, arm="talk", clusters=clusters).to_numpy()[0]
+        means = spec.expected(draws, design, arm="talk", clusters=clusters, weight=weight)
+        np.testing.assert_allclose(means.to_numpy()[0], rows @ weight.T, atol=1e-9)
 
 
 def test_these_persons_in_another_arm():

@@ -104,7 +104,8 @@ def mean_probability(eta: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
 def of_responses(form: Form, level: np.ndarray, slope: np.ndarray, tau: np.ndarray) -> np.ndarray:
     """What the log of a response has beside the integral in an adjacent model, by arm and row (category): (draw, arm, row).
 
-    a (m level - tau_1 - ... - tau_m); zero in a cumulative model. Level (draw, arm, item), slope (draw, item), tau (draw, threshold).
+    a (m level - tau_1 - ... - tau_m); zero in a cumulative model. Level (draw, arm, item), slope (draw, item), tau (draw,
+    threshold).
     """
     item = np.repeat(np.arange(len(form.n_categories)), form.n_categories)
     if form.form == CUMULATIVE:

@@ -1,9 +1,10 @@
-"""Responses in categories: what their likelihood needs beside `Responses`, their probabilities, what a pilot fit knows of shapes.
+"""Responses in categories: what their likelihood needs beside `Responses`, their probabilities, what a pilot fit knows
+of shapes.
 
-The equations are in kernels/categories.py and kernels/item_shapes.py. The information about a level, the log of the SD of abilities
-and a shape, from n responses of an arm with abilities integrated, is n E [I(theta) - c c' / (1 / sigma^2 + T(theta))] with I the
-information at an ability, c its column of the level (that of the ability), T the sum of its elements of all items.
-"""
+The equations are in kernels/categories.py and kernels/item_shapes.py. The information about a level, the log of the SD
+of abilities and a shape, from n responses of an arm with abilities integrated, is n E [I(theta) - c c' / (1 / sigma^2
++ T(theta))] with I the information at an ability, c its column of the level (that of the ability), T the sum of its
+elements of all items."""
 
 from dataclasses import dataclass
 from functools import cached_property

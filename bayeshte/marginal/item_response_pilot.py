@@ -1,10 +1,10 @@
-"""The pilot fit of item responses: rough values, modes of the effects of items and clusters, and the information about them.
+"""The pilot fit of item responses: rough values, modes of the effects of items and clusters, and the information about
+them.
 
-For every item i the information A_i about its effects, B_i about them and the coefficients together, and g_i = A_i u_i + score at
-the mode of u_i; the same of clusters and of the shapes of items (`item_categories.py`). The information in an arm is that of n responses with probabilities p, abilities
-integrated: n w (1 - w / (1 / sigma^2 + sum_i w)), w the mean of p (1 - p); about the mean ability of a person 1 / (sigma^2 +
-1 / sum_i w).
-"""
+For every item i the information A_i about its effects, B_i about them and the coefficients together, and g_i = A_i u_i
++ score at the mode of u_i; the same of clusters and of the shapes of items (`item_categories.py`). The information in
+an arm is that of n responses with probabilities p, abilities integrated: n w (1 - w / (1 / sigma^2 + sum_i w)), w the
+mean of p (1 - p); about the mean ability of a person 1 / (sigma^2 + 1 / sum_i w)."""
 
 from dataclasses import dataclass, replace
 
@@ -211,7 +211,7 @@ def linearise(density: Density, data: Responses, values: Values) -> Tables:
 
 
 def _modes(density: Density, data: Responses, values: Values) -> tuple[Values, list[np.ndarray]]:
-    """Modes of the effects of items and clusters and of shapes given the other parameters, and the scores of the likelihood there.
+    """Modes of the effects of items and clusters and of shapes given the other parameters, and the scores there.
 
     `density` has these parameters at zero and u = C t, so that its gradient in t is C' score - t. Newton's method with the
     information of each item, then of each cluster, then of each shape, by itself; steps are halved until they climb.

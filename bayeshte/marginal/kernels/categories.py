@@ -5,18 +5,17 @@ An item has categories 0, ..., K - 1, a level (easiness in the arm), a slope a >
     CUMULATIVE   F^-1 P(y >= m) = x_m,   x_m = a (theta + level - tau_m),   tau increasing                       (1)
     ADJACENT     log P(y = m) / P(y = m - 1) = a (theta + level - tau_m)                                            (2)
 
-(1) is Samejima's graded response model, F logistic or normal; (2) the (generalised) partial credit model of Masters and Muraki.
-With two categories both are the two-parameter model.
+(1) is Samejima's graded response model, F logistic or normal; (2) the (generalised) partial credit model of Masters
+and Muraki. With two categories both are the two-parameter model.
 
-(1): P(y = m) = F(x_m) - F(x_m+1) is taken from the tails that are the smaller: with L their logarithms, the larger minus the
-smaller, log P = L_large + log(1 - e^(L_small - L_large)). d log P / d x_m = f(x_m) / P and d log P / d x_m+1 = -f(x_m+1) / P. For
-a logistic F, P = F(x_m) (1 - F(x_m+1)) (1 - e^(x_m+1 - x_m)).
-(2): with w_m = m a (theta + level) - a (tau_1 + ... + tau_m), log P(y = m) = w_m - log Z, Z = sum_m e^w_m. As w is linear in
-theta, persons enter through sum_i a_i y_i only, and the table has log Z and the probabilities.
+(1): P(y = m) = F(x_m) - F(x_m+1) is taken from the tails that are the smaller: with L their logarithms, the larger
+minus the smaller, log P = L_large + log(1 - e^(L_small - L_large)). d log P / d x_m = f(x_m) / P and d log P / d x_m+1
+= -f(x_m+1) / P. For a logistic F, P = F(x_m) (1 - F(x_m+1)) (1 - e^(x_m+1 - x_m)). (2): with w_m = m a (theta + level)
+- a (tau_1 + ... + tau_m), log P(y = m) = w_m - log Z, Z = sum_m e^w_m. As w is linear in theta, persons enter through
+sum_i a_i y_i only, and the table has log Z and the probabilities.
 
-Rows of the tables are categories, items one after another from `first`; tau has the same positions (that of category 0 is
-unused). The node varies fastest: theta_k = low + h k.
-"""
+Rows of the tables are categories, items one after another from `first`; tau has the same positions (that of category 0
+is unused). The node varies fastest: theta_k = low + h k."""
 
 import math
 

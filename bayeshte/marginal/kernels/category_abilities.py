@@ -1,8 +1,9 @@
-"""Abilities of persons with responses in categories, drawn from their exact distribution, and the integral of each unit.
+"""Abilities of persons with responses in categories, drawn from their exact distribution, and the integral of each
+unit.
 
-As in `abilities.py`: a node is chosen with the probability of the cell around it under the tangents of the log of the integrand,
-which is concave, a point of the cell from that exponential, and it is accepted with the ratio of the two densities.
-"""
+As in `abilities.py`: a node is chosen with the probability of the cell around it under the tangents of the log of the
+integrand, which is concave, a point of the cell from that exponential, and it is accepted with the ratio of the two
+densities."""
 
 import math
 

@@ -1,20 +1,21 @@
-"""Integrals over abilities of responses in categories, for all units of an arm on one grid: log-likelihood and derivatives.
+"""Integrals over abilities of responses in categories, for all units of an arm on one grid: log-likelihood and
+derivatives.
 
     log p(y_j) = log int N(theta; mu_j, sigma^2) prod_i P_i(y_ij | theta) d theta,   P as in `categories.py`.
 
-The integrand f is log-concave and analytic, so the trapezoid rule has a relative error of at most 2 e^(B(y) - 2 pi y / h) if
-|f(x + iy)| <= e^B(y) f(x) (Trefethen & Weideman, 2014, theorem 5.1). The normal density gives y^2 / (2 sigma^2), a probability
-with steepness v = -min d^2 log P / d theta^2 at most -log cos(y sqrt v): exact for one logistic term, and for the characteristic
-function of two categories, where the variance of the category is largest. With C the largest sum over the items of a person of v
-and g^2 the largest v, B(y) = y^2 / (2 sigma^2) - (C / g^2) log cos(y g), whose pole at y = pi / (2 g) is that of the steepest
-item; in the normal model B(y) = y^2 (1 / sigma^2 + C) / 2. The spacing is the largest that makes the error e^-`ACCURACY` for
-some y. The grid covers the modes of all units, which lie between those of the lowest and of the highest categories of all items,
-and `TAIL` sigma beyond, where the prior alone has made the integrand negligible.
+The integrand f is log-concave and analytic, so the trapezoid rule has a relative error of at most 2 e^(B(y) - 2 pi y /
+h) if |f(x + iy)| <= e^B(y) f(x) (Trefethen & Weideman, 2014, theorem 5.1). The normal density gives y^2 / (2 sigma^2),
+a probability with steepness v = -min d^2 log P / d theta^2 at most -log cos(y sqrt v): exact for one logistic term,
+and for the characteristic function of two categories, where the variance of the category is largest. With C the
+largest sum over the items of a person of v and g^2 the largest v, B(y) = y^2 / (2 sigma^2) - (C / g^2) log cos(y g),
+whose pole at y = pi / (2 g) is that of the steepest item; in the normal model B(y) = y^2 (1 / sigma^2 + C) / 2. The
+spacing is the largest that makes the error e^-`ACCURACY` for some y. The grid covers the modes of all units, which lie
+between those of the lowest and of the highest categories of all items, and `TAIL` sigma beyond, where the prior alone
+has made the integrand negligible.
 
-Cumulative models: log P of the responses is summed on the nodes around the mode, and the posterior weights of the nodes are summed by (item,
-category). Adjacent models: log p(y_j) depends on s_j = sum_i a_i y_ij and the items seen, so that a unit walks from its mode as in
-`ability_integral.py`, and weights are summed by item.
-"""
+Cumulative models: log P of the responses is summed on the nodes around the mode, and the posterior weights of the
+nodes are summed by (item, category). Adjacent models: log p(y_j) depends on s_j = sum_i a_i y_ij and the items seen,
+so that a unit walks from its mode as in `ability_integral.py`, and weights are summed by item."""
 
 import math
 

@@ -1,14 +1,16 @@
-"""Log-likelihood of responses in categories given levels by arm, slopes, thresholds, mean abilities and their SD by arm.
+"""Log-likelihood of responses in categories given levels by arm, slopes, thresholds, mean abilities and their SD by
+arm.
 
-`categories.py` has the probabilities, `category_integral.py` the integrals. Persons with equal arm, responses (adjacent models with
-slopes of one: items seen and score), cluster and covariates are one unit with a count; units with equal arm and items seen are a
-pattern. Below sigma = `LEAST` (or the range of mu over `STEPS`) the log-likelihood, which is even in sigma, is continued by the
-parabola that has its slope there, as in `item_likelihood.py`.
+`categories.py` has the probabilities, `category_integral.py` the integrals. Persons with equal arm, responses
+(adjacent models with slopes of one: items seen and score), cluster and covariates are one unit with a count; units
+with equal arm and items seen are a pattern. Below sigma = `LEAST` (or the range of mu over `STEPS`) the
+log-likelihood, which is even in sigma, is continued by the parabola that has its slope there, as in
+`item_likelihood.py`.
 
-Tables. patterns: arm of each pattern (G), its first unit and N (G + 1), its first entry in the list of items and the end (G + 1),
-that list. answers: first answer of each unit and their end (N + 1), row (item and category) of each answer (none in adjacent
-models with slopes of one). numbers: count (N), score sum_i y_ij (N), responses by arm and row.
-"""
+Tables. patterns: arm of each pattern (G), its first unit and N (G + 1), its first entry in the list of items and the
+end (G + 1), that list. answers: first answer of each unit and their end (N + 1), row (item and category) of each
+answer (none in adjacent models with slopes of one). numbers: count (N), score sum_i y_ij (N), responses by arm and
+row."""
 
 import math
 
@@ -42,8 +44,9 @@ def scores(free, first, slope, first_answer, answers, given, out):
 def likelihood_of_categories(model, sizes, tables, first, mu, sigma, e, slope, tau, accuracy, out):
     """Log-likelihood of all responses.
 
-    model: form, link, free slopes. sizes: J, N, G, R, q. tables: patterns, first_answer, answers, count, score, responses. The level in arm t is
-    e[0], and e[t] beside it where q > 1 and t > 0. sigma: of each arm. out: dmu (set), dsigma, de, dslope (in log a), dtau (added).
+    model: form, link, free slopes. sizes: J, N, G, R, q. tables: patterns, first_answer, answers, count, score, responses.
+    The level in arm t is e[0], and e[t] beside it where q > 1 and t > 0. sigma: of each arm. out: dmu (set), dsigma, de,
+    dslope (in log a), dtau (added).
     """
     form, link, free = model
     J, N, G, R, q = sizes

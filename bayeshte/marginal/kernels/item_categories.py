@@ -1,15 +1,16 @@
-"""Log density of responses in categories, of items with slopes and thresholds, or with a probit link; abilities integrated.
+"""Log density of responses in categories, of items with slopes and thresholds, or with a probit link; abilities
+integrated.
 
     log p = log prior + log p(y | e, s, mu, sigma)
 
-e (level of items by arm), mu and sigma are those of `item_coordinates.py`; s, the slopes and thresholds of the items, of
-`item_shapes.py`; the likelihood is in `category_likelihood.py`.
+e (level of items by arm), mu and sigma are those of `item_coordinates.py`; s, the slopes and thresholds of the items,
+of `item_shapes.py`; the likelihood is in `category_likelihood.py`.
 
-Tables: those of `item_coordinates.py`, of whose data only the counts and the scores of units are used, followed by, in the ints, those of
-`item_shapes.py`, first answer of each unit and their end (N + 1), the answers; in the floats, responses by arm and row (category),
-and those of `item_shapes.py`. The SD of log slopes, if they are free, is the scalar before the residual SDs of abilities.
-Coordinates: those of `item_coordinates.py`, then those of `item_shapes.py`.
-"""
+Tables: those of `item_coordinates.py`, of whose data only the counts and the scores of units are used, followed by, in
+the ints, those of `item_shapes.py`, first answer of each unit and their end (N + 1), the answers; in the floats,
+responses by arm and row (category), and those of `item_shapes.py`. The SD of log slopes, if they are free, is the
+scalar before the residual SDs of abilities. Coordinates: those of `item_coordinates.py`, then those of
+`item_shapes.py`."""
 
 import numpy as np
 from numba import carray, cfunc, njit, types
@@ -109,8 +110,8 @@ def log_density_c(dim, z_, grad_, lp_, user_data):
 
 @cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
 def expand_c(dim, expanded, z_, out_, user_data):
-    """As that of `item_coordinates.py`, followed by the logarithms of the slopes, if they are free, and by the numbers w, both in the
-    order of the items."""
+    """As that of `item_coordinates.py`, followed by the logarithms of the slopes, if they are free, and by the numbers w,
+    both in the order of the items."""
     ints, floats = views(user_data, np.int64, np.float64)
     d, n, q, s, _, p, J, F, S, _, _, R, n_sigma, _, _ = header(ints)
     z, out = carray(z_, (dim,)), carray(out_, (expanded,))

@@ -1,32 +1,35 @@
-"""Effects of items and of clusters of persons, from coordinates to what a likelihood of responses needs, and gradients back.
+"""Effects of items and of clusters of persons, from coordinates to what a likelihood of responses needs, and gradients
+back.
 
     log p = log prior + log p(y | e, mu, sigma)                                   (`item_likelihood.py`; abilities integrated)
     e_i = u_i + (I x W_i') gamma,   mu_j = x_j' beta + x_j[random]' v_c(j)
 
-e_i has the easiness of item i and the effect of every arm but the reference on it: q = 1 or R of R arms. W are item covariates,
-gamma (q m) their coefficients, an effect after the other. Random items: u_i ~ N(0, C C'), C = diag(sd) Lc, every item by itself.
-Fixed items: u = H a, a_i ~ N(0, C C') for all items but the last, C = diag(fixed), H the orthonormal basis of vectors that sum to
-zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise; x[random] are columns of x.
+e_i has the easiness of item i and the effect of every arm but the reference on it: q = 1 or R of R arms. W are item
+covariates, gamma (q m) their coefficients, an effect after the other. Random items: u_i ~ N(0, C C'), C = diag(sd) Lc,
+every item by itself. Fixed items: u = H a, a_i ~ N(0, C C') for all items but the last, C = diag(fixed), H the
+orthonormal basis of vectors that sum to zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise;
+x[random] are columns of x.
 
-u (or a) is parametrised by information as in `glmm.py`, whose M, h, t and derivatives are used here with items as clusters. That
-takes items to be independent given the other parameters. Their common level is not: adding a constant to all is nearly the
-same as taking it from all abilities, and known only as well as the mean ability of an arm is. V (orthonormal) has one column
-for each effect, the direction in which that of all items grows alike; with w = V' z of the sampled coordinates, t = z + V E
-w, and K w is added to the preconditioned coordinates, so that with E and K of a pilot fit w is uncorrelated with them and of
-variance one.
+u (or a) is parametrised by information as in `glmm.py`, whose M, h, t and derivatives are used here with items as
+clusters. That takes items to be independent given the other parameters. Their common level is not: adding a constant
+to all is nearly the same as taking it from all abilities, and known only as well as the mean ability of an arm is. V
+(orthonormal) has one column for each effect, the direction in which that of all items grows alike; with w = V' z of
+the sampled coordinates, t = z + V E w, and K w is added to the preconditioned coordinates, so that with E and K of a
+pilot fit w is uncorrelated with them and of variance one.
 
-Where items have slopes of their own (`item_categories.py`), the scale of abilities is known from the slopes only, so that items are
-expected to move with it: E = R columns of B are multiplied by log(sigma_t / sigma_t of the pilot), smooth at zero.
+Where items have slopes of their own (`item_categories.py`), the scale of abilities is known from the slopes only, so
+that items are expected to move with it: E = R columns of B are multiplied by log(sigma_t / sigma_t of the pilot),
+smooth at zero.
 
-v is parametrised in the same way, given beta and the items: as mu_j + d_it is what the responses tell, h_c is linear in beta plus
-the mean effects of the items, sum_i share_i e_i, which belong to the intercept and the arms, the first columns of x.
+v is parametrised in the same way, given beta and the items: as mu_j + d_it is what the responses tell, h_c is linear
+in beta plus the mean effects of the items, sum_i share_i e_i, which belong to the intercept and the arms, the first
+columns of x.
 
-Tables. ints: `header`, (transform, family) of the scalars, random (s), cluster of each unit (N, none if s = 0), those of
-`item_likelihood.py`. floats: `layout`. By item or cluster, which vary fastest: A (q q F), g (q F), B (q (P + E) F), and (s s S), (s S),
-(s p S). The scalars are beta (p), gamma (P - p), sd of the items (none if they are fixed), sd of the clusters (s), sigma.
-Coordinates: d that are preconditioned - scalars, then the correlations of items and of clusters -, t of the items (F q), t of the
-clusters (S s), the effect varying fastest.
-"""
+Tables. ints: `header`, (transform, family) of the scalars, random (s), cluster of each unit (N, none if s = 0), those
+of `item_likelihood.py`. floats: `layout`. By item or cluster, which vary fastest: A (q q F), g (q F), B (q (P + E) F),
+and (s s S), (s S), (s p S). The scalars are beta (p), gamma (P - p), sd of the items (none if they are fixed), sd of
+the clusters (s), sigma. Coordinates: d that are preconditioned - scalars, then the correlations of items and of
+clusters -, t of the items (F q), t of the clusters (S s), the effect varying fastest."""
 
 import numpy as np
 from numba import njit
@@ -65,8 +68,8 @@ def header(ints):
 @njit(**OPTIONS)
 def layout(ints):
     """Where in the floats, after a constant and two LKJ's eta, are: hyper (4 a scalar), centre (d), scale (d d), offset (P),
-    sigmas of the pilot (E), fixed SDs (q), tables of the items, tables of the clusters, mean effects of the items in the pilot (q), share (q J), V and
-    V E (F q, q) and K (d, q), W (m, J), data of the likelihood, x (N p)."""
+    sigmas of the pilot (E), fixed SDs (q), tables of the items, tables of the clusters, mean effects of the items in the
+    pilot (q), share (q J), V and V E (F q, q) and K (d, q), W (m, J), data of the likelihood, x (N p)."""
     d, n, q, s, P, p, J, F, S, N, G, R, _, _, E = header(ints)
     centre = 3 + 4 * n
     scale = centre + d
@@ -167,7 +170,7 @@ def shifts(theta, floats, ints, e, delta):
 
 @njit(**OPTIONS)
 def begin(z, ints, floats):
-    """From coordinates to what the likelihood needs: log prior, mu (unit), sigma, e (q, J); and the state that `finish` takes up."""
+    """From coordinates to what the likelihood needs: log prior, mu (unit), sigma, e (q, J); and the state for `finish`."""
     d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, _, E = header(ints)
     at_hyper, at_centre, at_scale, at_offset, _, at_items, at_clusters, _, _, at_V, at_W, at_data, at_x = layout(ints)
     codes, random = ints[HEADER : HEADER + 2 * n], ints[HEADER + 2 * n : HEADER + 2 * n + s]
@@ -198,7 +201,7 @@ def begin(z, ints, floats):
 
 @njit(**OPTIONS)
 def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
-    """From the derivatives in mu, sigma, e, those in beta and gamma (P + E long) and in other coordinates that are there, to grad."""
+    """From the derivatives in mu, sigma, e, and those in beta, gamma (P + E long) and other coordinates so far, to grad."""
     d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, k, E = header(ints)
     at = layout(ints)
     random, cluster = ints[HEADER + 2 * n : HEADER + 2 * n + s], ints[HEADER + 2 * n + s :]

@@ -4,9 +4,9 @@
     cumulative   log(tau_i,m+1 - tau_im) = w_im     ~ N(m, s^2),  sum_m tau_im = 0          (K_i - 2 numbers w)
     adjacent     tau_i = H w_i,  w_im               ~ N(m, s^2),  H' H = I, sum_m tau_im = 0   (m = 0; Helmert contrasts)
 
-The shape of item i, s_i = (log a_i, w_i1 - m, ...) = C y_i with C = diag(sigma_a, s, s, ...), y ~ N(0, I), is located by
-information as u is in `glmm.py`. What it is expected to be depends on the level of the item in the arms, beside the mean ability,
-and on the scale of abilities, as a pilot fit found for each item and arm t:
+The shape of item i, s_i = (log a_i, w_i1 - m, ...) = C y_i with C = diag(sigma_a, s, s, ...), y ~ N(0, I), is located
+by information as u is in `glmm.py`. What it is expected to be depends on the level of the item in the arms, beside the
+mean ability, and on the scale of abilities, as a pilot fit found for each item and arm t:
 
     h_i = g_i - sum_t [X_it1 (l_it - l_it of the pilot) + X_it2 c(sigma_t)],
     l_it = e_i0 + e_it + mean_t(x)' beta,   c(sigma) = log(sigma / sigma of the pilot), smooth at zero (`scale_shift`),
@@ -16,10 +16,9 @@ X the information about the shape together with level and log scale.
 Items with equal numbers of categories are a group and handled together, the item varying fastest. Items without a shape
 (two categories and a slope of one) are in none.
 
-Tables. ints: form, link, free slopes (0 or 1), groups; (r numbers of a shape, n items) of the groups; items of the groups; first
-row of each item and their end (J + 1). floats: m, s, mean_t(x) (R p), sigma_0 (R), and by group A (r r n), g (r n), X (R 2 r n),
-l (R n). Coordinates: by group t (n r), the number of the shape varying fastest.
-"""
+Tables. ints: form, link, free slopes (0 or 1), groups; (r numbers of a shape, n items) of the groups; items of the
+groups; first row of each item and their end (J + 1). floats: m, s, mean_t(x) (R p), sigma_0 (R), and by group A (r r
+n), g (r n), X (R 2 r n), l (R n). Coordinates: by group t (n r), the number of the shape varying fastest."""
 
 import math
 

@@ -111,7 +111,7 @@ def correlation_gradient(x, q, eta, factor, dfactor, dx):
 
 @njit(**OPTIONS)
 def scale_shift(sigma, pilot):
-    """log((sigma^2 + k^2) / (pilot^2 + k^2)) / 2, k = pilot / 4, and its derivative: even and smooth in an SD that may have a sign."""
+    """log((sigma^2 + k^2) / (pilot^2 + k^2)) / 2, k = pilot / 4, and its derivative: even and smooth in a signed SD."""
     k = pilot * pilot / 16.0
     v = sigma * sigma + k
     return 0.5 * math.log(v / (pilot * pilot + k)), sigma / v
