@@ -21,12 +21,15 @@ from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.families import SEM, ItemResponse, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
+from bayeshte.items import ItemHeterogeneity, ItemModels, item_heterogeneity, item_models
 from bayeshte.plots import (
+    interaction_html,
     plot_baseline,
     plot_cate,
     plot_caterpillar,
     plot_checks,
     plot_effect,
+    plot_interaction_bias,
     plot_outcome,
     plot_path,
     plot_pooling,
@@ -34,6 +37,8 @@ from bayeshte.plots import (
     plot_priors,
     plot_rank,
     plot_trace,
+    plot_trials,
+    trials_html,
 )
 from bayeshte.prior import (
     LKJ,
@@ -71,6 +76,8 @@ __all__ = [
     "HalfNormal",
     "HalfStudentT",
     "InverseGamma",
+    "ItemHeterogeneity",
+    "ItemModels",
     "ItemResponse",
     "LKJ",
     "LogNormal",
@@ -100,6 +107,9 @@ __all__ = [
     "few_cluster_priors",
     "fit",
     "implied_correlations",
+    "interaction_html",
+    "item_heterogeneity",
+    "item_models",
     "load",
     "loo",
     "model_fit",
@@ -109,6 +119,7 @@ __all__ = [
     "plot_caterpillar",
     "plot_checks",
     "plot_effect",
+    "plot_interaction_bias",
     "plot_outcome",
     "plot_path",
     "plot_pooling",
@@ -116,6 +127,7 @@ __all__ = [
     "plot_priors",
     "plot_rank",
     "plot_trace",
+    "plot_trials",
     "predict",
     "predictive_checks",
     "prior_posterior_overlap",
@@ -127,4 +139,5 @@ __all__ = [
     "subgroups",
     "summary",
     "tables",
+    "trials_html",
 ]

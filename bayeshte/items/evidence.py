@@ -1,0 +1,154 @@
+"""Bayes factor for effects that vary over items against one effect, by the Savage-Dickey ratio.
+
+With sigma_zeta = 0 the model with item effects is the model without, rho has no role, and the priors of the other parameters
+are those of that model. So (Dickey, 1971)
+
+    BF_01 = p(sigma_zeta = 0 | y) / p(sigma_zeta = 0).
+
+sigma_zeta >= 0, and zero is the boundary: a kernel density there needs a correction, and a bandwidth. Instead the density at zero
+is averaged over its exact conditional (Gelfand & Smith, 1990): given the pattern t_i = zeta_i / sigma_zeta and all else in a
+draw, the density of s = sigma_zeta is proportional to p(s) L(s), L(s) the likelihood at zeta = s t with abilities integrated, and
+
+    BF_01 = E [ L(0) / int_0^inf p(s) L(s) ds ],
+
+the expectation over the posterior, the integral by Gauss-Legendre quadrature around the maximum of L, in each draw anew.
+
+Another prior scale c (p_c(s) = p(s / c) / c) changes the marginal likelihood by the posterior mean of p_c / p.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from scipy.special import logsumexp
+
+from bayeshte.errors import SpecError
+from bayeshte.fit import Fit
+from bayeshte.prior import Prior
+
+NODES, REACH = 24, 7.0  # of the quadrature, and how many SDs of the conditional around its maximum it covers
+STEP = 0.05  # of the posterior median: the least step of the differences that locate the conditional
+CHUNK = 4_000_000  # likelihoods of persons held at once
+LIMIT_KHAT, LIMIT_ERROR = 0.7, 0.3  # above either the evidence is called strong, but not by how much
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Evidence for sigma_zeta > 0.
+
+    Attributes
+    ----------
+    log_bf : float
+        Natural logarithm of BF_10: positive for effects that vary.
+    mcse : float
+        Its Monte Carlo error.
+    khat : float
+        Pareto k-hat of the average; above 0.7 it rests on few draws.
+    """
+
+    log_bf: float
+    mcse: float
+    khat: float
+
+    @property
+    def reliable(self) -> bool:
+        """Whether enough draws come near zero for the number to be trusted."""
+        return self.khat <= LIMIT_KHAT and self.mcse <= LIMIT_ERROR
+
+
+def bayes_factors(fit: Fit, draws: int) -> dict[float, Evidence]:
+    """BF_10 under the prior of sigma_zeta stretched by each of `SCALES`; 1 is the prior of the fit.
+
+    Parameters
+    ----------
+    fit : Fit
+        With item effects.
+    draws : int
+        Evenly spaced draws at which the conditional density is integrated.
+
+    Raises
+    ------
+    SpecError
+        The density of the prior at zero is zero or infinite.
+    """
+    prior = fit.priors["sigma_zeta"]
+    at_zero = prior.log_density(np.zeros(1))[0] if prior.proper else np.nan
+    if not np.isfinite(at_zero):
+        raise SpecError(
+            f"The prior of sigma_zeta, {prior!r}, has no positive and finite density at zero: there is no Savage-Dickey ratio. "
+            "Use for example bh.HalfNormal(1)."
+        )
+    ratio = _ratios(fit, thinned(fit, draws), prior)
+    base = _average(ratio)
+    sigma = fit.posterior["sigma_zeta"].transpose("chain", "draw").to_numpy()
+    out = {}
+    for c in SCALES:
+        weight = _average(prior.log_density(sigma / c) - np.log(c) - prior.log_density(sigma))
+        khat = max(base.khat, weight.khat)
+        out[c] = Evidence(weight.log_bf - base.log_bf, float(np.hypot(base.mcse, weight.mcse)), khat)
+    return out
+
+
+def thinned(fit: Fit, draws: int) -> xr.Dataset:
+    """Evenly spaced draws of each chain, about `draws` in all."""
+    n = fit.posterior.sizes
+    each = min(n["draw"], max(1, draws // n["chain"]))
+    return fit.posterior.isel(draw=np.unique(np.linspace(0, n["draw"] - 1, each).round().astype(int)))
+
+
+def _average(values: np.ndarray) -> Evidence:
+    """Log of the mean of exp(values) over draws (chain, draw), its error and k-hat."""
+    log_mean = logsumexp(values) - np.log(values.size)
+    if np.ptp(values) < 1e-12:
+        return Evidence(float(log_mean), 0.0, 0.0)
+    mcse = float(array_stats.mcse(np.exp(values - log_mean), method="mean"))
+    khat = float(array_stats.psislw(-values, axis=(0, 1))[1])
+    return Evidence(float(log_mean), mcse, khat)
+
+
+def _ratios(fit: Fit, draws: xr.Dataset, prior: Prior) -> np.ndarray:
+    """Log of L(0) / int p(s) L(s) ds at every draw, (chain, draw)."""
+    shape = draws.sizes["chain"], draws.sizes["draw"]
+    sigma = draws["sigma_zeta"].transpose("chain", "draw").to_numpy()
+    pattern = draws["zeta"] / draws["sigma_zeta"]
+    step = np.maximum(sigma, STEP * np.median(sigma))
+    zero, one, two = (_log_likelihood(fit, draws, pattern, k * step) for k in range(3))
+    slope, bend = (4 * one - 3 * zero - two) / (2 * step), (two - 2 * one + zero) / step**2
+    width = 1 / np.sqrt(np.maximum(-bend, 1e-6 / step**2))
+    middle = np.clip(slope * width**2, 0.0, 2 * step)  # where L is largest, or zero
+    low, high = np.maximum(middle - REACH * width, 0.0), middle + REACH * width
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    terms = np.empty((NODES, *shape))
+    for k, (x, w) in enumerate(zip(nodes, weights, strict=True)):
+        s = (low + high) / 2 + (high - low) / 2 * x
+        log = _log_likelihood(fit, draws, pattern, s) + prior.log_density(s)
+        terms[k] = log + np.log(w * (high - low) / 2)
+    return zero - logsumexp(terms, axis=0)
+
+
+def _log_likelihood(fit: Fit, draws: xr.Dataset, pattern: xr.DataArray, s: np.ndarray) -> np.ndarray:
+    """Log-likelihood of all persons where the item effects of a draw are s times its pattern: (chain, draw)."""
+    size = xr.DataArray(s, dims=("chain", "draw"), coords={"chain": draws["chain"], "draw": draws["draw"]})
+    person = fit.design.attrs["cluster"]
+    changed = draws.drop_vars([v for v in ("theta", "effect") if v in draws]).assign(zeta=pattern * size)
+    each = max(1, CHUNK // (fit.design.sizes[person] * draws.sizes["chain"]))
+    parts = []
+    for start in range(0, draws.sizes["draw"], each):
+        piece = changed.isel(draw=slice(start, start + each))
+        parts.append(fit.spec.log_likelihood(piece, fit.design, "cluster").sum(person))
+    return xr.concat(parts, dim="draw").transpose("chain", "draw").to_numpy()
+
+
+def at_least(fit: Fit, scale: float) -> float:
+    """A lower bound of log BF_10 where no draw comes near zero, if the posterior density rises from zero to the draws.
+
+    Of n effective draws none is below the smallest, s. So the posterior probability of (0, s) is below 3 / n (95 %), and the
+    density at zero, the least of that interval, is below 3 / (n s).
+    """
+    sigma = fit.posterior["sigma_zeta"].transpose("chain", "draw").to_numpy()
+    n = float(array_stats.ess(sigma, method="bulk"))
+    prior = fit.priors["sigma_zeta"]
+    weight = _average(prior.log_density(sigma / scale) - np.log(scale) - prior.log_density(sigma))
+    return float(prior.log_density(np.zeros(1))[0] - np.log(3 / (n * sigma.min())) + weight.log_bf)
