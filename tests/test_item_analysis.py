@@ -162,7 +162,7 @@ GLMER = {
 def test_likelihood_ratio_is_near_that_of_glmer(case):
     seed, persons, items, sigma_zeta = case
     statistic, sd, rho = GLMER[case]
-    fit = bh.fit(SPEC, trial(seed, persons, items, sigma_zeta), draws=300, seed=1, progress=False)
+    fit = bh.fit(SPEC, trial(seed, persons, items, sigma_zeta), draws=500, seed=1, progress=False)
     found = likelihood.likelihood_ratio(fit)
     assert found.statistic == pytest.approx(statistic, rel=0.05, abs=0.1)
     assert found.sigma_zeta == pytest.approx(sd, rel=0.05, abs=0.02)

@@ -4,6 +4,7 @@ from bayeshte.plots.caterpillar import plot_caterpillar
 from bayeshte.plots.clusters import plot_baseline, plot_pooling
 from bayeshte.plots.draws import plot_priors, plot_rank, plot_trace
 from bayeshte.plots.effects import plot_cate, plot_effect
+from bayeshte.plots.items import plot_item_curves, plot_item_effects, plot_item_information
 from bayeshte.plots.outcome import plot_outcome
 from bayeshte.plots.path_diagram import plot_path
 from bayeshte.plots.predictive import plot_checks, plot_ppc
@@ -20,6 +21,9 @@ __all__ = [
     "plot_checks",
     "plot_effect",
     "plot_interaction_bias",
+    "plot_item_curves",
+    "plot_item_effects",
+    "plot_item_information",
     "plot_outcome",
     "plot_path",
     "plot_pooling",
