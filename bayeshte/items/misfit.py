@@ -4,8 +4,8 @@ With P_ij the chance of a right answer in a draw, and sums over the responses of
 
     outfit = mean of (y_ij - P_ij)^2 / (P_ij (1 - P_ij)),     infit = sum of (y_ij - P_ij)^2 / sum of P_ij (1 - P_ij)
 
-(Wright & Masters, 1982), near one under the model; above, answers are less predictable, below, more than it says. Outfit counts all
-answers alike, so that a few surprising ones tell; infit those most that are informative. Both are compared with those of
+(Wright & Masters, 1982), near one under the model; above, answers are less predictable, below, more than it says. Outfit counts
+all answers alike, so that a few surprising ones tell; infit those most that are informative. Both are compared with those of
 responses replicated from the same draw (Sinharay, Johnson & Stern, 2006).
 """
 
