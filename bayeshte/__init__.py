@@ -30,7 +30,9 @@ from bayeshte.items import (
     item_heterogeneity,
     item_models,
     person_fit,
+    trial_tables,
 )
+from bayeshte.many import Trials, fit_many
 from bayeshte.plots import (
     interaction_html,
     plot_baseline,
@@ -102,6 +104,7 @@ __all__ = [
     "SEM",
     "SpecError",
     "StudentT",
+    "Trials",
     "Uniform",
     "VarianceInverseGamma",
     "balance",
@@ -119,6 +122,7 @@ __all__ = [
     "factor_scores",
     "few_cluster_priors",
     "fit",
+    "fit_many",
     "implied_correlations",
     "interaction_html",
     "item_effects",
@@ -158,5 +162,6 @@ __all__ = [
     "subgroups",
     "summary",
     "tables",
+    "trial_tables",
     "trials_html",
 ]

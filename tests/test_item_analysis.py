@@ -20,14 +20,14 @@ SPEC = bh.ItemResponse(**ROLES)
 @pytest.fixture(scope="module")
 def models():
     data = trial(1, persons=500, items=14, sigma_zeta=1.0, rho=0.8)
-    return bh.item_models(SPEC, data, "pretest", draws=500, seed=2, progress=False)
+    return bh.item_models(SPEC, data, "pretest", seed=2, progress=False)
 
 
 @pytest.fixture(scope="module")
 def fitted():
     """A trial in which effects vary somewhat, some responses missing."""
     data = trial(3, persons=150, items=6, sigma_zeta=0.4, missing=0.1)
-    return bh.fit(bh.ItemResponse(**ROLES, covariates="pretest"), data, draws=500, seed=1, progress=False)
+    return bh.fit(bh.ItemResponse(**ROLES, covariates="pretest"), data, seed=1, progress=False)
 
 
 # --------------------------------------------------------------------------------------------------- models A, B, C
@@ -162,7 +162,7 @@ GLMER = {
 def test_likelihood_ratio_is_near_that_of_glmer(case):
     seed, persons, items, sigma_zeta = case
     statistic, sd, rho = GLMER[case]
-    fit = bh.fit(SPEC, trial(seed, persons, items, sigma_zeta), draws=500, seed=1, progress=False)
+    fit = bh.fit(SPEC, trial(seed, persons, items, sigma_zeta), seed=1, progress=False)
     found = likelihood.likelihood_ratio(fit)
     assert found.statistic == pytest.approx(statistic, rel=0.05, abs=0.1)
     assert found.sigma_zeta == pytest.approx(sd, rel=0.05, abs=0.02)

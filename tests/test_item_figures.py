@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from item_trials import ROLES, trial
 
 import bayeshte as bh
 
@@ -119,3 +120,26 @@ def test_published_trials(tmp_path):
     assert "effect varies over items (40 trials)" in bh.plot_trials(summary, items).legends[0].get_texts()[0].get_text()
     assert "66 trials" in bh.plot_interaction_bias(summary).axes[0].get_title(loc="left")
     assert bh.trials_html(summary, items, tmp_path / "a.html").stat().st_size < 300_000
+
+
+def test_tables_of_many_fits_can_be_drawn(tmp_path):
+    models = {
+        "A": bh.ItemResponse(**ROLES),
+        "B": bh.ItemResponse(**ROLES, moderators="pretest", item_effects=False),
+        "C": bh.ItemResponse(**ROLES, moderators="pretest"),
+    }
+    data = {f"trial {k}": trial(k, 300, 8, sd, rho=0.7) for k, sd in ((1, 0.0), (2, 1.2))}
+    found = bh.fit_many(models, data, seed=1, cores=1, progress=False)
+    summary, items = bh.trial_tables(found)
+    assert list(summary["sig_il_hte"]) == [False, True]
+    assert list(summary["n_items"]) == [8, 8]
+    fit = bh.fit(models["C"], data["trial 2"], seed=5, progress=False)
+    row = summary.set_index("tab").loc["trial 2"]
+    assert row["beta3_c"] == pytest.approx(float(fit.posterior["beta3"].median()), abs=0.02)
+    assert row["delta_beta3"] == pytest.approx(row["beta3_b"] - row["beta3_c"])
+    assert (items.groupby("tab")["total_std"].mean() - summary.set_index("tab")["ate_std"]).abs().max() < 0.4
+    assert "2 trials" in bh.plot_trials(summary, items).axes[0].get_title(loc="left")
+    assert "2 trials" in bh.plot_interaction_bias(summary).axes[0].get_title(loc="left")
+    assert "persons" not in Reader(bh.trials_html(summary, items, tmp_path / "a.html").read_text()).tips[0]
+    with pytest.raises(bh.SpecError, match="no converged fit of model 'D'"):
+        bh.trial_tables(found, models=("D", "B", "C"))

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from item_trials import ROLES, trial
 from scipy.special import expit
 
@@ -18,7 +19,7 @@ SPEC = bh.ItemResponse(**ROLES, covariates="pretest")
 @pytest.fixture(scope="module")
 def fitted():
     data = trial(4, persons=300, items=8, sigma_zeta=0.8, rho=0.5)
-    return bh.fit(SPEC, data, draws=500, seed=1, progress=False)
+    return bh.fit(SPEC, data, seed=1, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,13 @@ def misfit():
     child, word = np.indices(y.shape).reshape(2, -1)
     arm = np.where(T == 1, "drug", "control")[child]
     data = pd.DataFrame({"child": child, "word": [f"w{k}" for k in word], "right": y.ravel(), "arm": arm})
-    return bh.fit(bh.ItemResponse(**ROLES), data, draws=500, seed=1, progress=False)
+    return bh.fit(bh.ItemResponse(**ROLES), data, seed=1, progress=False)
+
+
+def few(fit):
+    """One draw in four: scores take time."""
+    draws = xr.DataTree.from_dict({"posterior": fit.posterior.isel(draw=slice(None, None, 4))})
+    return dataclasses.replace(fit, draws=draws)
 
 
 # --------------------------------------------------------------------------------------------------------- scales
@@ -62,6 +69,7 @@ def by_simulation(fit, draws=40, forms=400, persons=200):
 
 
 def test_scales_against_simulation(fitted):
+    fitted = few(fitted)
     table = bh.effect_scales(fitted).set_index("estimand")
     simulated = by_simulation(fitted)
     mean, one = table.loc["score difference, new form, mean"], table.loc["score difference, new form, predictive"]
@@ -76,7 +84,8 @@ def test_scales_against_simulation(fitted):
 
 def test_effect_in_sds_of_the_model_without_item_effects(fitted):
     data = trial(4, persons=300, items=8, sigma_zeta=0.8, rho=0.5)
-    constant = bh.fit(dataclasses.replace(SPEC, item_effects=False), data, draws=500, seed=1, progress=False)
+    constant = bh.fit(dataclasses.replace(SPEC, item_effects=False), data, seed=1, progress=False)
+    fitted = few(fitted)
     table = bh.effect_scales(fitted, constant).set_index("estimand")
     p = constant.posterior
     spread = np.unique(constant.design["X"].to_numpy()).std()
@@ -93,7 +102,7 @@ def test_effect_in_sds_of_the_model_without_item_effects(fitted):
 def test_new_form_without_item_effects_needs_no_rho():
     data = trial(1, persons=120, items=6, sigma_zeta=0.0)
     spec = bh.ItemResponse(**ROLES, item_effects=False)
-    table = bh.effect_scales(bh.fit(spec, data, draws=500, seed=1, progress=False)).set_index("estimand")
+    table = bh.effect_scales(few(bh.fit(spec, data, seed=1, progress=False))).set_index("estimand")
     mean, form = (table.loc[v, "mean"] for v in ("score difference, new form, mean", "expected score difference"))
     assert mean == pytest.approx(form, rel=0.25)
 
@@ -180,7 +189,7 @@ def test_figures_of_items(fitted):
     above, below = bh.plot_item_information(fitted).axes
     assert [line.get_label() for line in above.lines] == ["control", "drug"]
     theta, median = above.lines[0].get_data()
-    b = fitted.posterior["b"].stack(s=("chain", "draw")).transpose("s", ...).to_numpy()[::5]
+    b = fitted.posterior["b"].stack(s=("chain", "draw")).transpose("s", ...).to_numpy()[::10]
     k = 60
     p = expit(theta[k] + b)
     assert median[k] == pytest.approx(np.median((p * (1 - p)).sum(1)))
@@ -205,7 +214,7 @@ def test_misfit_shows_in_the_curve(misfit):
 
 def test_a_fit_that_did_not_converge_is_said(fitted):
     bad = dataclasses.replace(fitted.diagnosis.checks[0], ok=False)
-    broken = dataclasses.replace(fitted, diagnosis=bh.Diagnosis((bad,)))
+    broken = dataclasses.replace(few(fitted), diagnosis=bh.Diagnosis((bad,)))
     for figure in (
         bh.plot_item_curves(broken, ["w01"]),
         bh.plot_item_information(broken),

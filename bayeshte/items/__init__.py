@@ -6,6 +6,7 @@ from bayeshte.items.likelihood import LikelihoodRatio
 from bayeshte.items.misfit import item_fit, person_fit
 from bayeshte.items.models import ItemModels, item_models
 from bayeshte.items.scales import effect_scales, item_effects
+from bayeshte.items.trials import trial_tables
 
 __all__ = [
     "Evidence",
@@ -18,4 +19,5 @@ __all__ = [
     "item_heterogeneity",
     "item_models",
     "person_fit",
+    "trial_tables",
 ]

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from bayeshte.errors import DataError, near
 from bayeshte.plots import style
 
-TRIALS = ("tab", "n_items", "n_persons", "ate_std", "sigma_zeta_std", "rho", "sig_il_hte")
+TRIALS = ("tab", "n_items", "ate_std", "sigma_zeta_std", "rho", "sig_il_hte")
 ITEMS = ("tab", "total_std")
-INTERACTIONS = ("tab", "n_items", "n_persons", "rho", "sd_ratio", "delta_beta3")
+INTERACTIONS = ("tab", "n_items", "rho", "sd_ratio", "delta_beta3")
 VARIES, CONSTANT = style.BLUE, style.VERMILION
 MIDDLE = "#d3d3d3"
 RHO = LinearSegmentedColormap.from_list("rho", [style.BLUE, MIDDLE, style.VERMILION])
@@ -24,7 +24,7 @@ CRITERION = "likelihood-ratio test, p < .05"
 
 
 @dataclass(frozen=True)
-class Trials:
+class Ordered:
     """Trials from the smallest average effect to the largest, and the effects on their items.
 
     Attributes
@@ -40,7 +40,7 @@ class Trials:
     effect: np.ndarray
 
 
-def ordered(summary: pd.DataFrame, items: pd.DataFrame) -> Trials:
+def ordered(summary: pd.DataFrame, items: pd.DataFrame) -> Ordered:
     """The trials of both tables in the order of their average effects; DataError for what is missing or does not match."""
     _check(summary, TRIALS, "summary")
     _check(items, ITEMS, "items")
@@ -51,7 +51,7 @@ def ordered(summary: pd.DataFrame, items: pd.DataFrame) -> Trials:
         raise DataError(
             f"items has {len(unknown)} trials that are not in summary, such as {unknown[0]!r} in column 'tab'."
         )
-    return Trials(table, items["tab"].map(place).to_numpy(), items["total_std"].to_numpy(float))
+    return Ordered(table, items["tab"].map(place).to_numpy(), items["total_std"].to_numpy(float))
 
 
 def interactions(summary: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -88,8 +88,8 @@ def plot_trials(summary: pd.DataFrame, items: pd.DataFrame, criterion: str = CRI
     Parameters
     ----------
     summary : DataFrame
-        A row a trial: ``tab`` (its name), ``n_items, n_persons, ate_std, sigma_zeta_std, rho``, and ``sig_il_hte``, whether the
-        effect varies over items.
+        A row a trial: ``tab`` (its name), ``n_items, ate_std, sigma_zeta_std, rho``, and ``sig_il_hte``, whether the effect
+        varies over items.
     items : DataFrame
         A row an item: ``tab``, and ``total_std``, its effect in SDs of abilities.
     criterion : str
@@ -131,7 +131,7 @@ def plot_interaction_bias(summary: pd.DataFrame) -> Figure:
     Parameters
     ----------
     summary : DataFrame
-        A row a trial: ``tab, n_items, n_persons, rho, sd_ratio`` (treated over reference arm) and ``delta_beta3`` (B - C). Trials
+        A row a trial: ``tab, n_items, rho, sd_ratio`` (treated over reference arm) and ``delta_beta3`` (B - C). Trials
         without an interaction are left out and counted.
 
     Raises

@@ -47,7 +47,7 @@ def trials_html(summary: pd.DataFrame, items: pd.DataFrame, path: str | Path, cr
     Parameters
     ----------
     summary, items, criterion
-        As for `bayeshte.plot_trials`.
+        As for `bayeshte.plot_trials`; of `summary` also ``n_persons``, if it is there.
     path : str or Path
         Of the file, which is overwritten.
 
@@ -88,7 +88,7 @@ def interaction_html(summary: pd.DataFrame, path: str | Path) -> Path:
     Parameters
     ----------
     summary : DataFrame
-        As for `bayeshte.plot_interaction_bias`.
+        As for `bayeshte.plot_interaction_bias`, also ``n_persons``, if it is there.
     path : str or Path
         Of the file, which is overwritten.
 
@@ -149,7 +149,9 @@ def _of_interaction(row) -> str:
 
 
 def _sizes(row) -> list[str]:
-    return [f"items: {row.n_items:,}", f"persons: {row.n_persons:,}"]
+    """Numbers of items and, where the table has it, of persons."""
+    persons = [f"persons: {row.n_persons:,}"] if "n_persons" in row._fields else []
+    return [f"items: {row.n_items:,}", *persons]
 
 
 def _number(value: float, digits: int = 3) -> str:

@@ -176,7 +176,7 @@ def main() -> None:
     lme4, again = in_r("star_lme4.R"), refit()
     small, million = large(10_000), large(1_000_000)
     text = page(ours, lme4, process, again, small, million)
-    slope = mediation.sampled(mediation.SLOPE, mediation.diary(), draws=250, tune=300)
+    slope = mediation.sampled(mediation.SLOPE, mediation.diary(), repeats=3, draws=200, tune=200)
     five = mediation.sampled(mediation.FIVE, mediation.attitudes(), draws=250, tune=300)
     text += mediation.section(structural, mediation.activity(), mediation.large(), slope, five)
     (HERE.parents[1] / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
