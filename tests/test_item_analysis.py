@@ -230,12 +230,47 @@ def test_bayes_factor_agrees_with_the_kernel_density_at_zero():
     assert found.log_bf == pytest.approx(np.log(stats.halfnorm.pdf(0)) - np.log(density), abs=0.2)
 
 
+def test_bridge_between_priors_is_the_ratio_by_importance_sampling():
+    data = trial(4, 200, 8, 0.4)
+    wide, narrow = (
+        bh.fit(bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.HalfNormal(s)}), data, seed=1, progress=False)
+        for s in (1.0, 0.4)
+    )
+    found = evidence.bridge(narrow, wide)
+    sigma = wide.posterior["sigma_zeta"].to_numpy().ravel()
+    weight = stats.halfnorm.pdf(sigma, scale=0.4) / stats.halfnorm.pdf(sigma)
+    error = weight.std() / weight.mean() / np.sqrt(len(weight) / 3)  # a third of the draws are worth independent ones
+    assert found.log_bf == pytest.approx(np.log(weight.mean()), abs=3 * np.hypot(error, found.mcse))
+    assert found.mcse < 0.02
+
+
+def test_strong_evidence_is_measured_by_further_fits_whatever_the_prior_it_starts_from():
+    data = trial(4, 300, 10, 0.6)
+    fits = [
+        bh.fit(bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.HalfNormal(s)}), data, seed=1, progress=False)
+        for s in (1.0, 0.25)
+    ]
+    wide, narrow = (evidence.bayes_factors(f, 1000) for f in fits)
+    assert wide[1.0].fits > 0
+    assert wide[1.0].log_bf > 3
+    error = np.hypot(wide[0.25].mcse, narrow[1.0].mcse)
+    assert error < 0.3
+    assert wide[0.25].log_bf == pytest.approx(narrow[1.0].log_bf, abs=3 * error)
+
+
+def test_narrow_prior_is_integrated_where_it_is():
+    spec = bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.HalfNormal(0.002)})
+    fit = bh.fit(spec, trial(5, 200, 10, 0.0), draws=2000, seed=1, progress=False)
+    assert evidence.savage_dickey(fit, 400).log_bf == pytest.approx(0, abs=0.01)
+
+
 def test_evidence_that_draws_cannot_measure_is_bounded():
     fit = bh.fit(SPEC, trial(1, 300, 12, 1.0), seed=1, progress=False)
     table = bh.item_heterogeneity(fit, draws=200).table.set_index("quantity")
     row = table.loc["log BF10"]
-    assert "NOT RELIABLE" in row["definition"]
-    assert 3 < row["lower"] < row["value"]
+    assert "NOT MEASURED" in row["definition"]
+    assert np.isnan(row["value"])
+    assert row["lower"] > 3
     assert table.loc["likelihood ratio, p halved", "p"] < 1e-6
     assert table.loc["elpd difference", "value"] > 10
     assert table.loc["spread of item effects, one effect", "p"] < 0.01

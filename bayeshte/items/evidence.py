@@ -14,24 +14,34 @@ draw, the density of s = sigma_zeta is proportional to p(s) L(s), L(s) the likel
 the expectation over the posterior, the integral by Gauss-Legendre quadrature around the maximum of L, in each draw anew.
 
 Another prior scale c (p_c(s) = p(s / c) / c) changes the marginal likelihood by the posterior mean of p_c / p.
+
+The average rests on few draws where hardly one is near zero. Then the model is fitted again with narrower priors of sigma_zeta,
+half normal with a third, a ninth, ... of its posterior median as SD, until draws come near zero; the ratios of marginal
+likelihoods of neighbours, which differ in that prior only, by bridge sampling (Meng & Wong, 1996) with the ratios of the priors.
 """
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
-from bayeshte.errors import SpecError
+from bayeshte import design as columns
+from bayeshte.errors import ConvergenceWarning, SpecError
 from bayeshte.fit import Fit
-from bayeshte.prior import Prior
+from bayeshte.fit import fit as fit_model
+from bayeshte.prior import HalfNormal, Prior
 
 NODES, REACH = 24, 7.0  # of the quadrature, and how many SDs of the conditional around its maximum it covers
 STEP = 0.05  # of the posterior median: the least step of the differences that locate the conditional
 CHUNK = 4_000_000  # likelihoods of persons held at once
 LIMIT_KHAT, LIMIT_ERROR = 0.7, 0.3  # above either the evidence is called strong, but not by how much
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
+RUNG, RUNGS = 3.0, 5  # factor between the priors of further fits, and how many fits there are at most
+BEYOND = 20.0  # nats, from which on evidence is not measured more precisely
+NEGLIGIBLE = 30.0  # nats below the density of the prior at zero
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,14 @@ class Evidence:
         Its Monte Carlo error.
     khat : float
         Pareto k-hat of the average; above 0.7 it rests on few draws.
+    fits : int
+        Further fits with narrower priors that it took.
     """
 
     log_bf: float
     mcse: float
     khat: float
+    fits: int = 0
 
     @property
     def reliable(self) -> bool:
@@ -80,15 +93,64 @@ def bayes_factors(fit: Fit, draws: int) -> dict[float, Evidence]:
             f"The prior of sigma_zeta, {prior!r}, has no positive and finite density at zero: there is no Savage-Dickey ratio. "
             "Use for example bh.HalfNormal(1)."
         )
-    ratio = _ratios(fit, thinned(fit, draws), prior)
-    base = _average(ratio)
+    base = _measured(fit, draws)
     sigma = fit.posterior["sigma_zeta"].transpose("chain", "draw").to_numpy()
     out = {}
     for c in SCALES:
         weight = _average(prior.log_density(sigma / c) - np.log(c) - prior.log_density(sigma))
-        khat = max(base.khat, weight.khat)
-        out[c] = Evidence(weight.log_bf - base.log_bf, float(np.hypot(base.mcse, weight.mcse)), khat)
+        khat, mcse = max(base.khat, weight.khat), float(np.hypot(base.mcse, weight.mcse))
+        out[c] = Evidence(base.log_bf + weight.log_bf, mcse, khat, base.fits)
     return out
+
+
+def _measured(fit: Fit, draws: int) -> Evidence:
+    """BF_10 under the prior of the fit, with further fits where hardly a draw is near zero."""
+    found = first = savage_dickey(fit, draws)
+    total, error, rung = 0.0, 0.0, fit
+    middle = float(fit.posterior["sigma_zeta"].median())
+    for k in range(1, RUNGS + 1):
+        if found.reliable or first.log_bf > BEYOND:
+            break
+        before, rung = rung, _narrowed(fit, middle / RUNG**k, k)
+        step = bridge(before, rung)
+        found = savage_dickey(rung, draws)
+        total, error = total + step.log_bf, float(np.hypot(error, step.mcse))
+        khat = found.khat if rung.diagnosis.ok else np.inf
+        found = Evidence(found.log_bf, float(np.hypot(found.mcse, error)), khat, k)
+    return replace(found, log_bf=found.log_bf + total)
+
+
+def savage_dickey(fit: Fit, draws: int) -> Evidence:
+    """BF_10 from the density at zero under the posterior of one fit."""
+    average = _average(_ratios(fit, thinned(fit, draws), fit.priors["sigma_zeta"]))
+    return replace(average, log_bf=-average.log_bf)
+
+
+def _narrowed(fit: Fit, scale: float, k: int) -> Fit:
+    """The model fitted again with another prior of sigma_zeta."""
+    given = {} if isinstance(fit.spec.priors, str) else dict(fit.spec.priors)
+    spec = replace(fit.spec, priors=given | {"sigma_zeta": HalfNormal(scale)})
+    options = {v: fit.record[v] for v in ("draws", "tune", "chains", "target_accept")}
+    seed = int(np.random.SeedSequence(fit.record["seed"], spawn_key=(3, k)).generate_state(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the evidence is called unreliable instead
+        return fit_model(spec, columns.raw_frame(fit.design), seed=seed, progress=False, **options)
+
+
+def bridge(first: Fit, second: Fit) -> Evidence:
+    """Log of the ratio of the marginal likelihoods, first over second, of fits that differ in the prior of sigma_zeta only."""
+    priors = [f.priors["sigma_zeta"] for f in (first, second)]
+    sigma = [f.posterior["sigma_zeta"].transpose("chain", "draw").to_numpy() for f in (first, second)]
+    a, b = (priors[0].log_density(s) - priors[1].log_density(s) for s in sigma)
+    weights = np.log([a.size, b.size]) - np.log(a.size + b.size)
+    r = 0.0
+    for _ in range(1000):  # a fixed point: equation (4.1) of Meng & Wong
+        above = _average(b - np.logaddexp(weights[0] + b, weights[1] + r))
+        below = _average(-np.logaddexp(weights[0] + a, weights[1] + r))
+        before, r = r, above.log_bf - below.log_bf
+        if abs(r - before) < 1e-9:
+            break
+    return Evidence(r, float(np.hypot(above.mcse, below.mcse)), max(above.khat, below.khat))
 
 
 def thinned(fit: Fit, draws: int) -> xr.Dataset:
@@ -119,6 +181,10 @@ def _ratios(fit: Fit, draws: xr.Dataset, prior: Prior) -> np.ndarray:
     width = 1 / np.sqrt(np.maximum(-bend, 1e-6 / step**2))
     middle = np.clip(slope * width**2, 0.0, 2 * step)  # where L is largest, or zero
     low, high = np.maximum(middle - REACH * width, 0.0), middle + REACH * width
+    most = high.max()
+    while prior.log_density(np.array([0.0, most / 1.5])) @ [1, -1] > NEGLIGIBLE:  # a narrow prior ends before L does
+        most /= 1.5
+    high = np.minimum(high, np.maximum(most, low + width))
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     terms = np.empty((NODES, *shape))
     for k, (x, w) in enumerate(zip(nodes, weights, strict=True)):

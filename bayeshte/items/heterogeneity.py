@@ -104,8 +104,9 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 10
     Notes
     -----
     The Bayes factor is the Savage-Dickey ratio, its density at the boundary averaged over the exact conditional densities of
-    sigma_zeta; other prior scales by importance weights, without fitting again. The likelihood-ratio test is exact over
-    persons and uses Laplace's approximation over items.
+    sigma_zeta; other prior scales by importance weights, without fitting again. Where hardly a draw is near zero, up to five
+    further fits with narrower priors lead there, unless the evidence is beyond 20 nats anyway. The likelihood-ratio test is
+    exact over persons and uses Laplace's approximation over items.
     """
     check_item_effects(fit, "Tests of item effects")
     check_rasch(fit, "Tests of item effects")
@@ -194,14 +195,21 @@ def _evidence(fit: Fit, found: dict[float, Evidence]) -> list[dict]:
         name = "log BF10" if scale == 1 else f"log BF10, prior x {scale:g}"
         how = "Savage-Dickey" if scale == 1 else f"prior of sigma_zeta stretched by {scale:g}, by importance weights"
         text = f"natural log of the Bayes factor of sigma_zeta > 0 against 0, {fit.priors['sigma_zeta']!r}, {how}"
-        bound = np.nan
+        if evidence.fits:
+            text += f"; bridge sampling over {evidence.fits} further fits with narrower priors"
+        bound, value = np.nan, evidence.log_bf
         if not evidence.reliable:
-            bound = at_least(fit, scale)
+            bound, value = at_least(fit, scale), np.nan
             text += (
-                f"; NOT RELIABLE (k-hat {evidence.khat:.2f}): hardly a draw is near zero. The evidence for sigma_zeta > 0 is "
-                "strong; lower is a bound for it"
+                "; NOT MEASURED, because hardly a draw is near zero: the evidence for sigma_zeta > 0 is strong, lower is a bound "
+                "that supposes no more than a posterior density rising from zero to the draws"
             )
-        values = {"value": evidence.log_bf, "lower": bound, "upper": np.nan, "error": evidence.mcse}
+        values = {
+            "value": value,
+            "lower": bound,
+            "upper": np.nan,
+            "error": evidence.mcse if evidence.reliable else np.nan,
+        }
         out.append({"quantity": name} | values | {"definition": text})
     return out
 
