@@ -34,7 +34,7 @@ from bayeshte.fit import Fit
 from bayeshte.fit import fit as fit_model
 from bayeshte.prior import HalfNormal, Prior
 
-NODES, REACH = 24, 7.0  # of the quadrature, and how many SDs of the conditional around its maximum it covers
+NODES, REACH = 12, 5.0  # of the quadrature, and how many SDs of the conditional around its maximum it covers
 STEP = 0.05  # of the posterior median: the least step of the differences that locate the conditional
 CHUNK = 4_000_000  # likelihoods of persons held at once
 LIMIT_KHAT, LIMIT_ERROR = 0.7, 0.3  # above either the evidence is called strong, but not by how much

@@ -77,7 +77,7 @@ class ItemHeterogeneity:
         return f"{verdicts[0]}<p>{escape('One effect on all items:')}</p>{verdicts[1]}{style.to_html()}"
 
 
-def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 1000, seed: int = 0) -> ItemHeterogeneity:
+def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 500, seed: int = 0) -> ItemHeterogeneity:
     """Whether the effect varies over items: sigma_zeta > 0 against sigma_zeta = 0.
 
     Parameters
