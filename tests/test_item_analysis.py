@@ -258,6 +258,17 @@ def test_strong_evidence_is_measured_by_further_fits_whatever_the_prior_it_start
     assert wide[0.25].log_bf == pytest.approx(narrow[1.0].log_bf, abs=3 * error)
 
 
+def test_any_prior_with_a_density_at_zero_will_do():
+    spec = bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.Uniform(0, 1)})
+    fit = bh.fit(spec, trial(5, 200, 10, 0.0), seed=1, progress=False)
+    found = evidence.bayes_factors(fit, 400)
+    sigma = fit.posterior["sigma_zeta"].to_numpy()
+    for scale in (0.25, 4.0):  # the prior is flat: its height, and the part of the posterior below its end
+        expected = found[1.0].log_bf + np.log((sigma < scale).mean() / scale)
+        assert found[scale].log_bf == pytest.approx(expected)
+        assert found[scale].reliable
+
+
 def test_narrow_prior_is_integrated_where_it_is():
     spec = bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.HalfNormal(0.002)})
     fit = bh.fit(spec, trial(5, 200, 10, 0.0), draws=2000, seed=1, progress=False)

@@ -11,6 +11,7 @@ from scipy.special import expit
 
 import bayeshte as bh
 from bayeshte.checks.predictive import evenly_spaced
+from bayeshte.items.evidence import thinned
 from bayeshte.plots.items import _curves
 
 SPEC = bh.ItemResponse(**ROLES, covariates="pretest")
@@ -115,7 +116,8 @@ def test_effects_on_items(fitted):
     assert row["effect"] == pytest.approx(np.median(item))
     assert row["p_positive"] == np.mean(item > 0)
     assert row["n_reference"] == row["n_arm"] == 150
-    # the chance averages over persons in the data: new residuals for each of them
+    # the chance averages over persons in the data: new residuals for each of them, in the draws that are used
+    p = thinned(fitted, 1000)
     rng = np.random.default_rng(0)
     X = fitted.design["X"].to_numpy()[:: fitted.design.sizes["word"], 0]
     x = {v: p[v].to_numpy().ravel()[:, None] for v in ("beta0", "beta1", "beta2", "sigma_theta")}

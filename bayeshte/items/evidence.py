@@ -163,10 +163,12 @@ def thinned(fit: Fit, draws: int) -> xr.Dataset:
 def _average(values: np.ndarray) -> Evidence:
     """Log of the mean of exp(values) over draws (chain, draw), its error and k-hat."""
     log_mean = logsumexp(values) - np.log(values.size)
-    if np.ptp(values) < 1e-12:
-        return Evidence(float(log_mean), 0.0, 0.0)
-    mcse = float(array_stats.mcse(np.exp(values - log_mean), method="mean"))
-    khat = float(array_stats.psislw(-values, axis=(0, 1))[1])
+    if not np.isfinite(log_mean):  # no draw where the other prior has any density
+        return Evidence(float(log_mean), np.inf, np.inf)
+    mcse = float(array_stats.mcse(np.exp(values - log_mean), method="mean")) if np.ptp(values) > 0 else 0.0
+    tail = np.sort(values, axis=None)[-values.size // 5 :]
+    bounded = np.ptp(tail) < 1e-12  # as with a uniform prior: nothing heavy above
+    khat = 0.0 if bounded else float(array_stats.psislw(-values, axis=(0, 1))[1])
     return Evidence(float(log_mean), mcse, khat)
 
 
