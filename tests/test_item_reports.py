@@ -191,7 +191,7 @@ def test_figures_of_items(fitted):
     above, below = bh.plot_item_information(fitted).axes
     assert [line.get_label() for line in above.lines] == ["control", "drug"]
     theta, median = above.lines[0].get_data()
-    b = fitted.posterior["b"].stack(s=("chain", "draw")).transpose("s", ...).to_numpy()[::10]
+    b = evenly_spaced(fitted, 400)["b"].to_numpy()[0]
     k = 60
     p = expit(theta[k] + b)
     assert median[k] == pytest.approx(np.median((p * (1 - p)).sum(1)))

@@ -1,6 +1,6 @@
 """What the analyses of item responses share: which fits they take, the draws of their effects, their words for contrasts."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import xarray as xr
@@ -8,6 +8,9 @@ import xarray as xr
 from bayeshte.errors import SpecError
 from bayeshte.families import ItemResponse
 from bayeshte.fit import Fit
+
+#: what a specification may say where a plain Rasch model is asked for
+PLAIN = ("person", "item", "response", "treatment", "reference", "covariates", "moderators", "item_effects", "priors")
 
 
 def check_items(fit: Fit, what: str) -> None:
@@ -24,13 +27,15 @@ def check_binary(fit: Fit, what: str) -> None:
 
 
 def check_rasch(fit: Fit, what: str) -> None:
-    """SpecError unless the model is a Rasch model of two arms."""
+    """SpecError unless the model is a Rasch model of two arms, with covariates and moderators of persons at most."""
     check_binary(fit, what)
     arms = arms_of(fit.design)
-    if fit.spec.model != "rasch" or fit.spec.link != "logit" or len(arms) != 2:
+    more = [f for f in fields(fit.spec) if f.name not in PLAIN and getattr(fit.spec, f.name) != f.default]
+    if more or len(arms) != 2:
+        options = "".join(f", {f.name}={getattr(fit.spec, f.name)!r}" for f in more)
         raise SpecError(
-            f"{what} are available for Rasch models (logit) of two arms; this is model={fit.spec.model!r}, "
-            f"link={fit.spec.link!r} with {len(arms)} arms."
+            f"{what} are available for Rasch models (logit) of two arms with covariates of persons; this one has "
+            f"{len(arms)} arms{options}."
         )
 
 

@@ -7,16 +7,21 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import qmc
 
+from bayeshte import design as columns
 from bayeshte.effects import effect_draws, mark, units
 from bayeshte.errors import SpecError
 from bayeshte.fit import Fit
 from bayeshte.items.common import arms_of, check_binary, check_rasch, versus, without_item_effects
 from bayeshte.items.evidence import thinned
-from bayeshte.summary import elements, rows
+from bayeshte.summary import rows
 
 SCORE = "expected score difference"
-CHANCES = 1000  # draws, evenly spaced, of the chances of single items: with many persons they take time
-POINTS = 64  # quasi-random items that stand for the population of items; a power of two
+POINTS = 64  # quasi-random items at least that stand for the population of items; a power of two
+CHANCES, LEAST, MOST = (
+    200_000_000,
+    200,
+    1000,
+)  # chances of single items held to: values in all, draws at least and at most
 
 
 def effect_scales(fit: Fit, constant: Fit | None = None, seed: int = 0) -> pd.DataFrame:
@@ -87,8 +92,10 @@ def _new_forms(fit: Fit, J: int, seed: int) -> Iterator[tuple[str, str, xr.DataA
     (score,) = [e for e in fit.spec.estimands(fit.design) if e.name == SCORE]
     sizes = fit.posterior.sizes
     rng = np.random.default_rng(seed)
-    points = qmc.MultivariateNormalQMC(np.zeros(2), rng=rng).random(POINTS)
-    mean = score.draws(_with_items(fit, points[None, None]), fit.design) * J / POINTS
+    forms = -(-POINTS // J)
+    points = qmc.MultivariateNormalQMC(np.zeros(2), rng=rng).random(2 ** int(np.ceil(np.log2(forms * J))))
+    sets = points[: forms * J].reshape(forms, 1, 1, J, 2)
+    mean = sum(score.draws(_with_items(fit, z), fit.design) for z in sets) / forms
     text = f"right answers gained on a form of {J} items from the same population of items"
     yield "score difference, new form, mean", f"{text}: expectation over forms", mean
     z = rng.normal(size=(sizes["chain"], sizes["draw"], J, 2))
@@ -125,7 +132,7 @@ def item_effects(fit: Fit) -> pd.DataFrame:
         A row an item and contrast, the least effect first: ``item, contrast, n_reference, n_arm`` (responses), ``easiness``
         (median), ``effect, lower, upper`` (log odds, median and 95 % equal-tailed interval), ``p_positive`` = P(effect > 0),
         ``standardised`` (median, in SDs of abilities in the reference arm), ``chance_difference, chance_lower, chance_upper``
-        (chance of a right answer, average over the persons in the data; of 1,000 evenly spaced draws).
+        (chance of a right answer, average over the persons in the data; of up to 1,000 evenly spaced draws).
 
     Raises
     ------
@@ -163,8 +170,15 @@ def item_effects(fit: Fit) -> pd.DataFrame:
 
 
 def _chances(fit: Fit, dim: str) -> np.ndarray:
-    """Difference of the chances of a right answer to each item, (draw, item, contrast): the score of a form of one item."""
-    (score,) = [e for e in fit.spec.estimands(fit.design) if e.name == SCORE]
-    draws = thinned(fit, CHANCES)
-    each = [score.draws(draws.isel({dim: [k]}), fit.design) for k in range(fit.design.sizes[dim])]
-    return np.stack([elements(v.rename("score"))[1] for v in each], axis=2).reshape(-1, len(each), each[0].shape[-1])
+    """Difference of the chances of a right answer to each item, average over the persons in the data: (draw, item, contrast)."""
+    first = np.unique(fit.design["cluster_code"].to_numpy(), return_index=True)[1]
+    persons = columns.raw_frame(fit.design).iloc[first]
+    names = fit.design[dim].to_numpy()
+    draws = thinned(fit, int(np.clip(CHANCES / (len(first) * len(names)), LEAST, MOST)))
+    weight, out = np.full((1, len(first)), 1 / len(first)), []
+    for name in names:
+        given = {"clusters": "new", "frame": persons.assign(**{dim: name}), "weight": weight}
+        arms = [fit.spec.expected(draws, fit.design, arm=arm, **given) for arm in arms_of(fit.design)]
+        values = np.stack([a.transpose("chain", "draw", ...).to_numpy().ravel() for a in arms], axis=-1)
+        out.append(values[:, 1:] - values[:, :1])
+    return np.stack(out, axis=1)

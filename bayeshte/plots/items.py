@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 
 from bayeshte.checks import replicate
+from bayeshte.checks.predictive import evenly_spaced
 from bayeshte.effects import units
 from bayeshte.errors import SpecError, near
-from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten
 from bayeshte.fit import Fit
 from bayeshte.items.common import arms_of, check_binary, check_item_effects, check_rasch
 from bayeshte.plots import style
@@ -153,22 +153,30 @@ def plot_item_information(fit: Fit) -> Figure:
     Raises
     ------
     SpecError
-        For another model or family.
+        For another model or family, or a posterior without abilities.
     """
     check_rasch(fit, "Information curves")
-    D = Arrays(fit.design)
-    every = max(1, flatten(fit.posterior["sigma_theta"]).size // DRAWS)
-    easiness, abilities = D.easiness(fit.posterior)[::every], _abilities(fit, D, every)
+    if "theta" not in fit.posterior:
+        raise SpecError(
+            "Information curves need the abilities of persons, which are not kept for so many: use fewer draws."
+        )
+    p, arms = evenly_spaced(fit, DRAWS).isel(chain=0), arms_of(fit.design)
+    b = p["b"].transpose("draw", ...).to_numpy()
+    zeta = p["zeta"].transpose("draw", ...).to_numpy() if "zeta" in p else 0.0
+    easiness = np.stack([b, b + zeta], axis=1)
+    first = np.unique(fit.design["cluster_code"].to_numpy(), return_index=True)[1]
+    treated = fit.design["arm_code"].to_numpy()[first]
+    abilities = [p["theta"].transpose("draw", ...).to_numpy()[:, treated == k].ravel() for k in range(2)]
     low, high = np.quantile(np.concatenate(abilities), [0.001, 0.999])
     middle = -np.quantile(easiness, [0.05, 0.95])
     theta = np.linspace(min(low, middle[1]) - 0.5, max(high, middle[0]) + 0.5, NODES)
     fig, axes = style.canvas(style.COLUMN * 1.3, 3.6, 2, 1, sharex=True, height_ratios=[3, 1])
     above, below = axes[:, 0]
-    for k, arm in enumerate(D.arms):
+    for k, arm in enumerate(arms):
         curve = np.zeros((len(easiness), NODES))
-        for i in range(D.n_items):
-            p = expit(theta + easiness[:, k, i, None])
-            curve += p * (1 - p)
+        for i in range(b.shape[1]):
+            chance = expit(theta + easiness[:, k, i, None])
+            curve += chance * (1 - chance)
         lower, median, upper = np.quantile(curve, [0.025, 0.5, 0.975], axis=0)
         above.fill_between(theta, lower, upper, color=COLOURS[k], alpha=0.25, lw=0)
         above.plot(theta, median, color=COLOURS[k], label=arm)
@@ -176,22 +184,13 @@ def plot_item_information(fit: Fit) -> Figure:
             abilities[k], bins=np.linspace(theta[0], theta[-1], 41), density=True, histtype="step", color=COLOURS[k]
         )
     above.set_ylim(0, None)
-    above.set_ylabel(f"information of {D.n_items} items")
+    above.set_ylabel(f"information of {b.shape[1]} items")
     below.set_ylabel("persons")
     below.set_yticks([])
     below.set_xlabel("ability, log odds of a right answer to an item of easiness 0")
     style.legend(fig, [above], 2)
     style.say_verdict(fit, fig)
     return fig
-
-
-def _abilities(fit: Fit, D: Arrays, every: int) -> list[np.ndarray]:
-    """Abilities of the population that each arm stands for: the distribution that the model gives the persons in the data."""
-    T, X, M = D.persons
-    values = (v[::every] for v in D.coefficients(fit.posterior))
-    noise = np.random.default_rng(0).normal(size=(len(flatten(fit.posterior["sigma_theta"])[::every]), len(T)))
-    theta = ability_mean(T, X, M, *values) + flatten(fit.posterior["sigma_theta"])[::every, None] * noise
-    return [theta[:, t == T].ravel() for t in (0, 1)]
 
 
 @style.paper
@@ -267,7 +266,7 @@ def _draw_effects(fit: Fit, arm: str, ax: Axes) -> None:
 def _draw_line(fit: Fit, average: xr.DataArray, centre: float, grid: np.ndarray, ax: Axes) -> None:
     """The expected effect of an item by its easiness."""
     p = fit.posterior
-    if p["rho"].ndim > 2:
+    if "rho" not in p or p["rho"].ndim > 2:
         return
     slope = (p["rho"] * p["sigma_zeta"] / p["sigma_b"]).transpose("chain", "draw").to_numpy().ravel()
     curve = average.transpose("chain", "draw").to_numpy().ravel()[:, None] + slope[:, None] * (grid - centre)
