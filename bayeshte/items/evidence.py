@@ -34,14 +34,14 @@ from bayeshte.fit import Fit
 from bayeshte.fit import fit as fit_model
 from bayeshte.prior import HalfNormal, Prior
 
-NODES, REACH = 12, 5.0  # of the quadrature, and how many SDs of the conditional around its maximum it covers
+NODES, REACH = 16, 6.0  # of the quadrature, and how many SDs of L beyond its maximum it looks
+NEGLIGIBLE, POINTS = 14.0, 401  # nats below the maximum that the quadrature leaves out, and points at which it looks
 STEP = 0.05  # of the posterior median: the least step of the differences that locate the conditional
 CHUNK = 4_000_000  # likelihoods of persons held at once
 LIMIT_KHAT, LIMIT_ERROR = 0.7, 0.3  # above either the evidence is called strong, but not by how much
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 RUNG, RUNGS = 3.0, 5  # factor between the priors of further fits, and how many fits there are at most
 BEYOND = 20.0  # nats, from which on evidence is not measured more precisely
-NEGLIGIBLE = 30.0  # nats below the density of the prior at zero
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,7 @@ def _ratios(fit: Fit, draws: xr.Dataset, prior: Prior) -> np.ndarray:
     step = np.maximum(sigma, STEP * np.median(sigma))
     zero, one, two = (_log_likelihood(fit, draws, pattern, k * step) for k in range(3))
     slope, bend = (4 * one - 3 * zero - two) / (2 * step), (two - 2 * one + zero) / step**2
-    width = 1 / np.sqrt(np.maximum(-bend, 1e-6 / step**2))
-    middle = np.clip(slope * width**2, 0.0, 2 * step)  # where L is largest, or zero
-    low, high = np.maximum(middle - REACH * width, 0.0), middle + REACH * width
-    most = high.max()
-    while prior.log_density(np.array([0.0, most / 1.5])) @ [1, -1] > NEGLIGIBLE:  # a narrow prior ends before L does
-        most /= 1.5
-    high = np.minimum(high, np.maximum(most, low + width))
+    low, high = _limits(slope, np.minimum(bend, -1e-6 / step**2), prior)
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     terms = np.empty((NODES, *shape))
     for k, (x, w) in enumerate(zip(nodes, weights, strict=True)):
@@ -194,6 +188,18 @@ def _ratios(fit: Fit, draws: xr.Dataset, prior: Prior) -> np.ndarray:
         log = _log_likelihood(fit, draws, pattern, s) + prior.log_density(s)
         terms[k] = log + np.log(w * (high - low) / 2)
     return zero - logsumexp(terms, axis=0)
+
+
+def _limits(slope: np.ndarray, bend: np.ndarray, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
+    """Where p(s) L(s) is not negligible, by the parabola through log L near zero and the prior: two (chain, draw)."""
+    width = (-bend) ** -0.5
+    far = np.maximum(slope * width**2, 0.0) + REACH * width
+    grid = np.linspace(0, 1, POINTS) ** 3 * far[..., None]  # finer towards zero, where a narrow prior is
+    log = slope[..., None] * grid + 0.5 * bend[..., None] * grid**2 + prior.log_density(grid)
+    kept = log > log.max(-1, keepdims=True) - NEGLIGIBLE
+    first = np.maximum(kept.argmax(-1) - 1, 0)
+    last = np.minimum(POINTS - kept[..., ::-1].argmax(-1), POINTS - 1)
+    return tuple(np.take_along_axis(grid, k[..., None], -1)[..., 0] for k in (first, last))
 
 
 def _log_likelihood(fit: Fit, draws: xr.Dataset, pattern: xr.DataArray, s: np.ndarray) -> np.ndarray:
