@@ -1,0 +1,226 @@
+"""Modes of a finite mixture: many dispersed starts, a short climb from each, a long one from the best.
+
+The likelihood of a mixture has local maxima, so that one start proves nothing. A start takes K units (clusters or rows) at random,
+every second time rather ones that the classes so far explain badly (as k-means++ does; Arthur & Vassilvitskii, 2007), and
+gives each class the coefficients of its unit: one Newton step from the pooled fit, delta_j = (I_j + Lambda)^-1 s_j with the unit's score s_j and
+information I_j and a third of an average unit's information Lambda.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from bayeshte.marginal import glmm
+from bayeshte.marginal.density import Density, is_even, unconstrain
+from bayeshte.marginal.mixture import Layout, Units, tables
+from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
+
+STARTS = 20  # for each class
+SHORT, LONG = 25, 2000  # iterations of the first climb, and of the second one, which the better quarter makes
+SAME = 1e-3  # nats within which two maxima are one
+NARROWEST = 0.02  # residual SD of a class, in that of the pooled fit: below, the likelihood climbs a spike of a few values
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A local maximum: coordinates, height, and how many of the long climbs ended there (labels of classes apart)."""
+
+    x: np.ndarray
+    height: float
+    found: int
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The one-class fit, and by how much each unit's own coefficients differ from it.
+
+    Attributes
+    ----------
+    beta, sd, shape : ndarray (p,), (q,), (2,)
+    score, information : ndarray (U, p), (U, p, p)
+        Of every unit, at `beta`.
+    own : ndarray (p,) of bool
+        Which coefficients differ between classes.
+    """
+
+    beta: np.ndarray
+    sd: np.ndarray
+    shape: np.ndarray
+    score: np.ndarray
+    information: np.ndarray
+    own: np.ndarray
+
+    def steps(self) -> np.ndarray:
+        """delta_j of every unit, (U, p); zero where classes share a coefficient."""
+        k = np.flatnonzero(self.own)
+        info = self.information[:, k[:, None], k]
+        ridge = info.mean(0) / 3
+        ridge += 1e-9 * np.diag(np.diag(ridge) + 1e-300)
+        out = np.zeros_like(self.score)
+        out[:, k] = np.linalg.solve(info + ridge, self.score[:, k, None])[..., 0]
+        return out
+
+
+def likelihood(data: Units, layout: Layout) -> Density:
+    """The log-likelihood as a function of unconstrained coordinates."""
+    size = layout.sizes(data.family, data.shape[2], data.shape[3])
+    kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1), "member": Flat()}
+    return tables(data, layout, [kinds[k] for k, n in size.items() for _ in range(n)], None, 0.0, (), bare=True)
+
+
+def pooled(data: Units, layout: Layout) -> Pooled:
+    """The maximum-likelihood fit of one class."""
+    (_, p, q, _), family = data.shape, data.family
+    one = Layout(1, ((p, True),), True, True, True)
+    density = likelihood(data, one)
+    size = one.sizes(family, q, data.shape[3])
+    start, scale = np.zeros(density.n_dim), np.ones(density.n_dim)
+    start[:p] = data.offset
+    if family == "gaussian":
+        n, rr, _, XX = data.moments
+        sigma = np.sqrt(rr.sum() / n.sum())
+        size_x = np.sqrt(np.diag(XX.sum(0)))
+        start[p : p + q] = scale[p : p + q] = sigma / 3 * np.sqrt(n.sum()) / size_x[data.random]
+        start[p + q] = np.log(sigma)
+        scale[:p] = sigma / size_x
+    else:
+        X, n, s, _ = data.rows
+        scale[:p] = 1 / np.sqrt(n @ X**2)
+        if family == "student":
+            start[:p] = np.linalg.lstsq(X, s, rcond=None)[0]
+            sigma = np.std(s - X @ start[:p])
+            start[p : p + 2], scale[:p] = (np.log(sigma * 0.8), np.log(8.0)), scale[:p] * sigma
+        elif family == "poisson":
+            start[:p] = np.linalg.lstsq(X * np.sqrt(n)[:, None], np.sqrt(n) * np.log((s + 0.5) / n), rcond=None)[0]
+    x = climb(density, start, scale, LONG)[0]
+    theta = np.exp(x[p + q : p + q + size["sigma"] + size["nu"]])
+    shape = np.ones(2)
+    shape[: len(theta)] = theta
+    own = np.concatenate([np.full(n, own) for n, own in layout.groups])
+    return Pooled(x[:p], np.abs(x[p : p + q]), shape, *_by_unit(data, x[:p], shape), own)
+
+
+def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Score (U, p) and information (U, p, p) of every unit at coefficients beta, without random effects."""
+    if data.family == "gaussian":
+        _, _, Xr, XX = data.moments
+        w = shape[0] ** -2.0
+        return w * (Xr - XX @ (beta - data.offset)), w * XX
+    X, n, s, unit = data.rows
+    score, weight = glmm.score_and_weight(X @ beta, n, s, data.family, *shape)
+    U, p = data.shape[:2]
+    first = np.stack([np.bincount(unit, score * X[:, a], minlength=U) for a in range(p)], axis=1)
+    second = np.empty((U, p, p))
+    for a, b in np.ndindex(p, p):
+        second[:, a, b] = np.bincount(unit, weight * X[:, a] * X[:, b], minlength=U)
+    return first, second
+
+
+def climb(density: Density, x: np.ndarray, scale: np.ndarray, iterations: int) -> tuple[np.ndarray, float]:
+    """A local maximum from x, by L-BFGS in coordinates scaled by `scale`."""
+
+    def minus(z):
+        value, grad = density(x + scale * z)
+        return (-value, -grad * scale) if np.isfinite(value) else (1e300, np.zeros_like(z))
+
+    options = {"maxiter": iterations, "maxfun": 20 * iterations, "ftol": 1e-14, "gtol": 1e-6}
+    found = optimize.minimize(minus, np.zeros_like(x), jac=True, method="L-BFGS-B", options=options)
+    return x + scale * found.x, -float(found.fun)
+
+
+def modes(
+    density: Density, data: Units, layout: Layout, priors: list[Prior], seed: int = 0
+) -> list[Mode]:
+    """Local maxima of a density, in its own coordinates, the highest first; two that differ in labels only are one."""
+    rng = np.random.default_rng(seed)
+    one = pooled(data, layout)
+    starts = STARTS * layout.classes if layout.classes > 1 else 1
+    scale = _scale(data, layout, one, density.n_dim)
+    delta = one.steps()
+    short = [
+        climb(density, _start(data, layout, priors, one, delta, rng, density.n_dim, k % 2), scale, SHORT)
+        for k in range(starts)
+    ]
+    short.sort(key=lambda m: -m[1])
+    out: list[Mode] = []
+    for x, _ in short[: max(1, starts // 4)]:
+        x, height = climb(density, x, scale, LONG)
+        if not _regular(data, layout, one, x):
+            continue
+        same = next((k for k, m in enumerate(out) if abs(m.height - height) < SAME), None)
+        if same is None:
+            out.append(Mode(x, height, 1))
+        else:
+            best = max(out[same], Mode(x, height, 1), key=lambda m: m.height)
+            out[same] = Mode(best.x, best.height, out[same].found + 1)
+    return sorted(out, key=lambda m: -m.height)
+
+
+def _regular(data: Units, layout: Layout, one: Pooled, x: np.ndarray) -> bool:
+    """Whether no class has shrunk to a few equal values."""
+    size = layout.sizes(data.family, *data.shape[2:])
+    at = size["beta"] + size["sd"]
+    return bool((np.exp(x[at : at + size["sigma"]]) > NARROWEST * one.shape[0]).all())
+
+
+def _scale(data: Units, layout: Layout, one: Pooled, d: int) -> np.ndarray:
+    """Roughly the standard error of every coordinate if classes were of equal size and known."""
+    (U, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    out = np.full(d, np.sqrt(K / U))
+    info = np.sqrt(K / np.maximum(np.einsum("upp->p", one.information), 1e-300))
+    out[layout.beta_at()] = info
+    at = size["beta"]
+    out[at : at + size["sd"]] *= np.tile(one.sd + 0.1 * one.shape[0], size["sd"] // q if q else 0)
+    N = data.moments[0].sum() if data.family == "gaussian" else data.first[-1]
+    at += size["sd"]
+    out[at : at + size["sigma"]] = np.sqrt(K / (2 * N))
+    return out
+
+
+def _start(data, layout, priors, one: Pooled, delta, rng: np.random.Generator, d: int, even: int) -> np.ndarray:
+    """Coordinates of a start: the coefficients of K units, the spread of the pooled fit made a little smaller."""
+    (_, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    beta = one.beta + delta[_seeds(one, delta, K, rng, even)]
+    theta = np.zeros(len(priors))
+    theta[layout.beta_at()] = beta
+    at = size["beta"]
+    smaller = rng.uniform(0.5, 1.0, 3) if K > 1 else np.ones(3)
+    floor = 0.05 * one.shape[0] * (1.0 if data.family == "gaussian" else 0.0)
+    theta[at : at + size["sd"]] = smaller[0] * np.tile(np.maximum(one.sd, floor), size["sd"] // q if q else 0)
+    at += size["sd"]
+    theta[at : at + size["sigma"]] = smaller[1] * one.shape[0] * rng.uniform(0.8, 1.25, size["sigma"])
+    at += size["sigma"]
+    theta[at : at + size["nu"]] = one.shape[1]
+    at += size["nu"]
+    x = np.zeros(d)
+    for k, prior in enumerate(priors[:at]):
+        signed = size["beta"] <= k < size["beta"] + size["sd"] and is_even(prior)
+        x[k] = theta[k] if signed else unconstrain(prior, theta[k])
+    return x
+
+
+def _seeds(one: Pooled, delta: np.ndarray, K: int, rng: np.random.Generator, even: int) -> list[int]:
+    """K units, evenly or each with a chance that grows with the log-likelihood it would gain by a class of its own."""
+    U = len(delta)
+    if even:
+        return list(rng.choice(U, K, replace=U < K))
+    gain = 0.5 * np.einsum("up,up->u", one.score, delta)
+    chosen = [int(rng.integers(U))]
+    explained = np.zeros(U)
+    for _ in range(K - 1):
+        d = delta[chosen[-1]]
+        explained = np.maximum(explained, one.score @ d - 0.5 * np.einsum("p,upr,r->u", d, one.information, d))
+        gap = np.maximum(gain - explained, 0.0) + 1e-3 * gain.mean() + 1e-300
+        chosen.append(int(rng.choice(U, p=gap / gap.sum())))
+    return chosen
+
+
+def maximum_likelihood(data: Units, layout: Layout, seed: int = 0) -> list[Mode]:
+    """Local maxima of the likelihood, the highest first; the heights are log-likelihoods, constants of counts included."""
+    density = likelihood(data, layout)
+    size = layout.sizes(data.family, *data.shape[2:])
+    kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1), "member": Flat()}
+    return modes(density, data, layout, [kinds[k] for k, n in size.items() for _ in range(n)], seed)
