@@ -19,7 +19,7 @@ from bayeshte.convergence import Diagnosis
 from bayeshte.design import dummies
 from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
-from bayeshte.families import SEM, ItemResponse, Mediation, RandomSlope, few_cluster_priors
+from bayeshte.families import SEM, EffectMixture, ItemResponse, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
 from bayeshte.plots import (
     plot_baseline,
@@ -37,6 +37,7 @@ from bayeshte.plots import (
 )
 from bayeshte.prior import (
     LKJ,
+    Dirichlet,
     Exponential,
     Flat,
     Gamma,
@@ -63,6 +64,8 @@ __all__ = [
     "DataError",
     "Description",
     "Diagnosis",
+    "Dirichlet",
+    "EffectMixture",
     "Estimand",
     "Exponential",
     "Fit",

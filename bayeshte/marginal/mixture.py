@@ -32,7 +32,8 @@ class Units:
     first : ndarray (U + 1,) of int
         First row of each unit, and the number of rows.
     table : ndarray
-        Gaussian: n, r'r, X'r (p), X'X (p p) of every unit, r the residuals from coefficients `offset`; else X (p N), n (N), s (N).
+        Gaussian: n, r'r, X'r (p), X'X (p p) of every unit, r the residuals from coefficients `offset`; else X (p N), n (N),
+        s (N).
     offset : ndarray (p,)
     random : ndarray (q,) of int
         Columns of X with random effects.

@@ -1,9 +1,9 @@
 """Modes of a finite mixture: many dispersed starts, a short climb from each, a long one from the best.
 
-The likelihood of a mixture has local maxima, so that one start proves nothing. A start takes K units (clusters or rows) at random,
-every second time rather ones that the classes so far explain badly (as k-means++ does; Arthur & Vassilvitskii, 2007), and
-gives each class the coefficients of its unit: one Newton step from the pooled fit, delta_j = (I_j + Lambda)^-1 s_j with the unit's score s_j and
-information I_j and a third of an average unit's information Lambda.
+The likelihood of a mixture has local maxima, so that one start proves nothing. A start takes K units (clusters or rows) at
+random, every second time rather ones that the classes so far explain badly (as k-means++ does; Arthur & Vassilvitskii, 2007),
+and gives each class the coefficients of its unit: one Newton step from the pooled fit, delta_j = (I_j + Lambda)^-1 s_j with the
+unit's score s_j and information I_j and a third of an average unit's information Lambda.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,16 @@ import numpy as np
 from scipy import optimize
 
 from bayeshte.marginal import glmm
-from bayeshte.marginal.density import Density, is_even, unconstrain
+from bayeshte.marginal.density import Density, Output, is_even, precondition, unconstrain
 from bayeshte.marginal.mixture import Layout, Units, tables
 from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
 
 STARTS = 20  # for each class
 SHORT, LONG = 25, 2000  # iterations of the first climb, and of the second one, which the better quarter makes
 SAME = 1e-3  # nats within which two maxima are one
-NARROWEST = 0.02  # residual SD of a class, in that of the pooled fit: below, the likelihood climbs a spike of a few values
+NARROWEST = (
+    0.02  # residual SD of a class, in that of the pooled fit: below, the likelihood climbs a spike of a few values
+)
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,7 @@ def climb(density: Density, x: np.ndarray, scale: np.ndarray, iterations: int) -
     return x + scale * found.x, -float(found.fun)
 
 
-def modes(
-    density: Density, data: Units, layout: Layout, priors: list[Prior], seed: int = 0
-) -> list[Mode]:
+def modes(density: Density, data: Units, layout: Layout, priors: list[Prior], seed: int = 0) -> list[Mode]:
     """Local maxima of a density, in its own coordinates, the highest first; two that differ in labels only are one."""
     rng = np.random.default_rng(seed)
     one = pooled(data, layout)
@@ -224,3 +224,18 @@ def maximum_likelihood(data: Units, layout: Layout, seed: int = 0) -> list[Mode]
     size = layout.sizes(data.family, *data.shape[2:])
     kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1), "member": Flat()}
     return modes(density, data, layout, [kinds[k] for k, n in size.items() for _ in range(n)], seed)
+
+
+def density(
+    data: Units,
+    layout: Layout,
+    priors: list[Prior],
+    lkj: Prior | None,
+    dirichlet: float,
+    outputs: tuple[Output, ...],
+) -> Density:
+    """The posterior density of a mixture, preconditioned at its highest mode; arguments as in `mixture.tables`."""
+    raw = tables(data, layout, priors, lkj, dirichlet, outputs)
+    found = modes(raw, data, layout, priors)
+    scale = _scale(data, layout, pooled(data, layout), raw.n_dim)
+    return precondition(raw, found[0].x, scale)
