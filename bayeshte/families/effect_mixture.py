@@ -183,7 +183,7 @@ class EffectMixture(ModelSpec):
         if D.logit_membership:
             named["alpha"] = ("member", "class")
         else:
-            named["pi"] = ("class",)
+            named["pi" if D.classes > 1 else "_pi"] = ("class",)
         return tuple(Output(name, tuple(sizes[d] for d in dims), dims) for name, dims in named.items())
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
@@ -238,7 +238,7 @@ class EffectMixture(ModelSpec):
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with classes and random effects integrated; by row given the class and random effects of its cluster."""
-        return outcomes.log_likelihood(self, draws, design, unit)
+        return outcomes.log_likelihood(draws, design, unit)
 
     def replicates(
         self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str

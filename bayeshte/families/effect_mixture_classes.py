@@ -54,7 +54,7 @@ def recover(spec, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generato
     """See `ModelSpec.recover`. Draws of the joint graph hold labels already: they are renumbered if an order is asked for."""
     D = Arrays(design)
     draws = _with_correlations(draws, D)
-    draws = draws[[v for v in STORED if v in draws and not (v == "pi" and D.classes == 1)]]
+    draws = draws[[v for v in STORED if v in draws]]
     drawn = "label" in draws
     if D.classes > 1 and (spec.order or not drawn):
         draws = renumbered(draws, _order(spec, D, draws))
