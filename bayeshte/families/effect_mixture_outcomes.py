@@ -63,15 +63,19 @@ def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
         raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
     D = Arrays(design)
     T, X, W, code = _population(spec, D, arm, clusters, frame)
+    own = clusters == "these" and D.unit != "row"
+    if weight is not None and (own or clusters != "these"):
+        same = code if own or D.logit_membership else np.zeros_like(code)
+        T, X, W, code, weight = _reduced(D, T, X, W, code, same, np.asarray(weight, float))
     coefficients = Coefficients(D, draws)
     S, N = draws.sizes["chain"] * draws.sizes["draw"], len(X)
     out = np.empty((S, N if weight is None else len(weight)))
-    alpha = D.alpha(draws)
-    own = clusters == "these" and D.unit != "row"
+    alpha, label = D.alpha(draws), labels(D, draws) if own else None
+    u = flatten(draws["u"]) if own and D.q else None
     for s in _pieces(S, N * D.classes):
         if own:
-            label, u = labels(D, draws)[s], flatten(draws["u"])[s] if D.q else None
-            values = mean_outcome(D.family, coefficients.in_own(s, label, u, code, T, X))
+            eta = coefficients.in_own(s, label[s], None if u is None else u[s], code, T, X)
+            values = mean_outcome(D.family, eta)
         else:
             p = latent_classes.class_probabilities(D, draws, s) if clusters == "these" else _prior(W, alpha[s])
             values = sum(
@@ -81,6 +85,33 @@ def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
     if weight is not None:
         return unstack(out, draws, group=np.arange(out.shape[1]))
     return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
+
+
+def _reduced(D: Arrays, T, X, W, code, same, weight):
+    """Fewer rows with the same averages: means of rows that are the `same` where the outcome is linear, else distinct rows."""
+    if D.family not in ("gaussian", "student"):
+        _, first, position = np.unique(np.column_stack([same, T, X]), axis=0, return_index=True, return_inverse=True)
+        summed = np.stack([np.bincount(position.ravel(), w, len(first)) for w in weight])
+        return T[first], X[first], W[first], code[first], summed
+    parts, columns_of = [], []
+    for w in weight:
+        total = np.bincount(same, w)
+        keep = np.flatnonzero(total > 0)
+        first = np.zeros(len(total), np.int64)
+        first[same[::-1]] = np.arange(len(same))[::-1]
+
+        def mean(values, w=w, total=total, keep=keep):
+            sums = [np.bincount(same, w * v)[keep] / total[keep] for v in values.T]
+            return np.stack(sums, axis=1) if sums else np.empty((len(keep), 0))
+
+        parts.append((mean(T), mean(X), W[first[keep]], code[first[keep]]))
+        columns_of.append(total[keep])
+    joined = [np.concatenate(v) for v in zip(*parts, strict=True)]
+    sizes = np.cumsum([0, *map(len, columns_of)])
+    summed = np.zeros((len(weight), sizes[-1]))
+    for g, v in enumerate(columns_of):
+        summed[g, sizes[g] : sizes[g + 1]] = v
+    return *joined, summed
 
 
 def _prior(W: np.ndarray, alpha: np.ndarray) -> np.ndarray:

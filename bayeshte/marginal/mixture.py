@@ -111,6 +111,18 @@ def units(
     return Units(family, first, np.concatenate([X.T.ravel(), n, s]), np.zeros(X.shape[1]), *given, constant)
 
 
+def subset(data: Units, pick: np.ndarray) -> Units:
+    """Some of the units, by position."""
+    U, p, *_ = data.shape
+    if data.family == "gaussian":
+        table, first = data.table.reshape(U, -1)[pick].ravel(), np.zeros(len(pick) + 1, np.int64)
+    else:
+        sizes = np.diff(data.first)[pick]
+        rows = np.concatenate([np.arange(data.first[j], data.first[j + 1]) for j in pick])
+        table, first = data.table.reshape(p + 2, -1)[:, rows].ravel(), np.concatenate([[0], np.cumsum(sizes)])
+    return replace(data, table=table, first=first, W=data.W[pick])
+
+
 @dataclass(frozen=True)
 class Layout:
     """Which parameters each class has of its own.

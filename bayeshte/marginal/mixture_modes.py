@@ -6,14 +6,14 @@ and gives each class the coefficients of its unit: one Newton step from the pool
 unit's score s_j and information I_j and a third of an average unit's information Lambda.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
 
 from bayeshte.marginal import glmm
 from bayeshte.marginal.density import Density, Output, is_even, precondition, unconstrain
-from bayeshte.marginal.mixture import Layout, Units, tables
+from bayeshte.marginal.mixture import Layout, Parameters, Units, tables
 from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
 
 STARTS = 20  # for each class
@@ -239,3 +239,24 @@ def density(
     found = modes(raw, data, layout, priors)
     scale = _scale(data, layout, pooled(data, layout), raw.n_dim)
     return precondition(raw, found[0].x, scale)
+
+
+def parameters_at(data: Units, layout: Layout, x: np.ndarray) -> Parameters:
+    """The parameters of the classes at coordinates of `likelihood`, as one draw."""
+    (_, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    blocks = K if layout.own_sd else 1
+    n = sum(size.values()) - size["member"]
+    density = likelihood(data, layout)
+    values = replace(density, outputs=(Output("all", (n + blocks * q * q + m * K,)),)).parameters(x)["all"]
+    shape, at = np.ones((1, K, 2)), size["beta"]
+    sd = values[at : at + size["sd"]].reshape(blocks, q)
+    at += size["sd"]
+    for k, name in enumerate(("sigma", "nu")):
+        if size[name]:
+            shape[0, :, k] = values[at : at + size[name]]
+        at += size[name]
+    corr = values[at : at + blocks * q * q].reshape(blocks, q, q)
+    factor = np.broadcast_to(sd[:, :, None] * corr, (K, q, q))
+    alpha = values[at + blocks * q * q :].reshape(m, K)
+    return Parameters(values[layout.beta_at()][None], shape, factor[None], alpha[None])
