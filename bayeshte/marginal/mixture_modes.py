@@ -12,12 +12,13 @@ import numpy as np
 from scipy import optimize
 
 from bayeshte.marginal import glmm
-from bayeshte.marginal.density import Density, Output, is_even, precondition, unconstrain
+from bayeshte.marginal.density import Density, Output, curvature, is_even, precondition, unconstrain
 from bayeshte.marginal.mixture import Layout, Parameters, Units, tables
 from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
 
 STARTS = 20  # for each class
 SHORT, LONG = 25, 2000  # iterations of the first climb, and of the second one, which the better quarter makes
+LEAST_MASS = 0.01  # of the posterior, in that of the largest mode, for a mode to be one where chains start
 SAME = 1e-3  # nats within which two maxima are one
 NARROWEST = (
     0.02  # residual SD of a class, in that of the pooled fit: below, the likelihood climbs a spike of a few values
@@ -238,7 +239,25 @@ def density(
     raw = tables(data, layout, priors, lkj, dirichlet, outputs)
     found = modes(raw, data, layout, priors)
     scale = _scale(data, layout, pooled(data, layout), raw.n_dim)
-    return precondition(raw, found[0].x, scale)
+    out = precondition(raw, found[0].x, scale)
+    masses = np.array([m.height + _log_volume(raw, m.x, scale) for m in found])
+    several = [m.x for m, mass in zip(found, masses, strict=True) if mass > masses.max() + np.log(LEAST_MASS)]
+    if len(several) == 1:
+        return out
+    d = out.n_top
+    centre, root = out.floats[out.at : out.at + d], out.floats[out.at + d : out.at + d + d * d].reshape(d, d)
+    return replace(out, starts=np.linalg.solve(root, (np.array(several) - centre).T).T)
+
+
+def _log_volume(density: Density, x: np.ndarray, scale: np.ndarray) -> float:
+    """Log of the volume of a mode but for a constant, by its curvature: with its height, Laplace's approximation of its mass."""
+
+    def at(y):
+        height, grad = density(x + scale * y)
+        return height, scale * grad
+
+    values, _ = curvature(at, np.zeros_like(x), 1e-2)
+    return float(-0.5 * np.log(values).sum())
 
 
 def parameters_at(data: Units, layout: Layout, x: np.ndarray) -> Parameters:
