@@ -147,7 +147,7 @@ class Arrays:
         random = [
             self.full_terms.index(INTERCEPT if v == INTERCEPT else f"{self.treatment}[{v}]") for v in self.varying
         ]
-        return units(self.full, self.y, self.code, self.W, self.family, random, self.trials)
+        return units(self.full, self.y, self.code, self.W, self.family, random, self.trials, self.unit == "row")
 
     @property
     def layout(self) -> Layout:

@@ -18,7 +18,6 @@ from bayeshte.prior import Prior
 #: outcome family: its code in the kernel
 FAMILIES = {"student": 0, "logit": 1, "poisson": 3, "gaussian": 4}
 CHUNK = 4_000_000  # values held at once
-HEAD = 17  # integers of the kernel's table before the codes
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,8 @@ class Units:
     first : ndarray (U + 1,) of int
         First row of each unit, and the number of rows.
     table : ndarray
-        Gaussian: n, r'r, X'r (p), X'X (p p) of every unit, r the residuals from coefficients `offset`; else X (p N), n (N),
-        s (N).
+        Gaussian clusters: n, r'r, X'r (p), X'X (p p) of each, r the residuals from coefficients `offset`; else X (p N),
+        n (N), s (N).
     offset : ndarray (p,)
     random : ndarray (q,) of int
         Columns of X with random effects.
@@ -41,6 +40,8 @@ class Units:
         What class membership depends on; a column of ones for plain class probabilities.
     constant : float
         The part of the log-likelihood that depends on no parameter.
+    by_row : bool
+        Whether every row is a unit.
     """
 
     family: str
@@ -50,6 +51,12 @@ class Units:
     random: np.ndarray
     W: np.ndarray
     constant: float
+    by_row: bool
+
+    @property
+    def summed(self) -> bool:
+        """Whether rows enter through cross-products."""
+        return self.family == "gaussian" and not self.by_row
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -58,14 +65,14 @@ class Units:
 
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """n (U,), r'r (U,), X'r (U, p), X'X (U, p, p) of a Gaussian outcome."""
+        """n (U,), r'r (U,), X'r (U, p), X'X (U, p, p) of clusters with a Gaussian outcome."""
         U, p, *_ = self.shape
         t = self.table.reshape(U, -1)
         return t[:, 0], t[:, 1], t[:, 2 : 2 + p], t[:, 2 + p :].reshape(U, p, p)
 
     @cached_property
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """X (N, p), n (N,), s (N,) and the unit (N,) of the rows of other families."""
+        """X (N, p), n (N,), s (N,) and the unit (N,) of the rows otherwise."""
         N, p = self.first[-1], len(self.offset)
         t = self.table.reshape(p + 2, N)
         return t[:p].T, t[p], t[p + 1], np.repeat(np.arange(len(self.W)), np.diff(self.first))
@@ -79,6 +86,7 @@ def units(
     family: str,
     random: list[int],
     trials: np.ndarray | None = None,
+    by_row: bool = False,
 ) -> Units:
     """Rows reduced to cross-products (Gaussian), or sorted by unit, those of a unit with equal X counted together.
 
@@ -94,27 +102,33 @@ def units(
         Columns of X with random effects within a class; Gaussian outcomes only.
     trials : ndarray (N,), optional
         Of binomial outcomes.
+    by_row : bool
+        Whether every row is a unit, in the order of the rows.
     """
     U, given = len(W), (np.asarray(random, np.int64), W)
-    if family == "gaussian":
+    if family == "gaussian" and not by_row:
         m = gaussian.moments(X, y, given[0], unit, U, np.zeros(len(y), np.int64), 1)
         table = np.column_stack([m.n[:, 0], m.rr[:, 0], m.Xr[:, 0], m.XX[:, 0].reshape(U, -1)])
-        return Units(family, np.zeros(U + 1, np.int64), table.ravel(), m.offset, *given, 0.0)
-    if trials is None:
+        return Units(family, np.zeros(U + 1, np.int64), table.ravel(), m.offset, *given, 0.0, False)
+    if by_row:
+        n, s, constant = np.ones(len(y)) if trials is None else trials, y, 0.0
+        constant = -float(gammaln(y + 1).sum()) if family == "poisson" else 0.0
+    elif trials is None:
         r = glmm.collapse(X, y, [], unit, U, family)
         X, n, s, unit, constant = r.X, r.n, r.s, r.cluster, r.constant
     else:
         order = np.argsort(unit, kind="stable")
-        X, n, s, unit = X[order], trials[order], y[order], unit[order]
+        X, n, s, unit, constant = X[order], trials[order], y[order], unit[order], 0.0
+    if trials is not None:
         constant = float((gammaln(n + 1) - gammaln(s + 1) - gammaln(n - s + 1)).sum())
     first = np.searchsorted(unit, np.arange(U + 1))
-    return Units(family, first, np.concatenate([X.T.ravel(), n, s]), np.zeros(X.shape[1]), *given, constant)
+    return Units(family, first, np.concatenate([X.T.ravel(), n, s]), np.zeros(X.shape[1]), *given, constant, by_row)
 
 
 def subset(data: Units, pick: np.ndarray) -> Units:
     """Some of the units, by position."""
     U, p, *_ = data.shape
-    if data.family == "gaussian":
+    if data.summed:
         table, first = data.table.reshape(U, -1)[pick].ravel(), np.zeros(len(pick) + 1, np.int64)
     else:
         sizes = np.diff(data.first)[pick]
@@ -212,11 +226,11 @@ def tables(
         constant += gammaln(K * dirichlet) - K * gammaln(dirichlet) + 0.5 * np.log(K)
     constant = data.constant + (0.0 if bare else constant)
     head = [d, n, K, p, q, blocks, U, data.first[-1], FAMILIES[data.family], m]
-    head += [at_sd, at_sigma, size["sigma"], at_nu, size["nu"], at_nu + size["nu"], int(bare)]
+    head += [at_sd, at_sigma, size["sigma"], at_nu, size["nu"], at_nu + size["nu"], int(bare), int(data.by_row)]
     ints = np.concatenate([head, codes, layout.beta_at().ravel(), data.random, data.first]).astype(np.int64)
     floats = np.concatenate(
         [[constant, eta, 0.0 if bare else dirichlet], hyper, np.zeros(d), np.eye(d).ravel()]
-        + [data.offset, basis(K).ravel(), data.W.ravel(), data.table]
+        + [data.offset, basis(K).ravel(), (data.W.T if data.by_row else data.W).ravel(), data.table]
     )
     return Density(kernel.log_density_c, kernel.expand_c, ints, floats, d, outputs, at=3 + 4 * n, n_top=d)
 
@@ -236,11 +250,15 @@ class Parameters:
 
 def class_log_likelihood(data: Units, t: Parameters) -> np.ndarray:
     """Log-likelihood of every unit in every class, random effects integrated: (S, U, K), constants of counts left out."""
-    from bayeshte.marginal.kernels import mixture_units as kernel
+    from bayeshte.marginal.kernels import mixture_rows, mixture_units
 
+    if data.by_row:
+        U, shift = data.shape[0], np.zeros((len(t.beta), data.shape[0]))
+        given = (np.ascontiguousarray(v) for v in (t.beta, t.shape, shift))
+        return mixture_rows.row_likelihoods(FAMILIES[data.family], data.table, U, *given)
     given = FAMILIES[data.family], data.table, data.first, data.first[-1], data.random
     contiguous = (np.ascontiguousarray(v) for v in (t.beta, data.offset, t.shape, t.factor))
-    return kernel.likelihoods(*given, *contiguous)
+    return mixture_units.likelihoods(*given, *contiguous)
 
 
 def log_prior_probabilities(data: Units, alpha: np.ndarray) -> np.ndarray:

@@ -80,7 +80,7 @@ def pooled(data: Units, layout: Layout) -> Pooled:
     size = one.sizes(family, q, data.shape[3])
     start, scale = np.zeros(density.n_dim), np.ones(density.n_dim)
     start[:p] = data.offset
-    if family == "gaussian":
+    if data.summed:
         n, rr, _, XX = data.moments
         sigma = np.sqrt(rr.sum() / n.sum())
         size_x = np.sqrt(np.diag(XX.sum(0)))
@@ -90,10 +90,11 @@ def pooled(data: Units, layout: Layout) -> Pooled:
     else:
         X, n, s, _ = data.rows
         scale[:p] = 1 / np.sqrt(n @ X**2)
-        if family == "student":
+        if family in ("gaussian", "student"):
             start[:p] = np.linalg.lstsq(X, s, rcond=None)[0]
             sigma = np.std(s - X @ start[:p])
-            start[p : p + 2], scale[:p] = (np.log(sigma * 0.8), np.log(8.0)), scale[:p] * sigma
+            guess = [np.log(sigma), np.log(8.0)][: size["sigma"] + size["nu"]]
+            start[p : p + len(guess)], scale[:p] = guess, scale[:p] * sigma
         elif family == "poisson":
             start[:p] = np.linalg.lstsq(X * np.sqrt(n)[:, None], np.sqrt(n) * np.log((s + 0.5) / n), rcond=None)[0]
     x = climb(density, start, scale, LONG)[0]
@@ -106,12 +107,15 @@ def pooled(data: Units, layout: Layout) -> Pooled:
 
 def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Score (U, p) and information (U, p, p) of every unit at coefficients beta, without random effects."""
-    if data.family == "gaussian":
+    if data.summed:
         _, _, Xr, XX = data.moments
         w = shape[0] ** -2.0
         return w * (Xr - XX @ (beta - data.offset)), w * XX
     X, n, s, unit = data.rows
-    score, weight = glmm.score_and_weight(X @ beta, n, s, data.family, *shape)
+    if data.family == "gaussian":
+        score, weight = (s - X @ beta) / shape[0] ** 2, np.full(len(s), shape[0] ** -2.0)
+    else:
+        score, weight = glmm.score_and_weight(X @ beta, n, s, data.family, *shape)
     U, p = data.shape[:2]
     first = np.stack([np.bincount(unit, score * X[:, a], minlength=U) for a in range(p)], axis=1)
     second = np.empty((U, p, p))
@@ -174,7 +178,7 @@ def _scale(data: Units, layout: Layout, one: Pooled, d: int) -> np.ndarray:
     out[layout.beta_at()] = info
     at = size["beta"]
     out[at : at + size["sd"]] *= np.tile(one.sd + 0.1 * one.shape[0], size["sd"] // q if q else 0)
-    N = data.moments[0].sum() if data.family == "gaussian" else data.first[-1]
+    N = data.moments[0].sum() if data.summed else data.first[-1]
     at += size["sd"]
     out[at : at + size["sigma"]] = np.sqrt(K / (2 * N))
     return out

@@ -11,10 +11,11 @@ of K - 1 probabilities in their log-ratios is prod pi_c.
 Parameters may be the same in all classes: `beta_at` says which scalar each coefficient of each class is; there are `blocks`
 (1 or K) sets of random-effect SDs with their correlations, `sigmas` residual SDs, `nus` degrees of freedom.
 
-Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, (transform, family)
-of the scalars, beta_at (K p), random (q), first row of each unit and N (U + 1).
+Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row,
+(transform, family) of the scalars, beta_at (K p), random (q), first row of each unit and N (U + 1).
 floats: constant, eta, alpha, hyper (4 a scalar), centre (d), scale (d d), offset (p), V (K (K - 1)), W (U m), data: for the
-Gaussian family n, r'r, X'r (p), X'X (p p) of every unit; else X (p N), n (N), s (N), the row varying fastest.
+Gaussian family n, r'r, X'r (p), X'X (p p) of every unit; else X (p N), n (N), s (N), the row varying fastest. Where units are
+rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py.
 With `bare` the density is the likelihood: no priors, no Jacobians.
 """
 
@@ -24,6 +25,7 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 from bayeshte.marginal.kernels.linear import OPTIONS, views
+from bayeshte.marginal.kernels.mixture_rows import rows_of_classes
 from bayeshte.marginal.kernels.mixture_units import unit_in_class
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -34,7 +36,7 @@ from bayeshte.marginal.kernels.parameters import (
     unsigned,
 )
 
-HEAD = 17  # integers before the codes
+HEAD = 18  # integers before the codes
 
 
 @njit(**OPTIONS)
@@ -186,7 +188,13 @@ def log_density(z, ints, floats, grad):
             lp += dirichlet * (alpha[0, c] - norm)
             dalpha[0, c] += dirichlet * (1.0 - K * pi[c])
     dbeta, dshape, dC = np.zeros((K, p)), np.zeros((K, 2)), np.zeros((K, q, q))
-    lp += units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
+    if ints[17]:
+        shift, dshift = np.zeros(U), np.empty(U)
+        lp += rows_of_classes(
+            *(ints[8], data, W, U, p, m, K, alpha, beta, shape, shift, dalpha, dbeta, dshape, dshift),
+        )
+    else:
+        lp += units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
     pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx)
     precondition_gradient(dx, d, scale, grad)
     return lp
