@@ -13,7 +13,7 @@ from bayeshte.convergence import MAX_RHAT, Check
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families import EffectMixture
 from bayeshte.families.effect_mixture_arrays import Arrays, unstack
-from bayeshte.families.effect_mixture_classes import doubt, mean_probabilities, probabilities, unit_log_likelihood
+from bayeshte.families.effect_mixture_classes import Classification, classification
 from bayeshte.families.effect_mixture_estimands import class_outcomes
 from bayeshte.fit import Fit, fit
 from bayeshte.marginal import mixture, mixture_modes
@@ -70,7 +70,7 @@ def class_membership(fit: Fit) -> pd.DataFrame:
         treats doubtful units as certain.
     """
     D = _arrays(fit)
-    p = mean_probabilities(D, fit.posterior)
+    p = classification(D, fit.posterior).probability
     table = pd.DataFrame(p, pd.Index(fit.design[D.unit].to_numpy(), name=D.unit), D.labels("class"))
     table["most_likely"] = np.array(D.labels("class"))[p.argmax(1)]
     table["probability"] = p.max(1)
@@ -103,7 +103,7 @@ def class_profiles(fit: Fit) -> pd.DataFrame:
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     table = table.sort_values("class", kind="stable", ignore_index=True)
-    p = mean_probabilities(D, posterior)
+    p = classification(D, posterior).probability
     table["assignment"] = table["class"].map(dict(zip(labels, _assignment(p).diagonal(), strict=True)))
     table["entropy"] = relative_entropy(p)
     return fit.diagnosis.mark(table)
@@ -132,7 +132,8 @@ def class_check(fit: Fit) -> ClassCheck:
     """
     D = _arrays(fit)
     posterior = fit.posterior
-    invariant = _invariant(D, posterior)
+    found = classification(D, posterior)
+    invariant = _invariant(D, posterior, found)
     table = pd.concat([rows(v) for v in invariant.values()], ignore_index=True)
     worst = table.loc[table["rhat"].idxmax()] if table["rhat"].notna().any() else None
     value = 1.0 if worst is None else float(worst["rhat"])
@@ -145,25 +146,23 @@ def class_check(fit: Fit) -> ClassCheck:
         text += f": chains are in different modes (median log-likelihood by chain {each})"
     checks = [Check("modes", value <= MAX_RHAT, value, MAX_RHAT, text)]
     if D.classes > 1:
-        checks += [_emptiness(D, posterior), _likeness(D, posterior)]
+        checks += [_emptiness(D, found), _likeness(D, found.probability)]
     return ClassCheck(tuple(checks), chains)
 
 
-def _invariant(D: Arrays, posterior: xr.Dataset) -> dict[str, xr.DataArray]:
+def _invariant(D: Arrays, posterior: xr.Dataset, given: Classification) -> dict[str, xr.DataArray]:
     """Quantities that do not depend on the numbering, by name: (chain, draw) each."""
-    found = {"log-likelihood": unit_log_likelihood(D, posterior).sum(1)}
+    found = {"log-likelihood": given.log_likelihood}
     if D.classes > 1:
         size = np.sort(D.class_sizes(posterior), axis=1)
         found |= {"smallest size": size[:, 0], "largest size": size[:, -1]}
-        found["entropy"] = 1 - doubt(D, posterior).mean(1) / np.log(D.classes)
+        found["entropy"] = given.entropy
     return {k: unstack(v, posterior).rename(k) for k, v in found.items()}
 
 
-def _emptiness(D: Arrays, posterior: xr.Dataset) -> Check:
+def _emptiness(D: Arrays, given: Classification) -> Check:
     """How often a class holds less than one unit in expectation."""
-    step = max(1, len(posterior["draw"]) * len(posterior["chain"]) * D.n_units * D.classes // 20_000_000)
-    thin = posterior.isel(draw=slice(None, None, step))
-    held = probabilities(D, thin).sum(1)
+    held = D.n_units * given.share
     share = (held < 1).mean(0)
     k = int(share.argmax())
     label, few = D.labels("class")[k], held.mean(0)[k]
@@ -171,9 +170,9 @@ def _emptiness(D: Arrays, posterior: xr.Dataset) -> Check:
     return Check("empty classes", bool(share[k] <= EMPTY), float(share[k]), EMPTY, text)
 
 
-def _likeness(D: Arrays, posterior: xr.Dataset) -> Check:
+def _likeness(D: Arrays, probability: np.ndarray) -> Check:
     """Whether the units that are most likely in a class clearly belong to it."""
-    table = _assignment(mean_probabilities(D, posterior))
+    table = _assignment(probability)
     own = np.nan_to_num(table.diagonal(), nan=0.0)
     k, labels = int(own.argmin()), D.labels("class")
     text = f"units most likely in {labels[k]} belong to it with a mean probability of {own[k]:.2f}"

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import log_softmax
 
-from bayeshte.marginal.mixture import Layout, Parameters, Units, units
+from bayeshte.marginal.mixture import Layout, Parameters, Units, subset, units
 
 #: variables of a posterior, in the order of the tables
 LATENT = ("label", "u", "effect")
@@ -67,7 +67,13 @@ class Arrays:
     @property
     def n_units(self) -> int:
         """Number of what carries the class: clusters or rows."""
-        return self.design.sizes[self.unit]
+        return len(self.units.W)
+
+    def only(self, pick: np.ndarray) -> "Arrays":
+        """The same with some of the units in `units`, by position."""
+        out = Arrays(self.design)
+        out.__dict__["units"] = subset(self.units, pick)
+        return out
 
     @cached_property
     def y(self) -> np.ndarray:

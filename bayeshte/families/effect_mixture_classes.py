@@ -1,8 +1,10 @@
 """What was integrated drawn back, and labels put in order: P(class | data), the class of each cluster, its random effects."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
-from scipy.special import entr, logsumexp, softmax
+from scipy.special import log_softmax, logsumexp
 
 from bayeshte.families.effect_mixture_arrays import COEFFICIENTS, STORED, Arrays, flatten, unstack
 from bayeshte.marginal import mixture, relabel
@@ -14,7 +16,10 @@ RELABELLED = 400  # units by whose classification draws are relabelled
 def terms(D: Arrays, draws: xr.Dataset, part: slice = slice(None)) -> np.ndarray:
     """log pi_jc + log p(y_j | c) of every unit and class, constants of counts left out: (draw, unit, class)."""
     t = D.parameters(draws)[part]
-    return mixture.class_log_likelihood(D.units, t) + mixture.log_prior_probabilities(D.units, t.alpha)
+    chance = log_softmax(t.alpha, axis=-1) if not D.logit_membership else None  # the same for all units
+    values = mixture.class_log_likelihood(D.units, t)
+    values += mixture.log_prior_probabilities(D.units, t.alpha) if chance is None else chance
+    return values
 
 
 def _pieces(D: Arrays, draws: xr.Dataset):
@@ -25,24 +30,45 @@ def _pieces(D: Arrays, draws: xr.Dataset):
 
 def class_probabilities(D: Arrays, draws: xr.Dataset, part: slice) -> np.ndarray:
     """P(class | data) of every unit given the parameters of some draws: (draw, unit, class)."""
-    return softmax(terms(D, draws, part), axis=-1)
+    values = terms(D, draws, part)
+    mixture.summarise(values, np.zeros(values.shape[1:]))
+    return values
 
 
-def probabilities(D: Arrays, draws: xr.Dataset, units: np.ndarray | None = None) -> np.ndarray:
-    """P(class | data) of units (all by default) given the parameters of every draw: (draw, unit, class)."""
-    pick = slice(None) if units is None else units
-    return np.concatenate([class_probabilities(D, draws, s)[:, pick] for s in _pieces(D, draws)])
+def probabilities(D: Arrays, draws: xr.Dataset) -> np.ndarray:
+    """P(class | data) of every unit given the parameters of every draw: (draw, unit, class)."""
+    return np.concatenate([class_probabilities(D, draws, s) for s in _pieces(D, draws)])
 
 
-def mean_probabilities(D: Arrays, draws: xr.Dataset) -> np.ndarray:
-    """P(class | data) of every unit, averaged over draws: (unit, class)."""
-    parts = [class_probabilities(D, draws, s).sum(0) for s in _pieces(D, draws)]
-    return sum(parts) / (draws.sizes["chain"] * draws.sizes["draw"])
+@dataclass(frozen=True)
+class Classification:
+    """How units are classified given the parameters of every draw.
+
+    Attributes
+    ----------
+    log_likelihood : ndarray (draw,)
+        Constants of counts left out.
+    share : ndarray (draw, class)
+        P(class | data), averaged over units.
+    entropy : ndarray (draw,)
+        1 - mean over units of -sum_c p log p / log K (Ramaswamy et al., 1993); 1 with one class.
+    probability : ndarray (unit, class)
+        P(class | data), averaged over draws.
+    """
+
+    log_likelihood: np.ndarray
+    share: np.ndarray
+    entropy: np.ndarray
+    probability: np.ndarray
 
 
-def doubt(D: Arrays, draws: xr.Dataset) -> np.ndarray:
-    """-sum_c p log p of every unit, p = P(class | data) given the parameters of every draw: (draw, unit)."""
-    return np.concatenate([entr(class_probabilities(D, draws, s)).sum(-1) for s in _pieces(D, draws)])
+def classification(D: Arrays, draws: xr.Dataset) -> Classification:
+    """See `Classification`."""
+    S = draws.sizes["chain"] * draws.sizes["draw"]
+    probability = np.zeros((D.n_units, D.classes))
+    parts = [mixture.summarise(terms(D, draws, s), probability) for s in _pieces(D, draws)]
+    total, share, doubt = (np.concatenate(v) for v in zip(*parts, strict=True))
+    return Classification(total, share, 1 - doubt / max(np.log(D.classes), 1e-300), probability / S)
 
 
 def unit_log_likelihood(D: Arrays, draws: xr.Dataset) -> np.ndarray:
@@ -80,10 +106,8 @@ def _order(spec, D: Arrays, draws: xr.Dataset) -> np.ndarray:
     """Which class of each draw becomes class 1, 2, ...: (draw, class)."""
     if spec.order:
         return relabel.ascending(value_of(D, draws, spec.order))
-    step = -(-D.n_units // RELABELLED)
-    units = np.arange(0, D.n_units, step)
-    height = unit_log_likelihood(D, draws).sum(1)
-    order = relabel.stephens(probabilities(D, draws, units), int(height.argmax()))
+    some = D.only(np.arange(0, D.n_units, -(-D.n_units // RELABELLED)))
+    order = relabel.stephens(probabilities(some, draws), int(classification(some, draws).log_likelihood.argmax()))
     name = next(v for v in (*COEFFICIENTS, "sigma", "sd", "nu") if v in draws and "class" in draws[v].dims)
     first = D.by_class(draws, name).reshape(len(order), D.classes, -1)[..., 0]
     return order[:, np.take_along_axis(first, order, axis=1).mean(0).argsort()]

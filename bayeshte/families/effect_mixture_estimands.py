@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.families.effect_mixture_arrays import Arrays, indicators, unstack
-from bayeshte.families.effect_mixture_classes import doubt
+from bayeshte.families.effect_mixture_classes import classification
 from bayeshte.families.effect_mixture_outcomes import CHUNK, Coefficients, labels, mean_outcome
 from bayeshte.spec import Estimand
 
@@ -65,6 +65,9 @@ def _average_effects(spec, D: Arrays) -> list[Estimand]:
 def _average(posterior, design, *, spec, clusters):
     """Difference of the mean expected outcomes had everybody been in the arm and in the reference arm."""
     D = Arrays(design)
+    if D.unit == "row" and clusters == "these" and _linear(D):
+        share, effect = classification(D, posterior).share, D.by_class(posterior, "gamma1")
+        return unstack((share[..., None] * effect).sum(1), posterior, **{D.treatment: D.contrasts})
     weight = np.full((1, len(D.arm)), 1 / len(D.arm))
     given = {"clusters": clusters, "weight": weight}
     means = [spec.expected(posterior, design, arm=a, **given).isel(group=0, drop=True) for a in D.labels(D.arms)]
@@ -170,9 +173,7 @@ def _sizes_these(posterior, design):
 
 
 def _entropy(posterior, design):
-    """1 - mean over units of -sum_c p log p / log K (Ramaswamy et al., 1993)."""
-    D = Arrays(design)
-    return unstack(1 - doubt(D, posterior).mean(1) / np.log(D.classes), posterior)
+    return unstack(classification(Arrays(design), posterior).entropy, posterior)
 
 
 def discrepancies(design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]]:

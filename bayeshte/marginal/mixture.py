@@ -261,6 +261,13 @@ def class_log_likelihood(data: Units, t: Parameters) -> np.ndarray:
     return mixture_units.likelihoods(*given, *contiguous)
 
 
+def summarise(values: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log-likelihood, mean P(class | data) and mean -sum_c p log p of draws; `values` become probabilities (see the kernel)."""
+    from bayeshte.marginal.kernels import mixture_units
+
+    return mixture_units.summarise(values, probability)
+
+
 def log_prior_probabilities(data: Units, alpha: np.ndarray) -> np.ndarray:
     """Log probabilities of the classes before the outcome is seen, from membership coefficients (S, m, K): (S, U, K)."""
     return log_softmax(np.einsum("um,smk->suk", data.W, alpha), axis=-1)

@@ -181,3 +181,31 @@ def likelihoods(family, data, first, N, random, beta, offset, shape, C):
                     *(dbeta, dshape, dC, mats, vecs, rows),
                 )
     return out
+
+
+@njit(cache=True, error_model="numpy")
+def summarise(values, probability):
+    """From log pi_jc + log p(y_j | c) (S, U, K): log-likelihood (S,), mean P(class | data) (S, K), mean -sum_c p log p (S,).
+
+    `values` become P(class | data), which are added over draws to `probability` (U, K).
+    """
+    S, U, K = values.shape
+    total, share, doubt = np.zeros(S), np.zeros((S, K)), np.zeros(S)
+    for t in range(S):
+        for j in range(U):
+            v = values[t, j]
+            top, s = v[0], 0.0
+            for c in range(1, K):
+                top = max(top, v[c])
+            for c in range(K):
+                v[c] -= top
+                s += math.exp(v[c])
+            log = math.log(s)
+            total[t] += top + log
+            for c in range(K):
+                p = math.exp(v[c] - log)
+                doubt[t] -= p * (v[c] - log) / U
+                share[t, c] += p / U
+                probability[j, c] += p
+                v[c] = p
+    return total, share, doubt
