@@ -112,7 +112,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     if not by_row:
         W = _of_clusters(spec, W, unit, member.labels)
     varying = _varying(spec, arms[1:])
-    coords |= {"covariate": main.labels, "member": [INTERCEPT, *member.labels]}
+    coords |= {"covariate": main.labels, "moderator": [], "member": [INTERCEPT, *member.labels]}
     coords |= {"varying": varying, "varying_": varying}
     variables |= {
         "X": (("row", "covariate"), main.matrix),
