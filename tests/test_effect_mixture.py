@@ -75,6 +75,11 @@ SPECS = {
         outcome="y", class_of="individual", intercept_varies=False, order="gamma0"
     ),
     "persons, student": bh.EffectMixture(**PERSONS, family="student", order="gamma1[drug]"),
+    "persons in clusters": bh.EffectMixture(**ROLES, class_of="individual", covariates="x"),
+    "persons in clusters, binary": bh.EffectMixture(
+        **ROLES | {"outcome": "passed"}, class_of="individual", family="logit", membership="x"
+    ),
+    "persons in clusters, student": bh.EffectMixture(**ROLES, class_of="individual", family="student", shared=("nu",)),
     "odd priors": bh.EffectMixture(
         **ROLES,
         priors={
@@ -134,7 +139,7 @@ def log_posterior(spec, design, density, priors, z) -> float:
     d = density.n_top
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
     D = Arrays(design)
-    blocks = 1 if "sd" in D.shared else D.classes
+    blocks = D.classes if "class" in D.with_class("sd", ()) else 1
     twice = blocks * sum(name.startswith("sd[") and is_even(prior) for name, prior in priors.items())
     return density(z)[0] + twice * np.log(2) - np.linalg.slogdet(jacobian)[1] + np.linalg.slogdet(scale)[1]
 
@@ -172,9 +177,10 @@ def test_marginal_and_joint_define_the_same_posterior(case):
     draws = as_draws(density, points)
     t, chance = D.parameters(draws), probabilities(D, draws)
     label = rng.integers(0, D.classes, (20, D.n_units))
-    u = rng.normal(0, 2, (20, D.n_units, D.q))
+    sampled = len(D.units.cluster) > 0  # random intercepts that are no choice of ours
+    u = draws["u"].to_numpy()[0] if sampled else rng.normal(0, 2, (20, D.n_units, D.q))
     conditional = np.log(np.take_along_axis(chance, label[..., None], 2)[..., 0]).sum(1)
-    if D.q:
+    if D.q and not sampled:
         conditional += mixture.log_density_of_effects(D.units, t, label, u).sum(1)
     for s, z in enumerate(points):
         joint = float(logp(joint_value(model, density.parameters(z) | {"label": label[s], "u": u[s]})))
@@ -186,8 +192,8 @@ def test_parametrisations_of_the_joint_graph_agree(case):
     """log p(y, u) + log |du/dz| = log p(y, z) for u = C_c z."""
     spec, design, priors, density = case
     D = Arrays(design)
-    if not D.q:
-        pytest.skip("no random effects")
+    if not D.q or D.unit == "row":
+        pytest.skip("no random effects within classes of clusters")
     point = random_points(density, 1)
     C = D.parameters(as_draws(density, point)).factor[0]
     rng = np.random.default_rng(2)
@@ -439,6 +445,7 @@ def test_likelihood_of_star_schools(star, classes):
         np.stack([sigma, np.ones(classes)], axis=1)[None],
         np.zeros((1, classes, 0, 0)),
         np.log(pi / pi.sum())[None, None],
+        np.zeros((1, 0)),
     )
     values = mixture.class_log_likelihood(D.units, t) + mixture.log_prior_probabilities(D.units, t.alpha)
     at_printed = logsumexp(values[0], axis=1).sum()
@@ -620,7 +627,8 @@ def test_row_likelihood_is_that_of_the_graph(name):
         ({"classes": True}, "classes=True"),
         ({"class_of": "school"}, "class_of='school'"),
         ({"cluster": None}, "name it with cluster="),
-        ({"class_of": "individual"}, "intercept_varies=False"),
+        ({"class_of": "individual", "varying": "drug"}, "write varying=()"),
+        ({"class_of": "individual", "cluster": None}, "needs clusters"),
         ({"family": "logit", "outcome": "passed"}, "family='gaussian' only"),
         ({"family": "gauss"}, "Did you mean 'gaussian'"),
         ({"trials": "trials"}, "family='logit'"),

@@ -224,6 +224,11 @@ def fit_classes(
     """
     if not isinstance(spec, EffectMixture):
         raise SpecError("fit_classes compares numbers of latent classes: give it a bh.EffectMixture.")
+    if spec.class_of == "individual" and spec.intercept_varies:
+        raise SpecError(
+            "The likelihood of individuals in classes, random intercepts of their clusters integrated, is not available: write "
+            "intercept_varies=False to compare numbers of classes, or compare fits with bh.compare(..., unit='row')."
+        )
     numbers = sorted(set(classes))
     if not numbers:
         raise SpecError("classes= names no number of classes.")

@@ -5,7 +5,7 @@ indicators T (one for every arm but the reference) and covariates X at any level
 
     P(class_j = c) = pi_c,  or with covariates W of the units  softmax_c(alpha_c' W_j),  sum_c alpha_c = 0
     eta_ij = (gamma0_c + U0_j) + (gamma1_c + U1_j) T_ij + gamma2_c' X_ij
-    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c)
+    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c);  with classes of individuals U0_j ~ N(0, sd^2), no U1
 
     Gaussian    Y_ij ~ N(eta_ij, sigma_c^2)           logit      Y_ij ~ Binomial(trials_ij, 1 / (1 + exp(-eta_ij)))
     Student t   Y_ij ~ t_nu_c(eta_ij, sigma_c)        Poisson    Y_ij ~ Poisson(exp(eta_ij))
@@ -60,7 +60,8 @@ class EffectMixture(ModelSpec):
     membership : str
         Formula right-hand side of what the class depends on; with classes of clusters constant within them.
     intercept_varies : bool
-        Whether the outcome in the reference arm varies between the clusters of a class (classes of clusters, Gaussian).
+        Whether the outcome in the reference arm varies between the clusters of a class (Gaussian); with classes of individuals
+        between clusters, alike in all classes (any family).
     varying : str or tuple of str
         Arms whose effect varies between the clusters of a class: ``"all"``, an arm, several, or ``()``.
     shared : tuple of str
@@ -184,6 +185,8 @@ class EffectMixture(ModelSpec):
             named["alpha"] = ("member", "class")
         else:
             named["pi" if D.classes > 1 else "_pi"] = ("class",)
+        if D.q and D.unit == "row":
+            named["u"] = (D.cluster, "varying")
         return tuple(Output(name, tuple(sizes[d] for d in dims), dims) for name, dims in named.items())
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
@@ -237,7 +240,10 @@ class EffectMixture(ModelSpec):
         return outcomes.expected(self, draws, design, arm, clusters, frame, weight)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-        """By cluster with classes and random effects integrated; by row given the class and random effects of its cluster."""
+        """By cluster with classes and random effects integrated; by row given the class and random effects of its cluster.
+
+        Of individuals by row with classes integrated; given the random intercepts of clusters, if there are any.
+        """
         return outcomes.log_likelihood(draws, design, unit)
 
     def replicates(
@@ -270,7 +276,7 @@ def scalar_priors(D: Arrays, priors: Mapping[str, Prior]) -> list[Prior]:
     out = []
     for name in [*names, *(["nu"] if D.family == "student" else [])]:
         one = [priors[f"{name}[{v}]" if v else name] for v in inner.get(name, [""])]
-        out += one * (1 if name in D.shared else D.classes)
+        out += one * (D.classes if "class" in D.with_class(name, ()) else 1)
     for w in D.labels("member"):
         out += [priors[f"alpha[{w}]"] if D.logit_membership else Flat()] * (D.classes - 1)
     return out
@@ -291,6 +297,15 @@ def _labels(D: Arrays, priors: Mapping[str, Prior]):
 def _random_effects(D: Arrays, priors: Mapping[str, Prior], parameter, label, centred: bool):
     """U0 (row,) and U1 (row, contrast), in a model context."""
     sd = parameter("sd", ("varying",))
+    if D.unit == "row":
+        code = D.design["cluster_code"].to_numpy()
+        if centred:
+            u = pm.Normal("u", 0, sd[0], dims=(D.cluster, "varying"))
+        else:
+            u = pm.Deterministic(
+                "u", sd[0] * pm.Normal("_z", 0, 1, dims=(D.cluster, "varying")), (D.cluster, "varying")
+            )
+        return u[code, 0], pt.zeros((len(code), len(D.contrasts)))
     factor = sd[:, :, None] * pt.eye(D.q)
     if D.q > 1:
         blocks = 1 if "sd" in D.shared else D.classes

@@ -144,8 +144,9 @@ class Arrays:
         return {v: self.with_class(v, dims[v]) for v in COEFFICIENTS if present[v]}
 
     def with_class(self, name: str, dims: tuple[str, ...]) -> tuple[str, ...]:
-        """Dims of a parameter: the class in front unless it is shared."""
-        return dims if name in self.shared else ("class", *dims)
+        """Dims of a parameter: the class in front unless it is shared, as random intercepts of rows that are units are."""
+        shared = name in self.shared or (name == "sd" and self.unit == "row")
+        return dims if shared else ("class", *dims)
 
     @cached_property
     def units(self) -> Units:
@@ -153,14 +154,16 @@ class Arrays:
         random = [
             self.full_terms.index(INTERCEPT if v == INTERCEPT else f"{self.treatment}[{v}]") for v in self.varying
         ]
-        return units(self.full, self.y, self.code, self.W, self.family, random, self.trials, self.unit == "row")
+        by_row = self.unit == "row"
+        cluster = self.design["cluster_code"].to_numpy() if by_row and self.q else None
+        return units(self.full, self.y, self.code, self.W, self.family, random, self.trials, by_row, cluster)
 
     @property
     def layout(self) -> Layout:
         """Which parameters the classes have of their own."""
         sizes = {"gamma0": 1, "gamma1": len(self.contrasts), "gamma2": self.X.shape[1]}
         groups = tuple((sizes[v], v not in self.shared) for v in self.coefficients)
-        return Layout(self.classes, groups, *(v not in self.shared for v in ("sd", "sigma", "nu")))
+        return Layout(self.classes, groups, *("class" in self.with_class(v, ()) for v in ("sd", "sigma", "nu")))
 
     def by_class(self, draws: xr.Dataset, name: str) -> np.ndarray:
         """Draws of a parameter in every class, chains stacked: (draw, class, ...)."""
@@ -181,7 +184,8 @@ class Arrays:
         if q:
             corr = self.by_class(draws, "corr") if "corr" in draws else np.ones((S, K, 1, 1))
             factor = np.linalg.cholesky(corr) * self.by_class(draws, "sd")[..., None]
-        return Parameters(beta, shape, factor, self.alpha(draws))
+        u = flatten(draws["u"])[..., 0] if len(self.units.cluster) else np.zeros((S, 0))
+        return Parameters(beta, shape, factor, self.alpha(draws), u)
 
     def alpha(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the membership coefficients (draw, member, class); logarithms of plain class probabilities."""

@@ -62,7 +62,7 @@ def _sentence(spec, D: Arrays) -> str:
 
 
 def _integrated(D: Arrays) -> str:
-    effects = " and random effects" if D.q else ""
+    effects = " and random effects" if D.q and D.unit != "row" else ""
     return (
         f"latent classes{effects} were integrated out of the likelihood exactly and drawn back afterwards from their exact "
         "conditional distribution"
@@ -97,7 +97,9 @@ def _parameters(D: Arrays) -> Iterator[tuple[str, str, str]]:
     if D.labels("covariate"):
         yield r"\gamma_{2c}", "gamma2[c, x]", f"difference in the outcome for one unit of covariate x {own('gamma2')}"
     if D.q:
-        yield r"\text{sd}_c", "sd[c, v]", f"SD of random effect v across the clusters of a class, {own('sd')}"
+        one = D.unit == "row" or "sd" in D.shared
+        symbol, name = (r"\text{sd}", "sd[v]") if one else (r"\text{sd}_c", "sd[c, v]")
+        yield symbol, name, f"SD of random effect v across clusters{', alike in all classes' if one else ' of class c'}"
     if D.q > 1:
         yield r"\text{corr}_c", "corr[c, v, w]", f"their correlations {own('sd')}"
     if D.sigmas:
@@ -160,7 +162,7 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     D = Arrays(design)
 
     def own(symbol, name):
-        return symbol if name in D.shared else f"{symbol}_c"
+        return f"{symbol}_c" if "class" in D.with_class(name, ()) else symbol
 
     y = rf"{text(spec.outcome)}_{{ij}}"
     base = r"\gamma_{0c}" if "gamma0" not in D.shared else r"\gamma_0"

@@ -46,17 +46,22 @@ def check_spec(spec) -> None:
 
 
 def _check_random_effects(spec) -> None:
-    """Random effects within a class are integrated, which is exact for Gaussian outcomes of clusters."""
+    """With classes of clusters, random effects are integrated, exact for Gaussian outcomes; else intercepts are sampled."""
     if not (spec.intercept_varies or spec.varying):
         return
+    off = "Write intercept_varies=False and varying=()"
     if spec.varying and not spec.intercept_varies:
         raise SpecError("varying= lets effects differ between the clusters of a class: it needs intercept_varies=True.")
-    off = "Write intercept_varies=False and varying=()"
-    if spec.class_of == "individual":
+    if spec.class_of == "individual" and spec.cluster is None:
         raise SpecError(
-            f"Random effects of clusters are available with classes of clusters only. {off}, and put what differs between "
-            "clusters into covariates or membership."
+            "intercept_varies=True needs clusters: name their column with cluster=, or write intercept_varies=False."
         )
+    if spec.class_of == "individual" and spec.varying:
+        raise SpecError(
+            "Effects that vary between clusters are available with classes of clusters only: write varying=()."
+        )
+    if spec.class_of == "individual":
+        return
     if spec.family != "gaussian":
         raise SpecError(
             f"Random effects within a class are available for family='gaussian' only, not {spec.family!r}. {off}: the "
@@ -225,7 +230,7 @@ def _check(spec, D: Arrays) -> None:
         raise DataError(
             f"{D.classes} classes of {D.n_units} units of {D.unit!r}: there must be at least two units a class. Lower classes=."
         )
-    present = {*D.coefficients} | ({"sd"} if D.q else set()) | ({"sigma"} if D.sigmas else set())
+    present = {*D.coefficients} | ({"sd"} if D.q and D.unit != "row" else set()) | ({"sigma"} if D.sigmas else set())
     present |= {"nu"} if D.family == "student" else set()
     absent = [v for v in D.shared if v not in present]
     if absent:

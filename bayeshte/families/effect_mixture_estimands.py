@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from bayeshte.families.effect_mixture_arrays import Arrays, indicators, unstack
+from bayeshte.families.effect_mixture_arrays import INTERCEPT, Arrays, indicators, unstack
 from bayeshte.families.effect_mixture_classes import classification
 from bayeshte.families.effect_mixture_outcomes import CHUNK, Coefficients, labels, mean_outcome
 from bayeshte.spec import Estimand
@@ -31,6 +31,9 @@ def estimands(spec, design: xr.Dataset) -> list[Estimand]:
     if D.unit != "row":
         these = f"share of these {D.n_units} clusters that belong to the class"
         out.append(Estimand("class size, these clusters", these, _sizes_these, "share"))
+    if D.q and D.unit == "row":
+        text = f"SD across {D.cluster} of the intercepts, alike in all classes"
+        out.append(Estimand("SD of clusters", text, lambda p, d: p["sd"].sel(varying=INTERCEPT, drop=True), "sd"))
     text = f"how clearly the {units} of the data are classified: 0 not at all, 1 without doubt (relative entropy)"
     out.append(Estimand("entropy", text, _entropy, "share", headline=True))
     return out

@@ -15,6 +15,7 @@ from bayeshte.marginal import glmm
 from bayeshte.marginal.mixture import log_prior_probabilities
 
 CHUNK = 4_000_000  # values held at once
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
 
 
 def mean_outcome(family: str, eta: np.ndarray) -> np.ndarray:
@@ -33,10 +34,10 @@ class Coefficients:
             D.by_class(draws, v) if v in D.coefficients else np.zeros((S, K, *size)) for v, size in sizes.items()
         ]
 
-    def in_class(self, s: slice, c: int, T: np.ndarray, X: np.ndarray) -> np.ndarray:
-        """eta of rows had they been in class c, random effects zero: (draw, row)."""
+    def in_class(self, s: slice, c: int, T: np.ndarray, X: np.ndarray, u0: np.ndarray | float = 0.0) -> np.ndarray:
+        """eta of rows had they been in class c, with random intercepts u0 (draw, row): (draw, row)."""
         g0, g1, g2 = (v[s, c][:, None] for v in self.values)
-        return linear_predictor(T, X, g0, g1, g2, 0.0, 0.0)
+        return linear_predictor(T, X, g0, g1, g2, u0, 0.0)
 
     def in_own(self, s: slice, label: np.ndarray, u: np.ndarray | None, code: np.ndarray, T, X) -> np.ndarray:
         """eta of rows given labels (draw, unit) and random effects (draw, unit, q) of their units: (draw, row)."""
@@ -78,13 +79,27 @@ def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
             values = mean_outcome(D.family, eta)
         else:
             p = latent_classes.class_probabilities(D, draws, s) if clusters == "these" else _prior(W, alpha[s])
-            values = sum(
-                p[..., c] * mean_outcome(D.family, coefficients.in_class(s, c, T, X)) for c in range(D.classes)
-            )
+            values = sum(p[..., c] * mean for c, mean in enumerate(_means(D, draws, coefficients, s, clusters, T, X)))
         out[s] = values if weight is None else values @ np.asarray(weight, float).T
     if weight is not None:
         return unstack(out, draws, group=np.arange(out.shape[1]))
     return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
+
+
+def _means(D: Arrays, draws: xr.Dataset, coefficients: Coefficients, s: slice, clusters: str, T, X):
+    """Expected outcome of rows in one class after the other: random intercepts as drawn, integrated, or zero."""
+    shared = D.q and D.unit == "row"
+    u0, sd = 0.0, None
+    if shared and clusters == "these":
+        u0 = flatten(draws["u"])[s][:, D.design["cluster_code"].to_numpy(), 0]
+    elif shared and clusters == "new" and D.family in ("logit", "poisson"):
+        sd = flatten(draws["sd"])[s]
+    for c in range(D.classes):
+        if sd is None:
+            yield mean_outcome(D.family, coefficients.in_class(s, c, T, X, u0))
+        else:
+            nodes = zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True)
+            yield sum(w * mean_outcome(D.family, coefficients.in_class(s, c, T, X, z * sd)) for z, w in nodes)
 
 
 def _reduced(D: Arrays, T, X, W, code, same, weight):
@@ -184,7 +199,7 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
         values = latent_classes.unit_log_likelihood(D, draws) + np.bincount(D.code, row_constants(D), D.n_units)
         if D.unit != "row":
             return unstack(values, draws, **{D.cluster: D.labels(D.cluster)})
-        if unit == "row" or not D.cluster:
+        if unit == "row" or not D.cluster or D.q:
             return unstack(values, draws, row=design["row"].to_numpy())
         code = design["cluster_code"].to_numpy()
         summed = np.stack([np.bincount(code, v, design.sizes[D.cluster]) for v in values])
@@ -220,10 +235,15 @@ def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) 
         p = np.exp(log_prior_probabilities(D.units, D.alpha(draws))).cumsum(-1)
         label = (rng.random((*p.shape[:2], 1)) > p[..., :-1]).sum(-1)
         u = None
-        if D.q:
+        if D.q and D.unit != "row":
             factor = D.parameters(draws).factor[np.arange(S)[:, None], label]
             u = (factor @ rng.normal(size=(S, D.n_units, D.q, 1)))[..., 0]
     eta = Coefficients(D, draws).in_own(slice(None), label, u, D.code, D.T, D.X)
+    if D.q and D.unit == "row":
+        shared = flatten(draws["u"])[..., 0]
+        if clusters == "new":
+            shared = flatten(draws["sd"]) * rng.normal(size=shared.shape)
+        eta += shared[:, design["cluster_code"].to_numpy()]
     sigma, nu = (_in_own(D, draws, v, label) for v in ("sigma", "nu"))
     match D.family:
         case "gaussian":

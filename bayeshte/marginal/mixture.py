@@ -42,6 +42,10 @@ class Units:
         The part of the log-likelihood that depends on no parameter.
     by_row : bool
         Whether every row is a unit.
+    cluster : ndarray (N,) of int
+        Where rows are units that share random intercepts, the cluster of each; else empty.
+    pilot : Pilot, optional
+        Where these intercepts are expected.
     """
 
     family: str
@@ -52,6 +56,13 @@ class Units:
     W: np.ndarray
     constant: float
     by_row: bool
+    cluster: np.ndarray
+    pilot: "Pilot | None" = None
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of random intercepts that rows share."""
+        return int(self.cluster.max()) + 1 if len(self.cluster) else 0
 
     @property
     def summed(self) -> bool:
@@ -78,6 +89,27 @@ class Units:
         return t[:p].T, t[p], t[p + 1], np.repeat(np.arange(len(self.W)), np.diff(self.first))
 
 
+@dataclass(frozen=True)
+class Pilot:
+    """Coordinates of random intercepts that rows share; see kernels/mixture_intercepts.py.
+
+    Attributes
+    ----------
+    offset : ndarray (K, p)
+    A, g : ndarray (J,)
+    B : ndarray (J, K, p)
+    """
+
+    offset: np.ndarray
+    A: np.ndarray
+    g: np.ndarray
+    B: np.ndarray
+
+    def table(self) -> np.ndarray:
+        """The kernel's table."""
+        return np.concatenate([v.ravel() for v in (self.offset, self.A, self.g, self.B)])
+
+
 def units(
     X: np.ndarray,
     y: np.ndarray,
@@ -87,6 +119,7 @@ def units(
     random: list[int],
     trials: np.ndarray | None = None,
     by_row: bool = False,
+    cluster: np.ndarray | None = None,
 ) -> Units:
     """Rows reduced to cross-products (Gaussian), or sorted by unit, those of a unit with equal X counted together.
 
@@ -104,12 +137,16 @@ def units(
         Of binomial outcomes.
     by_row : bool
         Whether every row is a unit, in the order of the rows.
+    cluster : ndarray (N,) of int, optional
+        Clusters whose random intercepts rows share that are units.
     """
     U, given = len(W), (np.asarray(random, np.int64), W)
     if family == "gaussian" and not by_row:
         m = gaussian.moments(X, y, given[0], unit, U, np.zeros(len(y), np.int64), 1)
         table = np.column_stack([m.n[:, 0], m.rr[:, 0], m.Xr[:, 0], m.XX[:, 0].reshape(U, -1)])
-        return Units(family, np.zeros(U + 1, np.int64), table.ravel(), m.offset, *given, 0.0, False)
+        return Units(
+            family, np.zeros(U + 1, np.int64), table.ravel(), m.offset, *given, 0.0, False, np.empty(0, np.int64)
+        )
     if by_row:
         n, s, constant = np.ones(len(y)) if trials is None else trials, y, 0.0
         constant = -float(gammaln(y + 1).sum()) if family == "poisson" else 0.0
@@ -122,7 +159,16 @@ def units(
     if trials is not None:
         constant = float((gammaln(n + 1) - gammaln(s + 1) - gammaln(n - s + 1)).sum())
     first = np.searchsorted(unit, np.arange(U + 1))
-    return Units(family, first, np.concatenate([X.T.ravel(), n, s]), np.zeros(X.shape[1]), *given, constant, by_row)
+    return Units(
+        family,
+        first,
+        np.concatenate([X.T.ravel(), n, s]),
+        np.zeros(X.shape[1]),
+        *given,
+        constant,
+        by_row,
+        np.empty(0, np.int64) if cluster is None else cluster,
+    )
 
 
 def subset(data: Units, pick: np.ndarray) -> Units:
@@ -134,7 +180,8 @@ def subset(data: Units, pick: np.ndarray) -> Units:
         sizes = np.diff(data.first)[pick]
         rows = np.concatenate([np.arange(data.first[j], data.first[j + 1]) for j in pick])
         table, first = data.table.reshape(p + 2, -1)[:, rows].ravel(), np.concatenate([[0], np.cumsum(sizes)])
-    return replace(data, table=table, first=first, W=data.W[pick])
+    cluster = data.cluster[pick] if len(data.cluster) else data.cluster
+    return replace(data, table=table, first=first, W=data.W[pick], cluster=cluster)
 
 
 @dataclass(frozen=True)
@@ -226,23 +273,40 @@ def tables(
         constant += gammaln(K * dirichlet) - K * gammaln(dirichlet) + 0.5 * np.log(K)
     constant = data.constant + (0.0 if bare else constant)
     head = [d, n, K, p, q, blocks, U, data.first[-1], FAMILIES[data.family], m]
-    head += [at_sd, at_sigma, size["sigma"], at_nu, size["nu"], at_nu + size["nu"], int(bare), int(data.by_row)]
-    ints = np.concatenate([head, codes, layout.beta_at().ravel(), data.random, data.first]).astype(np.int64)
+    head += [
+        at_sd,
+        at_sigma,
+        size["sigma"],
+        at_nu,
+        size["nu"],
+        at_nu + size["nu"],
+        int(bare),
+        int(data.by_row),
+        data.n_clusters,
+    ]
+    last = data.cluster if data.by_row else data.first
+    ints = np.concatenate([head, codes, layout.beta_at().ravel(), data.random, last]).astype(np.int64)
     floats = np.concatenate(
         [[constant, eta, 0.0 if bare else dirichlet], hyper, np.zeros(d), np.eye(d).ravel()]
         + [data.offset, basis(K).ravel(), (data.W.T if data.by_row else data.W).ravel(), data.table]
+        + ([data.pilot.table()] if data.pilot is not None else [])
     )
-    return Density(kernel.log_density_c, kernel.expand_c, ints, floats, d, outputs, at=3 + 4 * n, n_top=d)
+    n_dim = d + data.n_clusters
+    return Density(kernel.log_density_c, kernel.expand_c, ints, floats, n_dim, outputs, at=3 + 4 * n, n_top=d)
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """S draws: beta (S, K, p), shape = (sigma, nu) (S, K, 2), factor C (S, K, q, q), membership alpha (S, m, K)."""
+    """S draws: beta (S, K, p), shape = (sigma, nu) (S, K, 2), factor C (S, K, q, q), membership alpha (S, m, K).
+
+    u (S, J) are random intercepts that rows share which are units, J = 0 without.
+    """
 
     beta: np.ndarray
     shape: np.ndarray
     factor: np.ndarray
     alpha: np.ndarray
+    u: np.ndarray
 
     def __getitem__(self, part: slice) -> "Parameters":
         return replace(self, **{k: v[part] for k, v in vars(self).items()})
@@ -253,7 +317,8 @@ def class_log_likelihood(data: Units, t: Parameters) -> np.ndarray:
     from bayeshte.marginal.kernels import mixture_rows, mixture_units
 
     if data.by_row:
-        U, shift = data.shape[0], np.zeros((len(t.beta), data.shape[0]))
+        U = data.shape[0]
+        shift = t.u[:, data.cluster] if len(data.cluster) else np.zeros((len(t.beta), U))
         given = (np.ascontiguousarray(v) for v in (t.beta, t.shape, shift))
         return mixture_rows.row_likelihoods(FAMILIES[data.family], data.table, U, *given)
     given = FAMILIES[data.family], data.table, data.first, data.first[-1], data.random

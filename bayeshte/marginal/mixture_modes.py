@@ -10,13 +10,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize
+from scipy.special import softmax
 
 from bayeshte.marginal import glmm
 from bayeshte.marginal.density import Density, Output, curvature, is_even, precondition, unconstrain
-from bayeshte.marginal.mixture import Layout, Parameters, Units, tables
+from bayeshte.marginal.mixture import (
+    Layout,
+    Parameters,
+    Pilot,
+    Units,
+    class_log_likelihood,
+    log_prior_probabilities,
+    tables,
+)
 from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
 
 STARTS = 20  # for each class
+ROUNDS, NEWTON = 2, 15  # of the pilot of random intercepts that rows share, and steps in each
 SHORT, LONG = 25, 2000  # iterations of the first climb, and of the second one, which the better quarter makes
 LEAST_MASS = 0.01  # of the posterior, in that of the largest mode, for a mode to be one where chains start
 SAME = 1e-3  # nats within which two maxima are one
@@ -73,7 +83,9 @@ def likelihood(data: Units, layout: Layout) -> Density:
 
 
 def pooled(data: Units, layout: Layout) -> Pooled:
-    """The maximum-likelihood fit of one class."""
+    """The maximum-likelihood fit of one class; random intercepts that rows share are left out, their SD is guessed."""
+    rows_share = len(data.cluster) > 0
+    given, data = data, replace(data, random=data.random[:0], cluster=data.cluster[:0]) if rows_share else data
     (_, p, q, _), family = data.shape, data.family
     one = Layout(1, ((p, True),), True, True, True)
     density = likelihood(data, one)
@@ -102,7 +114,12 @@ def pooled(data: Units, layout: Layout) -> Pooled:
     shape = np.ones(2)
     shape[: len(theta)] = theta
     own = np.concatenate([np.full(n, own) for n, own in layout.groups])
-    return Pooled(x[:p], np.abs(x[p : p + q]), shape, *_by_unit(data, x[:p], shape), own)
+    score, information = _by_unit(data, x[:p], shape)
+    sd = np.abs(x[p : p + q])
+    if rows_share:
+        total, A = (np.bincount(given.cluster, v) for v in (score[:, 0], information[:, 0, 0]))
+        sd = np.array([np.sqrt(max(np.var(total / A) - np.mean(1 / A), 0.01 * np.mean(1 / A) + 0.01 * shape[0] ** 2))])
+    return Pooled(x[:p], sd, shape, score, information, own)
 
 
 def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,10 +129,7 @@ def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarr
         w = shape[0] ** -2.0
         return w * (Xr - XX @ (beta - data.offset)), w * XX
     X, n, s, unit = data.rows
-    if data.family == "gaussian":
-        score, weight = (s - X @ beta) / shape[0] ** 2, np.full(len(s), shape[0] ** -2.0)
-    else:
-        score, weight = glmm.score_and_weight(X @ beta, n, s, data.family, *shape)
+    score, weight = _score_and_weight(data, X @ beta, n, s, shape)
     U, p = data.shape[:2]
     first = np.stack([np.bincount(unit, score * X[:, a], minlength=U) for a in range(p)], axis=1)
     second = np.empty((U, p, p))
@@ -124,11 +138,17 @@ def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarr
     return first, second
 
 
+def leading(density: Density, x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Density and gradient at the leading coordinates x, the others (of random intercepts) zero."""
+    value, grad = density(_full(density, x))
+    return value, grad[: len(x)]
+
+
 def climb(density: Density, x: np.ndarray, scale: np.ndarray, iterations: int) -> tuple[np.ndarray, float]:
     """A local maximum from x, by L-BFGS in coordinates scaled by `scale`."""
 
     def minus(z):
-        value, grad = density(x + scale * z)
+        value, grad = leading(density, x + scale * z)
         return (-value, -grad * scale) if np.isfinite(value) else (1e300, np.zeros_like(z))
 
     options = {"maxiter": iterations, "maxfun": 20 * iterations, "ftol": 1e-14, "gtol": 1e-6}
@@ -141,10 +161,10 @@ def modes(density: Density, data: Units, layout: Layout, priors: list[Prior], se
     rng = np.random.default_rng(seed)
     one = pooled(data, layout)
     starts = STARTS * layout.classes if layout.classes > 1 else 1
-    scale = _scale(data, layout, one, density.n_dim)
+    scale = _scale(data, layout, one, density.n_top)
     delta = one.steps()
     short = [
-        climb(density, _start(data, layout, priors, one, delta, rng, density.n_dim, k % 2), scale, SHORT)
+        climb(density, _start(data, layout, priors, one, delta, rng, density.n_top, k % 2), scale, SHORT)
         for k in range(starts)
     ]
     short.sort(key=lambda m: -m[1])
@@ -239,10 +259,30 @@ def density(
     dirichlet: float,
     outputs: tuple[Output, ...],
 ) -> Density:
-    """The posterior density of a mixture, preconditioned at its highest mode; arguments as in `mixture.tables`."""
-    raw = tables(data, layout, priors, lkj, dirichlet, outputs)
+    """The posterior density of a mixture, preconditioned at its highest mode; arguments as in `mixture.tables`.
+
+    Random intercepts that rows share get coordinates at a pilot, first of one class, then of the classes that were found.
+    """
+    one = pooled(data, layout)
+    given = layout, priors, lkj, dirichlet, outputs
+    if len(data.cluster):
+        start = Parameters(
+            np.tile(one.beta, (1, layout.classes, 1)),
+            np.tile(one.shape, (1, layout.classes, 1)),
+            np.zeros((1, layout.classes, 0, 0)),
+            np.zeros((1, data.shape[3], layout.classes)),
+            np.zeros((1, data.n_clusters)),
+        )
+        data = replace(data, pilot=pilot(data, start, one.sd[0]))
+    raw = tables(data, *given)
+    scale = _scale(data, layout, one, raw.n_top)
     found = modes(raw, data, layout, priors)
-    scale = _scale(data, layout, pooled(data, layout), raw.n_dim)
+    for _ in range(ROUNDS if len(data.cluster) else 0):
+        values = np.concatenate([v.ravel() for v in raw.parameters(_full(raw, found[0].x)).values()])
+        data = replace(data, pilot=pilot(data, *_parsed(values, data, layout, dirichlet > 0)))
+        raw = tables(data, *given)
+        found = [replace(m, x=x, height=h) for m in found for x, h in [climb(raw, m.x, scale, LONG)]]
+        found.sort(key=lambda m: -m.height)
     out = precondition(raw, found[0].x, scale)
     masses = np.array([m.height + _log_volume(raw, m.x, scale) for m in found])
     several = [m.x for m, mass in zip(found, masses, strict=True) if mass > masses.max() + np.log(LEAST_MASS)]
@@ -250,14 +290,19 @@ def density(
         return out
     d = out.n_top
     centre, root = out.floats[out.at : out.at + d], out.floats[out.at + d : out.at + d + d * d].reshape(d, d)
-    return replace(out, starts=np.linalg.solve(root, (np.array(several) - centre).T).T)
+    at = np.linalg.solve(root, (np.array(several) - centre).T).T
+    return replace(out, starts=np.column_stack([at, np.zeros((len(at), out.n_dim - d))]))
+
+
+def _full(density: Density, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x, np.zeros(density.n_dim - len(x))])
 
 
 def _log_volume(density: Density, x: np.ndarray, scale: np.ndarray) -> float:
     """Log of the volume of a mode but for a constant, by its curvature: with its height, Laplace's approximation of its mass."""
 
     def at(y):
-        height, grad = density(x + scale * y)
+        height, grad = leading(density, x + scale * y)
         return height, scale * grad
 
     values, _ = curvature(at, np.zeros_like(x), 1e-2)
@@ -272,6 +317,14 @@ def parameters_at(data: Units, layout: Layout, x: np.ndarray) -> Parameters:
     n = sum(size.values()) - size["member"]
     density = likelihood(data, layout)
     values = replace(density, outputs=(Output("all", (n + blocks * q * q + m * K,)),)).parameters(x)["all"]
+    return _parsed(values, data, layout, False)[0]
+
+
+def _parsed(values: np.ndarray, data: Units, layout: Layout, dirichlet: bool) -> tuple[Parameters, float]:
+    """What a density stores, as one draw, and the SD of the first random effect."""
+    (_, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    blocks = K if layout.own_sd else 1
     shape, at = np.ones((1, K, 2)), size["beta"]
     sd = values[at : at + size["sd"]].reshape(blocks, q)
     at += size["sd"]
@@ -281,5 +334,45 @@ def parameters_at(data: Units, layout: Layout, x: np.ndarray) -> Parameters:
         at += size[name]
     corr = values[at : at + blocks * q * q].reshape(blocks, q, q)
     factor = np.broadcast_to(sd[:, :, None] * corr, (K, q, q))
-    alpha = values[at + blocks * q * q :].reshape(m, K)
-    return Parameters(values[layout.beta_at()][None], shape, factor[None], alpha[None])
+    at += blocks * q * q
+    alpha = values[at : at + m * K].reshape(m, K)
+    with np.errstate(divide="ignore"):
+        alpha = np.log(alpha) if dirichlet else alpha
+    u = values[at + m * K :]
+    return Parameters(values[layout.beta_at()][None], shape, factor[None], alpha[None], u[None]), float(
+        sd.max(initial=0.0)
+    )
+
+
+def pilot(data: Units, t: Parameters, sd: float) -> Pilot:
+    """Information and modes of the random intercepts that rows share, given the parameters of the classes (one draw).
+
+    Newton's method from the intercepts of `t`, in all clusters at once; the information about an intercept is that of rows
+    whose classes are known, less what is lost because they are not (Louis, 1982), at least a tenth of the former.
+    """
+    X, n, s, _ = data.rows
+    J, code, precision = data.n_clusters, data.cluster, 1 / max(sd, 1e-3 * t.shape[0, :, 0].min()) ** 2
+    eta, u = X @ t.beta[0].T, t.u[0].copy()
+    for step in range(NEWTON + 1):
+        at = replace(t, u=u[None])
+        r = softmax(class_log_likelihood(data, at)[0] + log_prior_probabilities(data, t.alpha)[0], axis=1)
+        score, weight = np.empty_like(eta), np.empty_like(eta)
+        for c, shape in enumerate(t.shape[0]):
+            score[:, c], weight[:, c] = _score_and_weight(data, eta[:, c] + u[code], n, s, shape)
+        known = (r * weight).sum(1)
+        lost = (r * score**2).sum(1) - (r * score).sum(1) ** 2
+        A = np.bincount(code, known, J)
+        A = np.maximum(A - np.bincount(code, lost, J), 0.1 * A)
+        total = np.bincount(code, (r * score).sum(1), J)
+        if step < NEWTON:
+            u += np.clip((total - precision * u) / (A + precision), -3 * sd, 3 * sd)
+    K, p = t.beta.shape[1:]
+    B = np.stack([np.bincount(code, r[:, c] * weight[:, c] * X[:, a], J) for c in range(K) for a in range(p)], axis=1)
+    return Pilot(t.beta[0], A, A * u + total, B.reshape(J, K, p))
+
+
+def _score_and_weight(data: Units, eta, n, s, shape) -> tuple[np.ndarray, np.ndarray]:
+    """First derivative in eta of the log-likelihood of rows, and the information."""
+    if data.family == "gaussian":
+        return (s - eta) / shape[0] ** 2, np.full(len(s), shape[0] ** -2.0)
+    return glmm.score_and_weight(eta, n, s, data.family, *shape)

@@ -11,11 +11,13 @@ of K - 1 probabilities in their log-ratios is prod pi_c.
 Parameters may be the same in all classes: `beta_at` says which scalar each coefficient of each class is; there are `blocks`
 (1 or K) sets of random-effect SDs with their correlations, `sigmas` residual SDs, `nus` degrees of freedom.
 
-Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row,
+Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row, J,
 (transform, family) of the scalars, beta_at (K p), random (q), first row of each unit and N (U + 1).
 floats: constant, eta, alpha, hyper (4 a scalar), centre (d), scale (d d), offset (p), V (K (K - 1)), W (U m), data: for the
 Gaussian family n, r'r, X'r (p), X'X (p p) of every unit; else X (p N), n (N), s (N), the row varying fastest. Where units are
-rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py.
+rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py. There q is 0, or 1 for random intercepts of J
+clusters, sampled: ints then end with the cluster of each row (N) in place of `first`, floats with the tables of
+mixture_intercepts.py, and the coordinates with t (J).
 With `bare` the density is the likelihood: no priors, no Jacobians.
 """
 
@@ -25,6 +27,7 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 from bayeshte.marginal.kernels.linear import OPTIONS, views
+from bayeshte.marginal.kernels.mixture_intercepts import intercepts, intercepts_gradient
 from bayeshte.marginal.kernels.mixture_rows import rows_of_classes
 from bayeshte.marginal.kernels.mixture_units import unit_in_class
 from bayeshte.marginal.kernels.parameters import (
@@ -36,7 +39,7 @@ from bayeshte.marginal.kernels.parameters import (
     unsigned,
 )
 
-HEAD = 18  # integers before the codes
+HEAD = 19  # integers before the codes
 
 
 @njit(**OPTIONS)
@@ -120,6 +123,27 @@ def units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, d
 
 
 @njit(**OPTIONS)
+def rows_with_intercepts(ints, t, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, dt):
+    """The likelihood of rows that are units, and the density of random intercepts, if there are any, with its gradient."""
+    n, K, p, q, N, m, J = ints[1], ints[2], ints[3], ints[4], ints[6], ints[9], ints[18]
+    code, table = ints[HEAD + 2 * n + K * p + q :], data[(p + 2) * N :]
+    shift, dshift, lp = np.zeros(N), np.empty(N), 0.0
+    h, y, u, du = np.empty(J), np.empty(J), np.empty(J), np.zeros(J)
+    if q > 0:
+        lp += intercepts(t, C[0, 0, 0], beta, table, K, p, J, h, y, u)
+        for i in range(N):
+            shift[i] = u[code[i]]
+    lp += rows_of_classes(
+        *(ints[8], data, W, N, p, m, K, alpha, beta, shape, shift, dalpha, dbeta, dshape, dshift),
+    )
+    if q > 0:
+        for i in range(N):
+            du[code[i]] += dshift[i]
+        dC[0, 0, 0] += intercepts_gradient(t, C[0, 0, 0], table, K, p, J, h, y, du, dt, dbeta)
+    return lp
+
+
+@njit(**OPTIONS)
 def pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx):
     """Derivatives in the classes' parameters to those in the coordinates, added to dx; eta is LKJ's, if it has a say."""
     n, K, p, q, blocks, m = ints[1], ints[2], ints[3], ints[4], ints[5], ints[9]
@@ -189,14 +213,12 @@ def log_density(z, ints, floats, grad):
             dalpha[0, c] += dirichlet * (1.0 - K * pi[c])
     dbeta, dshape, dC = np.zeros((K, p)), np.zeros((K, 2)), np.zeros((K, q, q))
     if ints[17]:
-        shift, dshift = np.zeros(U), np.empty(U)
-        lp += rows_of_classes(
-            *(ints[8], data, W, U, p, m, K, alpha, beta, shape, shift, dalpha, dbeta, dshape, dshift),
-        )
+        given = (ints, z[d:], W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, grad[d:])
+        lp += rows_with_intercepts(*given)
     else:
         lp += units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
     pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx)
-    precondition_gradient(dx, d, scale, grad)
+    precondition_gradient(dx, d, scale, grad[:d])
     return lp
 
 
@@ -222,7 +244,7 @@ def expand_c(dim, expanded, z_, out_, user_data):
     """Coordinates to parameters: scalars, Cholesky factors of the correlations, class probabilities (K) or alpha (m, K)."""
     ints, floats = views(user_data, np.int64, np.float64)
     d, n, K, p, q, blocks, m = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[9]
-    at_sd, at_member, codes, out = ints[10], ints[15], ints[HEAD:], carray(out_, (expanded,))
+    U, J, at_sd, at_member, codes, out = ints[6], ints[18], ints[10], ints[15], ints[HEAD:], carray(out_, (expanded,))
     hyper, at = floats[3 : 3 + 4 * n], 3 + 4 * n
     x, theta, slope, unused = np.empty(d), np.empty(n), np.empty(n), np.empty(n)
     precondition(carray(z_, (dim,)), d, floats[at : at + d], floats[at + d : at + d + d * d], x)
@@ -241,8 +263,14 @@ def expand_c(dim, expanded, z_, out_, user_data):
         softmax(alpha[0], K, pi)
         for c in range(K):
             out[to + c] = pi[c]
-        return 0
-    for r in range(m):
-        for c in range(K):
-            out[to + r * K + c] = alpha[r, c]
+    else:
+        for r in range(m):
+            for c in range(K):
+                out[to + r * K + c] = alpha[r, c]
+    if ints[17] and q > 0:
+        at += K * (K - 1) + U * m + (p + 2) * U
+        beta, shape, C = np.empty((K, p)), np.empty((K, 2)), np.empty((K, q, q))
+        class_parameters(ints, theta, np.ones((1, 1, 1)), beta, shape, C)
+        h, y, to = np.empty(J), np.empty(J), to + m * K
+        intercepts(carray(z_, (dim,))[d:], C[0, 0, 0], beta, floats[at:], K, p, J, h, y, out[to : to + J])
     return 0
