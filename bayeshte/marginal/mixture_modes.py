@@ -347,8 +347,9 @@ def _parsed(values: np.ndarray, data: Units, layout: Layout, dirichlet: bool) ->
 def pilot(data: Units, t: Parameters, sd: float) -> Pilot:
     """Information and modes of the random intercepts that rows share, given the parameters of the classes (one draw).
 
-    Newton's method from the intercepts of `t`, in all clusters at once; the information about an intercept is that of rows
-    whose classes are known, less what is lost because they are not (Louis, 1982), at least a tenth of the former.
+    Newton's method from the intercepts of `t`, in all clusters at once. The information is that of rows whose classes are known
+    less what is lost because they are not, the covariance of the scores (Louis, 1982); about an intercept it is at least a
+    tenth of the former.
     """
     X, n, s, _ = data.rows
     J, code, precision = data.n_clusters, data.cluster, 1 / max(sd, 1e-3 * t.shape[0, :, 0].min()) ** 2
@@ -359,15 +360,14 @@ def pilot(data: Units, t: Parameters, sd: float) -> Pilot:
         score, weight = np.empty_like(eta), np.empty_like(eta)
         for c, shape in enumerate(t.shape[0]):
             score[:, c], weight[:, c] = _score_and_weight(data, eta[:, c] + u[code], n, s, shape)
-        known = (r * weight).sum(1)
-        lost = (r * score**2).sum(1) - (r * score).sum(1) ** 2
-        A = np.bincount(code, known, J)
-        A = np.maximum(A - np.bincount(code, lost, J), 0.1 * A)
-        total = np.bincount(code, (r * score).sum(1), J)
+        mean = (r * score).sum(1)
+        left = r * (weight - score * (score - mean[:, None]))
+        A = np.maximum(np.bincount(code, left.sum(1), J), 0.1 * np.bincount(code, (r * weight).sum(1), J))
+        total = np.bincount(code, mean, J)
         if step < NEWTON:
             u += np.clip((total - precision * u) / (A + precision), -3 * sd, 3 * sd)
     K, p = t.beta.shape[1:]
-    B = np.stack([np.bincount(code, r[:, c] * weight[:, c] * X[:, a], J) for c in range(K) for a in range(p)], axis=1)
+    B = np.stack([np.bincount(code, left[:, c] * X[:, a], J) for c in range(K) for a in range(p)], axis=1)
     return Pilot(t.beta[0], A, A * u + total, B.reshape(J, K, p))
 
 
