@@ -24,6 +24,7 @@ from bayeshte.families.effect_mixture_arrays import Arrays
 from bayeshte.families.effect_mixture_classes import probabilities, renumbered, terms, unit_log_likelihood
 from bayeshte.marginal import mixture, mixture_modes, relabel
 from bayeshte.marginal.density import is_even
+from bayeshte.plots import figures
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ROLES = dict(outcome="y", treatment="arm", reference="control", cluster="school")
@@ -524,12 +525,53 @@ def test_two_classes_of_clusters_are_found(fitted):
     assert (profile["assignment"] > 0.7).all()
 
 
+@pytest.mark.parametrize("clustered", [False, True])
+def test_classes_of_individuals_are_found(clustered):
+    """1,000 rows, class means 4 residual SDs apart, effects 0 and 1; intercepts of 25 clusters with SD 0.7, if there are any."""
+    rng = np.random.default_rng(7)
+    label, T, school = rng.random(1000) < 0.4, rng.integers(0, 2, 1000), rng.integers(0, 25, 1000)
+    u = 0.7 * clustered * rng.normal(size=25)
+    y = 4.0 * label + u[school] + T * label + rng.normal(size=1000)
+    data = pd.DataFrame({"y": y, "arm": np.where(T == 1, "drug", "control"), "school": school})
+    spec = bh.EffectMixture(**ROLES, class_of="individual", intercept_varies=clustered)
+    fit = bh.fit(spec, data, seed=1, draws=800, tune=300, progress=False)
+    assert fit.diagnosis.ok, fit.diagnosis
+    assert bh.class_check(fit).ok
+    table = bh.summary(fit).set_index("parameter")
+    truth = {"gamma1[class 1, drug]": 0, "gamma1[class 2, drug]": 1, "pi[class 2]": 0.4, "sigma[class 1]": 1}
+    for name, value in (truth | ({"sd[intercept]": 0.7} if clustered else {})).items():
+        assert abs(table.loc[name, "mean"] - value) < 3.5 * table.loc[name, "posterior_sd"], name
+    found = bh.class_membership(fit)
+    assert ((found["most_likely"] == "class 2").to_numpy() == label).mean() > 0.95
+    effects = bh.effects(fit).set_index(["estimand", "contrast"])
+    each = fit.spec.expected(fit.posterior, fit.design, arm="drug", weight=np.full((1, 1000), 1e-3))
+    each = each - fit.spec.expected(fit.posterior, fit.design, arm="control", weight=np.full((1, 1000), 1e-3))
+    assert float(each.mean()) == pytest.approx(effects.loc[("ATE", "drug vs control"), "mean"], abs=1e-9)
+    if clustered:
+        ours = fit.posterior["u"].mean(("chain", "draw")).to_numpy()[:, 0]
+        assert np.corrcoef(ours, u[fit.design["school"].astype(int)])[0, 1] > 0.9
+
+
+def test_figures_of_classes(fitted):
+    """An area a class, its integral the size of the class; other models are refused."""
+    _, _, fit = fitted
+    ax = bh.plot_classes(fit).axes[0]
+    areas = [np.trapezoid(line.get_ydata(), line.get_xdata()) for line in ax.lines[:2]]
+    sizes = [float(fit.posterior["pi"].sel({"class": c}).mean()) for c in ("class 1", "class 2")]
+    np.testing.assert_allclose(areas, sizes, atol=0.02)
+    assert "classes" in figures(fit)
+    shared = SPECS["membership"]
+    assert bh.plot_caterpillar(fit).axes
+    with pytest.raises(bh.SpecError, match="no latent classes with effects"):
+        bh.plot_classes(replace(fit, spec=shared, design=fit.design.drop_dims("class")))
+
+
 def test_one_population_is_not_called_two(fitted):
     """One class of clusters fitted with two: said to be empty, alike, or not converged."""
     data, _ = trial(5, clusters=30, rows=(8, 14), effects=(0.5, 0.5), intercepts=(0, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bh.ConvergenceWarning)
-        fit = bh.fit(bh.EffectMixture(**ROLES), data, seed=1, draws=500, progress=False)
+        fit = bh.fit(bh.EffectMixture(**ROLES), data, seed=1, draws=200, tune=200, progress=False)
     check = bh.class_check(fit)
     assert not check.ok
     assert "not separable" in repr(check) or "holds less than one unit" in repr(check)
@@ -537,29 +579,30 @@ def test_one_population_is_not_called_two(fitted):
 
 
 def test_fit_classes(fitted):
-    """Two classes are preferred by BIC where there are two, one where there is one; criteria by hand."""
+    """Two classes are preferred by BIC where there are two; criteria by hand; LOO by cluster beside them."""
     data, _, _ = fitted
-    table = bh.fit_classes(bh.EffectMixture(**ROLES), data, classes=range(1, 4), bayesian=False)
-    assert table.attrs["picks"]["BIC"] == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bh.ConvergenceWarning)
+        table = bh.fit_classes(bh.EffectMixture(**ROLES), data, [1, 2], draws=200, tune=200)
+    assert table.attrs["picks"]["BIC"] == table.attrs["picks"]["LOO"] == 2
     assert "BIC: 2" in table.attrs["sentence"]
     row = table.loc[2]
     assert row["parameters"] == 9  # two of intercept, effect, sd, sigma; one share
     assert row["BIC"] == pytest.approx(-2 * row["log_likelihood"] + 9 * np.log(30))
     assert row["SABIC"] == pytest.approx(-2 * row["log_likelihood"] + 9 * np.log(32 / 24))
     assert row["ICL"] == pytest.approx(row["BIC"] + 2 * (1 - row["entropy"]) * 30 * np.log(2))
-    assert (table["log_likelihood"].diff().dropna() > 0).all()
-    one, _ = trial(5, clusters=30, rows=(8, 14), effects=(0.5, 0.5), intercepts=(0, 0))
-    assert bh.fit_classes(bh.EffectMixture(**ROLES), one, [1, 2], bayesian=False).attrs["picks"]["BIC"] == 1
-
-
-def test_fit_classes_with_sampling(fitted):
-    """LOO by cluster beside the criteria."""
-    data, _, _ = fitted
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", bh.ConvergenceWarning)
-        table = bh.fit_classes(bh.EffectMixture(**ROLES), data, [1, 2], draws=300, tune=200)
-    assert table.attrs["picks"]["LOO"] == 2
+    assert row["stability"] > 0.8
     assert table["elpd"].notna().all()
+    figure = bh.plot_fit_classes(table)
+    assert len(figure.axes) == 3
+    with pytest.raises(bh.SpecError, match=re.escape("a table of bh.fit_classes")):
+        bh.plot_fit_classes(data)
+
+
+def test_fit_classes_finds_one(fitted):
+    """One population: BIC prefers one class."""
+    data, _ = trial(5, clusters=30, rows=(8, 14), effects=(0.5, 0.5), intercepts=(0, 0))
+    assert bh.fit_classes(bh.EffectMixture(**ROLES), data, [1, 2], bayesian=False).attrs["picks"]["BIC"] == 1
 
 
 def test_adjusted_rand():
