@@ -1,5 +1,6 @@
 """EffectMixture: brute force, the contract, one class, reference likelihoods and posteriors, labels, recovery, bad input."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -260,6 +261,39 @@ def test_renumbering_changes_nothing(case):
     given = np.take_along_axis(probabilities(D, draws), order[:, None, :], axis=2)
     np.testing.assert_allclose(probabilities(D, again), given, rtol=1e-9, atol=1e-14)
     np.testing.assert_allclose(unit_log_likelihood(D, again), unit_log_likelihood(D, draws), rtol=1e-12)
+
+
+def test_rows_and_labels_do_not_matter(case):
+    """Rows in another order and clusters under other names: the same density at the same parameters."""
+    spec, design, priors, density = case
+    if len(Arrays(design).units.cluster):
+        pytest.skip("random intercepts are sampled, in the order of the clusters")
+    data = trial()[0].sample(frac=1, random_state=1)
+    data["school"] = "other " + data["school"]
+    again = spec.marginal(spec.design(data), priors)
+    d = density.n_top
+    same = again.with_coordinates(np.zeros(d), np.eye(d))
+    raw = density.with_coordinates(np.zeros(d), np.eye(d))
+    z = np.random.default_rng(4).normal(0, 0.5, density.n_dim)
+    assert same(z)[0] == pytest.approx(raw(z)[0], abs=1e-8 * abs(raw(z)[0]))
+
+
+def test_data_can_be_simulated(case):
+    """Every variant draws parameters, classes, random effects and outcomes from its joint graph; the data are not touched."""
+    spec, *_ = case
+    data = trial()[0]
+    before = data.copy(deep=True)
+    truth, made = bh.simulate(spec, data, n=2, seed=5)[1]
+    assert data.equals(before)
+    assert made[spec.outcome].notna().all()
+    assert not truth["gamma0"].isnull().any()
+    if spec.order:
+        assert (truth[spec.order.split("[")[0]].diff("class") > 0).all()
+    if spec.class_of == "cluster" and spec.classes > 1:
+        assert set(np.unique(truth["label"])) <= set(range(spec.classes))
+    assert dataclasses.is_dataclass(spec)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.classes = 4
 
 
 # ---------------------------------------------------------------------------------------------- what was integrated
@@ -523,6 +557,19 @@ def test_two_classes_of_clusters_are_found(fitted):
     profile = bh.class_profiles(fit)
     assert set(profile["class"]) == {"class 1", "class 2"}
     assert (profile["assignment"] > 0.7).all()
+
+
+def test_heavy_tails_unmasked():
+    """One population with t residuals: two Gaussian classes are found, one class with t residuals predicts better."""
+    rng = np.random.default_rng(2)
+    T = rng.integers(0, 2, 800)
+    data = pd.DataFrame({"y": 0.5 * T + rng.standard_t(4, 800), "arm": T})
+    roles = dict(outcome="y", treatment="arm", class_of="individual", intercept_varies=False)
+    two = bh.fit(bh.EffectMixture(**roles), data, seed=1, draws=800, progress=False)
+    one = bh.fit(bh.EffectMixture(**roles, classes=1, family="student"), data, seed=1, draws=800, progress=False)
+    table = bh.compare({"two classes": two, "one class, t": one}, unit="row")
+    assert table.index[0] == "one class, t"
+    assert table["difference"].iloc[1] < -2
 
 
 @pytest.mark.parametrize("clustered", [False, True])
