@@ -5,7 +5,11 @@ from importlib.metadata import version
 from bayeshte import datasets, tables
 from bayeshte.checks import (
     balance,
+    class_check,
+    class_membership,
+    class_profiles,
     compare,
+    fit_classes,
     implied_correlations,
     loo,
     model_fit,
@@ -19,7 +23,7 @@ from bayeshte.convergence import Diagnosis
 from bayeshte.design import dummies
 from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_draws, effects, predict, subgroups
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
-from bayeshte.families import SEM, ItemResponse, Mediation, RandomSlope, few_cluster_priors
+from bayeshte.families import SEM, EffectMixture, ItemResponse, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
 from bayeshte.items import (
     ItemHeterogeneity,
@@ -39,7 +43,9 @@ from bayeshte.plots import (
     plot_cate,
     plot_caterpillar,
     plot_checks,
+    plot_classes,
     plot_effect,
+    plot_fit_classes,
     plot_interaction_bias,
     plot_item_curves,
     plot_item_effects,
@@ -56,6 +62,7 @@ from bayeshte.plots import (
 )
 from bayeshte.prior import (
     LKJ,
+    Dirichlet,
     Exponential,
     Flat,
     Gamma,
@@ -83,6 +90,8 @@ __all__ = [
     "DataError",
     "Description",
     "Diagnosis",
+    "Dirichlet",
+    "EffectMixture",
     "Estimand",
     "Exponential",
     "Fit",
@@ -111,6 +120,9 @@ __all__ = [
     "balance",
     "calibrate",
     "cate",
+    "class_check",
+    "class_membership",
+    "class_profiles",
     "cluster_effects",
     "compare",
     "conditional_effects",
@@ -124,6 +136,7 @@ __all__ = [
     "few_cluster_priors",
     "fit",
     "fit_many",
+    "fit_classes",
     "implied_correlations",
     "interaction_html",
     "item_effects",
@@ -139,11 +152,13 @@ __all__ = [
     "plot_cate",
     "plot_caterpillar",
     "plot_checks",
+    "plot_classes",
     "plot_effect",
     "plot_interaction_bias",
     "plot_item_curves",
     "plot_item_effects",
     "plot_item_information",
+    "plot_fit_classes",
     "plot_outcome",
     "plot_path",
     "plot_pooling",

@@ -1,6 +1,7 @@
 """Figures for papers and reports, in the user's own column names; every one says when the fit did not converge."""
 
 from bayeshte.plots.caterpillar import plot_caterpillar
+from bayeshte.plots.classes import plot_classes, plot_fit_classes
 from bayeshte.plots.clusters import plot_baseline, plot_pooling
 from bayeshte.plots.draws import plot_priors, plot_rank, plot_trace
 from bayeshte.plots.effects import plot_cate, plot_effect
@@ -19,11 +20,13 @@ __all__ = [
     "plot_caterpillar",
     "plot_cate",
     "plot_checks",
+    "plot_classes",
     "plot_effect",
     "plot_interaction_bias",
     "plot_item_curves",
     "plot_item_effects",
     "plot_item_information",
+    "plot_fit_classes",
     "plot_outcome",
     "plot_path",
     "plot_pooling",
