@@ -10,7 +10,7 @@ from scipy.special import gammaln
 
 from bayeshte.prior import Prior
 
-TRANSFORMS = {"real": 0, "positive": 1, "interval": 2}
+TRANSFORMS = {"real": 0, "positive": 1, "interval": 2, "bent": 3}
 
 
 @dataclass(frozen=True)
@@ -110,22 +110,30 @@ def is_even(prior: Prior) -> bool:
     return prior.name in ("HalfNormal", "HalfStudentT")
 
 
-def prior_tables(priors: Sequence[Prior], signed: Sequence[int] = ()) -> tuple[list[int], list[float], float]:
+def prior_tables(
+    priors: Sequence[Prior], signed: Sequence[int] = (), bend: float | None = None
+) -> tuple[list[int], list[float], float]:
     """(transforms, then families) of scalars, their hyper-parameters, and the sum of the normalising constants.
 
     Standard deviations of random effects at positions `signed` are sampled on the whole real line where their prior is even:
     the likelihood depends on C = diag(sd) Lc through C C', which is smooth at zero and unchanged if an sd and its correlations
     change sign together. So zero is no boundary, and a chain passes through it; sd is the absolute value. (With the logarithm
     as coordinate, small SDs are a long tail that is explored slowly.)
+
+    `bend` is for few units, which leave an SD a long tail upwards as well: the SD is bend * sinh x, proportional to the
+    coordinate below `bend` and exponential in it above.
     """
     rows = [p.row() for p in priors]
     transforms, constant = [TRANSFORMS[p.support] for p in priors], sum(c for _, _, c in rows)
     for k in signed:
         if is_even(priors[k]):
-            transforms[k] = TRANSFORMS["real"]
+            transforms[k] = TRANSFORMS["real" if bend is None else "bent"]
             constant -= np.log(2.0)
     codes = [*transforms, *(code for code, _, _ in rows)]
-    return codes, [v for _, hyper, _ in rows for v in hyper], constant
+    hyper = np.array([hyper for _, hyper, _ in rows], float)
+    if bend is not None:
+        hyper[np.array(transforms) == TRANSFORMS["bent"], 3] = bend
+    return codes, hyper.ravel().tolist(), constant
 
 
 def unconstrain(prior: Prior, value: float) -> float:

@@ -19,6 +19,7 @@ from bayeshte.prior import Prior
 
 ROUNDS = 3  # of the pilot fit
 LEAST = 0.05  # of the SDs about which the pilot fit linearises
+BEND = 1.0  # from where on an SD with a sign is on the log scale
 CLEAR = 10.0  # nats between the mode and an SD near zero from which on the SD is sampled on the log scale, with no sign
 
 
@@ -64,12 +65,13 @@ def density(data: Responses, structure: Structure) -> Density:
     flat = pilot.flat(data, values)
     unit = np.concatenate([pilot.units(data, structure.W, q), 0.3 * values.scalars[P:], np.ones(_pairs(structure, s))])
     signed = [k for k in range(P, len(priors)) if is_even(priors[k])]
+    unit[signed] /= np.hypot(BEND, values.scalars[signed])
     out = None
     for _ in range(ROUNDS):
         values.scalars[P:] = np.maximum(values.scalars[P:], LEAST)
         clear = [k for k in signed if out is not None and _is_clear(out, k)]
         signed = [k for k in signed if k not in clear]
-        unit[clear] /= values.scalars[clear]
+        unit[clear] *= np.hypot(BEND, values.scalars[clear]) / values.scalars[clear]
         start = _coordinates(values, priors, signed)
         plain = _tables(data, structure, values, flat, signed)
         tables = pilot.linearise(plain.with_coordinates(start, np.eye(len(start))), data, values)
@@ -119,7 +121,7 @@ def _is_clear(density: Density, k: int) -> bool:
 def _coordinates(values: Values, priors: Sequence[Prior], signed: Sequence[int]) -> np.ndarray:
     """Coordinates of scalars and of the Cholesky factors of the correlations; positive where an SD has a sign."""
     scalars = [
-        v if k in signed else unconstrain(prior, v)
+        np.arcsinh(v / BEND) if k in signed else unconstrain(prior, v)
         for k, (prior, v) in enumerate(zip(priors, values.scalars, strict=True))
     ]
     factors = [values.cluster_corr] if values.fixed is not None else [values.corr, values.cluster_corr]
@@ -206,7 +208,7 @@ def _tables(data: Responses, structure: Structure, values: Values, tables: pilot
     priors, W = structure.priors, structure.W
     J, (F, q), (S, s), n = len(W), tables.A.shape[:2], tables.cluster_A.shape[:2], len(priors)
     d = n + _pairs(structure, s)
-    codes, hyper, constant = prior_tables(priors, signed)
+    codes, hyper, constant = prior_tables(priors, signed, BEND)
     etas = [prior["eta"] if prior is not None else 1.0 for prior in structure.lkj]
     constant += sum(
         lkj_constant(eta, k) for eta, k in zip(etas, (q if structure.fixed is None else 0, s), strict=True) if k > 1

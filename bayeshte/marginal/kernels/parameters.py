@@ -1,8 +1,9 @@
 """Unconstrained coordinates to parameters, with the log prior, its Jacobian and all derivatives.
 
-Coordinates x are scalars followed by one correlation block. A scalar is real (theta = x), positive (theta = exp x) or
-in an interval (theta = lower + width * logistic x). A correlation matrix of size q has q (q - 1) / 2 coordinates: row i of
-its Cholesky factor holds the partial correlations tanh x_i1, ..., tanh x_i,i-1 (`correlation`).
+Coordinates x are scalars followed by one correlation block. A scalar is real (theta = x), positive (theta = exp x), in an
+interval (theta = lower + width * logistic x), or an SD with a sign whose tails are on the log scale (theta = width * sinh x). A
+correlation matrix of size q has q (q - 1) / 2 coordinates: row i of its Cholesky factor holds the partial correlations
+tanh x_i1, ..., tanh x_i,i-1 (`correlation`).
 """
 
 import math
@@ -11,7 +12,6 @@ from numba import njit
 
 from bayeshte.marginal.kernels.linear import OPTIONS
 
-REAL, POSITIVE, INTERVAL = 0, 1, 2
 LN2 = math.log(2.0)
 
 
@@ -28,6 +28,9 @@ def scalars(x, n, transform, family, hyper, theta, slope, dlp):
             v = math.exp(x[i])
             dv, djac = v, 1.0
             lp += x[i]
+        elif transform[i] == 3:
+            v, dv, djac = width * math.sinh(x[i]), width * math.cosh(x[i]), math.tanh(x[i])
+            lp += math.log(dv)
         else:
             e = math.exp(-abs(x[i]))
             s = 1.0 / (1.0 + e)
