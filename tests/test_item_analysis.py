@@ -104,6 +104,18 @@ def test_robust_standard_errors():
     np.testing.assert_allclose(cov, bread @ (x.T * e**2) @ x @ bread)
 
 
+def test_standard_errors_robust_to_clusters():
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(12), 5)
+    x = np.column_stack([np.ones(60), np.repeat(rng.normal(size=12), 5), rng.normal(size=60)])
+    y = x @ [1, 2, 3] + rng.normal(size=60) + np.repeat(rng.normal(size=12), 5)
+    beta, cov = least_squares(x, y, cluster)
+    bread, e = np.linalg.inv(x.T @ x), y - x @ beta
+    parts = [x[cluster == g].T @ e[cluster == g] for g in range(12)]
+    meat = sum(np.outer(p, p) for p in parts)
+    np.testing.assert_allclose(cov, bread @ meat @ bread * 12 / 11 * 59 / 57)
+
+
 def test_standard_error_over_persons_of_a_mean_is_the_usual_one():
     """Posterior of a mean under a wrong variance: the infinitesimal jackknife finds the true sampling variance."""
     rng = np.random.default_rng(1)

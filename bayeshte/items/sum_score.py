@@ -35,15 +35,17 @@ def sum_score(design: xr.Dataset, covariate: str) -> pd.DataFrame:
     arms = arms_of(design)[1:]
     T = (arm[:, None] == np.arange(1, len(arms) + 1)).astype(float)
     x = np.column_stack([np.ones(len(T)), T, X, T * (M - M.mean(0))])
-    beta, cov = least_squares(x, score)
+    cluster = design.attrs["person_cluster"]
+    beta, cov = least_squares(x, score, design["person_cluster_code"].to_numpy()[first] if cluster else None)
     places = {
         "treatment": np.arange(1, len(arms) + 1),
         f"treatment x {covariate}": np.arange(len(beta) - len(arms), len(beta)),
     }
     se, z = np.sqrt(np.diag(cov)), stats.norm.ppf((1 + LEVEL) / 2)
+    robust = f"standard error robust to clusters of {cluster} (CR1)" if cluster else "HC3 standard error"
     text = (
-        "least squares of the share of right answers, in SDs over persons of the reference arm; HC3 standard error as SD, "
-        "normal 95 % confidence interval"
+        f"least squares of the share of right answers, in SDs over persons of the reference arm; {robust} as SD, normal 95 % "
+        "confidence interval"
     )
     out = [
         {
@@ -63,11 +65,20 @@ def sum_score(design: xr.Dataset, covariate: str) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients, and their covariance matrix robust to unequal variances (HC3; MacKinnon & White, 1985)."""
+def least_squares(x: np.ndarray, y: np.ndarray, cluster: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients, and their covariance matrix robust to unequal variances (HC3; MacKinnon & White, 1985).
+
+    With the cluster of each row robust to any covariance within clusters (Liang & Zeger, 1986, times G / (G - 1) and
+    (n - 1) / (n - k): CR1).
+    """
     q, r = np.linalg.qr(x)
     inverse = np.linalg.inv(r)
     beta = inverse @ (q.T @ y)
+    if cluster is not None:
+        (n, k), groups = x.shape, np.unique(cluster, return_inverse=True)[1]
+        G = groups.max() + 1
+        score = np.stack([np.bincount(groups, v * (y - x @ beta), minlength=G) for v in (q @ inverse.T).T], axis=1)
+        return beta, score.T @ score * G / (G - 1) * (n - 1) / (n - k)
     leverage = (q**2).sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):  # a leverage of one fits its value
         residual = np.where(leverage < 1 - 1e-10, (y - x @ beta) / (1 - leverage), 0.0)
