@@ -231,7 +231,12 @@ SPECS = {k: bh.ItemResponse(**ROLES, **options) for k, (_, options) in CASES.ite
 
 def data_of(name: str, **options) -> pd.DataFrame:
     data = trial(**dict(persons=24, items=4, missing=0.15) | CASES[name][0] | options)[0]
-    return data.assign(answer=(data["answer"] > 0).astype(int)) if SPECS[name].model in ("rasch", "2pl") else data
+    highest = data.groupby("word")["answer"].transform("max")
+    return (
+        data.assign(answer=(2 * data["answer"] > highest).astype(int))
+        if SPECS[name].model in ("rasch", "2pl")
+        else data
+    )
 
 
 @pytest.fixture(params=CASES, scope="module")
