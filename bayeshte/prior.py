@@ -15,7 +15,7 @@ import pytensor.tensor as pt
 
 from bayeshte.errors import SpecError, near
 
-#: name: (parameter names, support, kernel code). Support: "real", "positive", "interval", "correlation".
+#: name: (parameter names, support, kernel code). Support: "real", "positive", "interval", "correlation", "simplex".
 FAMILIES: dict[str, tuple[tuple[str, ...], str, int]] = {
     "Flat": ((), "real", 0),
     "Normal": (("mu", "sigma"), "real", 1),
@@ -30,6 +30,7 @@ FAMILIES: dict[str, tuple[tuple[str, ...], str, int]] = {
     "Power": (("exponent",), "positive", 7),
     "VarianceInverseGamma": (("shape", "scale"), "positive", 8),
     "LKJ": (("eta",), "correlation", 0),
+    "Dirichlet": (("alpha",), "simplex", 0),
 }
 #: key of a mapping of priors that names the set of the parameters that it does not name
 OTHERS = "others"
@@ -46,8 +47,8 @@ class Prior:
     ----------
     name : str
         One of `FAMILIES`: ``Flat``, ``Normal``, ``StudentT``, ``HalfNormal``, ``HalfStudentT``, ``Exponential``,
-        ``Gamma``, ``InverseGamma``, ``LogNormal``, ``Uniform``, ``Power``, ``VarianceInverseGamma``, ``LKJ``; parameter
-        names are PyMC's.
+        ``Gamma``, ``InverseGamma``, ``LogNormal``, ``Uniform``, ``Power``, ``VarianceInverseGamma``, ``LKJ``,
+        ``Dirichlet``; parameter names are PyMC's.
         ``Power(exponent=k)`` is the improper density proportional to ``sd**k`` on a standard deviation:
         ``k = 1`` is flat on the variance, Mplus's IG(-1, 0). ``VarianceInverseGamma(a, b)`` on a standard deviation is
         Mplus's IG(a, b) on the variance.
@@ -84,7 +85,7 @@ class Prior:
 
     @property
     def support(self) -> str:
-        """``"real"``, ``"positive"``, ``"interval"`` or ``"correlation"``."""
+        """``"real"``, ``"positive"``, ``"interval"``, ``"correlation"`` or ``"simplex"``."""
         return FAMILIES[self.name][1]
 
     @property
@@ -137,7 +138,10 @@ class Prior:
                 return code, (0.0, 0.0, 0.0, 0.0), 0.0
 
     def log_density(self, value: np.ndarray) -> np.ndarray:
-        """Log density at `value`, elementwise; for plots of prior against posterior and power-scaling."""
+        """Log density at `value`, elementwise; for plots of prior against posterior and power-scaling.
+
+        Of a Dirichlet distribution what one element adds to it, without the constant.
+        """
         code, (a, b, c, _), const = self.row()
         v = np.asarray(value, float)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -158,6 +162,8 @@ class Prior:
                     out = a * np.log(v)
                 case 8:
                     out = -(2 * a + 1) * np.log(v) - b / v**2
+                case _ if self.name == "Dirichlet":
+                    out = (self["alpha"] - 1) * np.log(v)
                 case _:
                     out = np.zeros_like(v)
         outside = {
@@ -167,8 +173,8 @@ class Prior:
         return np.where(outside, -np.inf, out + const)
 
     def draw(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
-        """Independent draws; SpecError for a prior that cannot be drawn from, or LKJ (drawn jointly by the graph)."""
-        if not self.drawable or self.name == "LKJ":
+        """Independent draws; SpecError for a prior that cannot be drawn from; LKJ, Dirichlet: the graph draws jointly."""
+        if not self.drawable or self.name in ("LKJ", "Dirichlet"):
             raise SpecError(f"{self!r} cannot be drawn from elementwise.")
         rv = getattr(pm, self.name).dist(**dict(self.params), shape=size)
         return pm.draw(rv, random_seed=rng)
@@ -208,7 +214,8 @@ def random_variable(
 ) -> Any:
     """The PyMC random variable of a scalar (no `dims`) or of an array with one prior an element, in a model context.
 
-    LKJ gives the Cholesky factor of a `size` x `size` correlation matrix, which is how PyMC represents it.
+    LKJ gives the Cholesky factor of a `size` x `size` correlation matrix, which is how PyMC represents it; Dirichlet `size`
+    probabilities.
 
     Raises
     ------
@@ -220,6 +227,8 @@ def random_variable(
         raise SpecError(f"The elements of {name!r} need one kind of distribution, got {list(priors)}.")
     if first.name == "LKJ":
         return pm.LKJCorr(name, n=size, eta=first["eta"])
+    if first.name == "Dirichlet":
+        return pm.Dirichlet(name, a=np.full(size, first["alpha"]), dims=dims)
     values: dict[str, Any] = dict(first.params)
     if dims is not None:
         coords = pm.modelcontext(None).coords
@@ -304,3 +313,8 @@ def VarianceInverseGamma(shape: float, scale: float) -> Prior:
 def LKJ(eta: float) -> Prior:
     """LKJ on a correlation matrix; ``eta = 1`` is uniform, larger values favour small correlations."""
     return _make("LKJ", eta)
+
+
+def Dirichlet(alpha: float) -> Prior:
+    """Symmetric Dirichlet on probabilities; ``alpha = 1`` is uniform, above 1 no probability is near zero."""
+    return _make("Dirichlet", alpha)

@@ -19,7 +19,7 @@ import xarray as xr
 from nutpie import _lib
 from nutpie.sample import CompiledModel
 
-from bayeshte.errors import DataError
+from bayeshte.errors import DataError, SpecError
 from bayeshte.marginal.density import Density
 
 CHAINS = 4
@@ -71,7 +71,7 @@ class _Kernel(CompiledModel):
             d.n_dim,
             sizes,
             dict(self._coords),
-            lambda seed: np.random.default_rng(seed).uniform(-2, 2, d.n_dim),
+            d.start,
             None,
         )
 
@@ -99,7 +99,13 @@ def compiled(density: Density, coords: Mapping[str, object]) -> CompiledModel:
 
 
 def compiled_graph(model: pm.Model) -> CompiledModel:
-    """A PyMC graph as nutpie samples it; compiling takes many seconds."""
+    """A PyMC graph as nutpie samples it; compiling takes many seconds. SpecError if a variable of it is discrete."""
+    discrete = [v.name for v in model.free_RVs if v.dtype.startswith(("int", "bool"))]
+    if discrete:
+        raise SpecError(
+            f"marginal=False: the joint graph holds {', '.join(discrete)}, which is discrete: NUTS cannot sample it. Leave "
+            "marginal=True, where it is integrated exactly and drawn back."
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return nutpie.compile_pymc_model(model)

@@ -153,7 +153,7 @@ class ModelSpec(ABC):
 
     @abstractmethod
     def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-        """Draws (chain, draw, q, q) of the correlation matrices that have one prior together, by its label."""
+        """Draws (chain, draw, ..., q, q) of the correlation matrices that have one prior together, by its label."""
 
     @abstractmethod
     def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:

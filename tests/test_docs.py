@@ -9,7 +9,18 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["guide.md", "sem.md", "item-response.md", "from-mplus.md", "new-family.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "guide.md",
+        "sem.md",
+        "item-response.md",
+        "item-analysis.md",
+        "effect-mixture.md",
+        "from-mplus.md",
+        "new-family.md",
+    ],
+)
 def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)

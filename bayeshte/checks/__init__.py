@@ -1,6 +1,7 @@
 """Whether a fitted model is good enough: predictive checks, leave-one-out, sensitivity to priors, balance and overlap."""
 
 from bayeshte.checks.balance import balance, overlap
+from bayeshte.checks.classes import class_check, class_membership, class_profiles, fit_classes
 from bayeshte.checks.implied import implied_correlations
 from bayeshte.checks.loo import Loo, compare, loo
 from bayeshte.checks.model_fit import model_fit
@@ -10,7 +11,11 @@ from bayeshte.checks.sensitivity import prior_posterior_overlap, prior_sensitivi
 __all__ = [
     "Loo",
     "balance",
+    "class_check",
+    "class_membership",
+    "class_profiles",
     "compare",
+    "fit_classes",
     "implied_correlations",
     "loo",
     "model_fit",

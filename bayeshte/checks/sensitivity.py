@@ -4,6 +4,7 @@ Priors are those of the top-level parameters (gamma, sd, corr, sigma, ...). The 
 of the model, not a prior whose strength is a matter of choice, so the likelihood is that with random effects integrated.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 import arviz as az
@@ -79,7 +80,7 @@ def prior_posterior_overlap(fit: Fit) -> pd.DataFrame:
         an improper prior; ``note``: "weakly identified by the data" above 0.35 (Garrett & Zeger, 2000), which only says
         that prior and data agree if the prior is informative on purpose.
     """
-    sizes = {key: R.shape[-1] for key, R in fit.spec.correlations(fit.posterior).items()}
+    sizes = sizes_of(fit)
     rows = []
     for label, key, x in fit.spec.parameters(fit.posterior):
         prior = fit.priors[key]
@@ -91,8 +92,14 @@ def prior_posterior_overlap(fit: Fit) -> pd.DataFrame:
     return fit.diagnosis.mark(pd.DataFrame(rows))
 
 
+def sizes_of(fit: Fit) -> dict[str, int]:
+    """By label of the prior: rows of the correlation matrix, or how many parameters have it (as probabilities of one whole)."""
+    counts = Counter(key for _, key, _ in fit.spec.parameters(fit.posterior))
+    return counts | {key: R.shape[-1] for key, R in fit.spec.correlations(fit.posterior).items()}
+
+
 def _overlap(x: np.ndarray, prior: Prior, size: int) -> float:
-    """Integral of the smaller of the two densities; `size` is that of the correlation matrix."""
+    """Integral of the smaller of the two densities; `size` is that of `sizes_of`."""
     low, high = _support(prior)
     margin = x.std()
     limits = [max(low, x.min() - margin), min(high, x.max() + margin)]
@@ -100,6 +107,8 @@ def _overlap(x: np.ndarray, prior: Prior, size: int) -> float:
     if prior.name == "LKJ":  # one correlation is beta on (-1, 1), Lewandowski et al. (2009)
         a = prior["eta"] + (size - 2) / 2
         density = stats.beta(a, a, -1, 2).pdf(grid)
+    elif prior.name == "Dirichlet":  # one of its probabilities is beta
+        density = stats.beta(prior["alpha"], (size - 1) * prior["alpha"]).pdf(grid)
     else:
         density = np.exp(prior.log_density(grid))
     return float(np.trapezoid(np.minimum(density, posterior), grid))
@@ -108,7 +117,9 @@ def _overlap(x: np.ndarray, prior: Prior, size: int) -> float:
 def _support(prior: Prior) -> tuple[float, float]:
     if prior.support == "interval":
         return prior["lower"], prior["upper"]
-    return {"positive": (0.0, np.inf), "correlation": (-1.0, 1.0)}.get(prior.support, (-np.inf, np.inf))
+    return {"positive": (0.0, np.inf), "correlation": (-1.0, 1.0), "simplex": (0.0, 1.0)}.get(
+        prior.support, (-np.inf, np.inf)
+    )
 
 
 def log_prior(fit: Fit) -> xr.DataArray:
@@ -122,7 +133,7 @@ def log_prior(fit: Fit) -> xr.DataArray:
         if prior.name != "LKJ":
             total += prior.log_density(x).reshape(shape)
     for label, corr in fit.spec.correlations(fit.posterior).items():
-        total += (fit.priors[label]["eta"] - 1) * np.linalg.slogdet(corr)[1]
+        total += (fit.priors[label]["eta"] - 1) * np.linalg.slogdet(corr)[1].reshape(*shape, -1).sum(-1)
     return xr.DataArray(total, dims=("chain", "draw"))
 
 

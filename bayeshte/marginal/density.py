@@ -40,6 +40,8 @@ class Density:
         Position in `floats` of the preconditioner: centre (`n_top`), then scale (`n_top` x `n_top`).
     n_top : int
         Number of leading coordinates that are preconditioned together.
+    starts : ndarray (k, n_dim), optional
+        Coordinates of modes, where there are several: a chain starts near one of them.
     """
 
     log_density: Any
@@ -50,6 +52,7 @@ class Density:
     outputs: tuple[Output, ...]
     at: int
     n_top: int
+    starts: np.ndarray | None = None
 
     @property
     def user_data(self) -> np.ndarray:
@@ -80,6 +83,13 @@ class Density:
         )
         pieces = np.split(out, np.cumsum([int(np.prod(o.shape)) for o in self.outputs])[:-1])
         return {o.name: v.reshape(o.shape) for o, v in zip(self.outputs, pieces, strict=True)}
+
+    def start(self, seed: int) -> np.ndarray:
+        """Where a chain starts: uniformly within two scale units around the mode, or half a unit around one of several."""
+        rng = np.random.default_rng(seed)
+        if self.starts is None:
+            return rng.uniform(-2, 2, self.n_dim)
+        return self.starts[rng.integers(len(self.starts))] + rng.uniform(-0.5, 0.5, self.n_dim)
 
     @property
     def size(self) -> int:
@@ -188,7 +198,7 @@ def _mode(
 
     y = np.zeros(density.n_top)
     lp, grad = at(y)
-    values, vectors = _curvature(at, y)
+    values, vectors = curvature(at, y)
     for _ in range(100):
         step = vectors @ ((vectors.T @ grad) / values)
         gain = grad @ step
@@ -200,11 +210,11 @@ def _mode(
         if size <= 1e-9:
             break
         y, (lp, grad) = y + size * step, new
-        values, vectors = _curvature(at, y)
+        values, vectors = curvature(at, y)
     return y, values, vectors
 
 
-def _curvature(at, y: np.ndarray, step: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+def curvature(at, y: np.ndarray, step: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
     """Absolute eigenvalues, and eigenvectors, of the negative Hessian by central differences of the gradient."""
     hessian = np.array([(at(y - move)[1] - at(y + move)[1]) / (2 * step) for move in step * np.eye(len(y))])
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)

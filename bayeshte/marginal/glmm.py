@@ -192,7 +192,7 @@ def _pilot(rows: Rows, theta: np.ndarray, corr: np.ndarray) -> tuple[np.ndarray,
     def evaluate(y):
         eta = fixed + (Z * (y @ C.T)[rows.cluster]).sum(1)
         ll = _log_likelihood(eta, rows.n, rows.s, rows.family, *shape)
-        score, weight = _score_and_weight(eta, rows.n, rows.s, rows.family, *shape)
+        score, weight = score_and_weight(eta, rows.n, rows.s, rows.family, *shape)
         value = np.bincount(rows.cluster, ll, minlength=J) - 0.5 * (y**2).sum(1)
         return value, rows.by_cluster(Z, score[:, None]), weight[:, None]
 
@@ -248,7 +248,7 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
     return start, unit
 
 
-def _score_and_weight(eta, n, s, family, sigma, nu) -> tuple[np.ndarray, np.ndarray]:
+def score_and_weight(eta, n, s, family, sigma, nu) -> tuple[np.ndarray, np.ndarray]:
     """First derivative in eta of the log-likelihood, and the information: observed, for Student t expected."""
     match family:
         case "logit":

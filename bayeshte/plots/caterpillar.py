@@ -81,11 +81,12 @@ def plot_caterpillar(
 
 
 def varying(fit: Fit) -> list[str]:
-    """Contrasts whose effect varies across clusters, by a random effect or a moderator."""
+    """Contrasts whose effect varies across clusters, by a random effect, a moderator or a latent class."""
     if "effect" not in fit.posterior:
         return []
     own = {str(v) for v in fit.design["varying"].to_numpy()}
-    moderated = fit.design.sizes["moderator"] > 0
+    classed = "label" in fit.posterior and "class" in fit.posterior["gamma1"].dims
+    moderated = classed or fit.design.sizes["moderator"] > 0
     return [arm for arm in style.contrasts(fit) if moderated or arm in own]
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
+from bayeshte.checks.sensitivity import sizes_of
 from bayeshte.fit import Fit
 from bayeshte.plots import style
 from bayeshte.plots.with_arviz import TITLE, finish, layout
@@ -84,7 +85,7 @@ def plot_priors(fit: Fit) -> Figure:
     lines, cols = style.grid(len(draws), _columns(draws))
     fig, axes = style.canvas(style.PAGE, 0.5 + 1.25 * lines, lines, cols)
     keys = {label: key for label, key, _ in fit.spec.parameters(fit.posterior)}
-    sizes = {key: R.shape[-1] for key, R in fit.spec.correlations(fit.posterior).items()}
+    sizes = sizes_of(fit)
     for (label, x), ax in zip(draws.items(), style.used(axes, len(draws)), strict=True):
         prior = fit.priors[keys[label]]
         _prior_panel(ax, x.ravel(), prior, sizes.get(keys[label], 0))
@@ -100,8 +101,10 @@ def _prior_panel(ax: Axes, x: np.ndarray, prior: Prior, size: int) -> None:
     low, high = at[0] - WINDOW * np.std(x), at[-1] + WINDOW * np.std(x)
     if prior.name == "LKJ":
         low, high = -1.0, 1.0
-    elif prior.support == "positive":
+    elif prior.support in ("positive", "simplex"):
         low = max(low, 0.0)
+    if prior.support == "simplex":
+        high = min(high, 1.0)
     wide = np.linspace(low, high, 400)
     if prior.proper:
         ax.plot(wide, _density(prior, wide, size), color=style.INK, lw=1.0, ls=(0, (4, 2)))
@@ -113,10 +116,15 @@ def _prior_panel(ax: Axes, x: np.ndarray, prior: Prior, size: int) -> None:
 
 
 def _density(prior: Prior, x: np.ndarray, size: int) -> np.ndarray:
-    """Prior density; for LKJ(eta) that of one correlation of a matrix of that size d: Beta(eta + d / 2 - 1) on (-1, 1)."""
+    """Prior density; for LKJ(eta) that of one correlation of a matrix of that size d: Beta(eta + d / 2 - 1) on (-1, 1).
+
+    For Dirichlet(alpha) that of one of `size` probabilities: Beta(alpha, (size - 1) alpha).
+    """
     if prior.name == "LKJ":
         shape = prior["eta"] + size / 2 - 1
         return stats.beta.pdf((x + 1) / 2, shape, shape) / 2
+    if prior.name == "Dirichlet":
+        return stats.beta.pdf(x, prior["alpha"], (size - 1) * prior["alpha"])
     return np.exp(prior.log_density(x))
 
 

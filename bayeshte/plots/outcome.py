@@ -37,21 +37,24 @@ def plot_outcome(fit: Fit, by: str | None = None) -> Figure:
     labels = [fit.design.attrs["reference"], *style.contrasts(fit)]
     groups = subgroups(fit, by) if by else {"": np.ones(len(y), bool)}
     binary = fit.design.attrs["family"] in ("logit", "probit")
+    trials = fit.design["trials"].to_numpy() if "trials" in fit.design else np.ones(len(y))
     lines, cols = style.grid(len(groups), 4 if len(labels) < 4 else 2)
     width = style.COLUMN if len(groups) == 1 and len(labels) < 4 else style.PAGE
     fig, axes = style.canvas(width, 2.5 * lines, lines, cols, sharey=True)
     for (name, member), ax in zip(groups.items(), style.used(axes, len(groups)), strict=True):
-        parts = [y[member & (arm == k)] for k in range(len(labels))]
-        (_proportions if binary else _boxes)(ax, parts)
+        rows = [member & (arm == k) for k in range(len(labels))]
+        parts = [y[r] for r in rows]
+        if binary:
+            _proportions(ax, np.array([p.sum() for p in parts]), np.array([trials[r].sum() for r in rows]))
+        else:
+            _boxes(ax, parts)
         room = width / cols / len(labels) * 0.7
         ticks = [f"{style.wrap(v, room, lines=3)}\nn = {len(p):,}" for v, p in zip(labels, parts, strict=True)]
         ax.set_xticks(range(len(labels)), ticks)
         ax.set_xlim(-0.6, len(labels) - 0.4)
         ax.set_title(style.wrap(f"{by} = {name}", width / cols * 0.9, lines=2) if by else "")
     for ax in axes[:, 0]:
-        ax.set_ylabel(
-            style.wrap(f"share with {fit.design.attrs['outcome']} = 1" if binary else fit.design.attrs["outcome"], 2)
-        )
+        ax.set_ylabel(style.wrap(_axis(fit, binary), 2))
     if by:
         fig.supxlabel(fit.design.attrs["treatment"], fontsize=style.SMALL)
     else:
@@ -96,10 +99,18 @@ def _boxes(ax: Axes, parts: list[np.ndarray]) -> None:
     )
 
 
-def _proportions(ax: Axes, parts: list[np.ndarray]) -> None:
-    place = np.array([k for k, p in enumerate(parts) if len(p)])
-    n = np.array([len(parts[k]) for k in place])
-    share = np.array([parts[k].mean() for k in place])
+def _axis(fit: Fit, binary: bool) -> str:
+    """What the vertical axis shows."""
+    outcome = fit.design.attrs["outcome"]
+    if not binary:
+        return outcome
+    return f"{outcome}, share of trials" if "trials" in fit.design else f"share with {outcome} = 1"
+
+
+def _proportions(ax: Axes, events: np.ndarray, trials: np.ndarray) -> None:
+    place = np.flatnonzero(trials)
+    n = trials[place]
+    share = events[place] / n
     lower, upper = wilson(share, n)
     ax.bar(place, share, width=0.6, color=style.BLUE, alpha=0.3, edgecolor=style.INK, lw=0.6)
     ax.vlines(place, lower, upper, color=style.INK, lw=1.2)

@@ -39,7 +39,7 @@ def plot_ppc(fit: Fit) -> PlotCollection:
         ArviZ's; ``.savefig(path)`` writes it.
     """
     match fit.design.attrs["family"]:
-        case "logit" | "probit":
+        case "logit" | "probit" if "trials" not in fit.design:
             pc, across, up = _calibration(fit)
         case "poisson":
             pc, across, up = _counts(fit)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from bayeshte import design as columns
 from bayeshte.fit import Fit
 from bayeshte.plots.caterpillar import plot_caterpillar, varying
+from bayeshte.plots.classes import plot_classes
 from bayeshte.plots.clusters import compared, has_baseline, plot_baseline, plot_pooling
 from bayeshte.plots.draws import plot_priors, plot_rank, plot_trace
 from bayeshte.plots.effects import plot_cate, plot_effect
@@ -30,7 +31,7 @@ def figures(
 ) -> dict[str, Figure]:
     """The standard figures of a fit by name, in the order of a report; what does not apply is left out.
 
-    ``caterpillar, pooling, baseline, effect, cate_COLUMN`` (a moderator each), ``outcome, ppc, checks, priors, trace,
+    ``caterpillar, pooling, baseline, effect, classes, cate_COLUMN`` (a moderator each), ``outcome, ppc, checks, priors, trace,
     rank``; of structural equation models ``path, effect_ESTIMAND`` (a main one each), ``ppc, checks, priors, trace, rank``. None
     of them stays open in pyplot.
 
@@ -78,6 +79,8 @@ def _of_one_outcome(fit: Fit, meaningful, rope, checks) -> dict[str, Callable]:
         out["baseline"] = partial(plot_baseline, fit)
     thresholds = {"meaningful": meaningful, "rope": rope} if treated else {}
     out["effect"] = partial(plot_effect, fit, **thresholds)
+    if treated and fit.design.sizes.get("class", 1) > 1 and "class" in fit.posterior["gamma1"].dims:
+        out["classes"] = partial(plot_classes, fit)
     out |= {re.sub(r"\W+", "_", f"cate_{m}"): partial(plot_cate, fit, m, meaningful=meaningful) for m in moderators}
     if treated:
         out["outcome"] = partial(plot_outcome, fit, few[0] if few else None)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bayeshte.checks.sensitivity import sizes_of
 from bayeshte.fit import Fit
 from bayeshte.prior import OTHERS, Prior
 from bayeshte.report.material import Material
@@ -46,7 +47,7 @@ def with_priors(fit: Fit, parameters: pd.DataFrame) -> pd.DataFrame:
 def priors_section(m: Material) -> dict:
     """Every prior with its numbers, what they say, and who set them."""
     fit = m.fit
-    sizes = {label: x.shape[-1] for label, x in fit.spec.correlations(fit.posterior).items()}
+    sizes = sizes_of(fit)
     table = pd.DataFrame(
         {
             "parameter": list(fit.priors),
@@ -88,7 +89,7 @@ def set_by(fit: Fit) -> list[str]:
 
 
 def _central(prior: Prior, size: int) -> str:
-    """The central 95 % of a prior; of LKJ that of each correlation, which is beta on (-1, 1)."""
+    """The central 95 % of a prior; of LKJ that of each correlation, beta on (-1, 1); of Dirichlet that of each probability."""
     p = dict(prior.params)
     if not prior.proper:
         return f"{DASH} (improper)"
@@ -103,6 +104,7 @@ def _central(prior: Prior, size: int) -> str:
     if prior.name == "HalfStudentT":  # of the absolute value
         tails = (1 + tails) / 2
     frozen = {
+        "Dirichlet": lambda: stats.beta(p["alpha"], (size - 1) * p["alpha"]),
         "Normal": lambda: stats.norm(p["mu"], p["sigma"]),
         "StudentT": lambda: stats.t(p["nu"], p["mu"], p["sigma"]),
         "HalfStudentT": lambda: stats.t(p["nu"], 0, p["sigma"]),

@@ -43,6 +43,7 @@ CAPTIONS = {
     "pooling": "Each cluster by itself against the model's estimate, which moves small and extreme clusters to the average.",
     "baseline": "Effect of every cluster against its expected outcome in the reference arm.",
     "effect": "Posterior of the average effect, with its median and 95 % equal-tailed interval.",
+    "classes": "Effects of the latent classes; the area of each is the size of the class.",
     "outcome": "The outcome by arm, as observed.",
     "path": "The model: causes left of their effects, posterior medians and 95 % equal-tailed intervals on the paths.",
     "trace": "Draws of every chain in the order they were made: they should look like noise and overlap.",

@@ -1,0 +1,258 @@
+"""Potential outcomes of an EffectMixture, draw by draw: expected outcomes over classes, the likelihood, new outcomes."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import stats
+from scipy.special import betaln, expit, gammaln, logsumexp
+
+from bayeshte import design as columns
+from bayeshte import formulas
+from bayeshte.errors import DataError, SpecError, near
+from bayeshte.families import effect_mixture_classes as latent_classes
+from bayeshte.families.effect_mixture_arrays import Arrays, flatten, indicators, linear_predictor, unstack
+from bayeshte.marginal import glmm
+from bayeshte.marginal.mixture import log_prior_probabilities
+
+CHUNK = 4_000_000  # values held at once
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
+
+
+def mean_outcome(family: str, eta: np.ndarray) -> np.ndarray:
+    """E(Y | eta), of binomial outcomes the chance of an event; of Student t outcomes the location."""
+    return eta if family == "gaussian" else glmm.inverse_link(eta, family)
+
+
+class Coefficients:
+    """Draws of gamma0, gamma1, gamma2 in every class, chains stacked; absent ones have size zero."""
+
+    def __init__(self, D: Arrays, draws: xr.Dataset):
+        self.D = D
+        S, K = draws.sizes["chain"] * draws.sizes["draw"], D.classes
+        sizes = {"gamma0": (), "gamma1": (len(D.contrasts),), "gamma2": (D.X.shape[1],)}
+        self.values = [
+            D.by_class(draws, v) if v in D.coefficients else np.zeros((S, K, *size)) for v, size in sizes.items()
+        ]
+
+    def in_class(self, s: slice, c: int, T: np.ndarray, X: np.ndarray, u0: np.ndarray | float = 0.0) -> np.ndarray:
+        """eta of rows had they been in class c, with random intercepts u0 (draw, row): (draw, row)."""
+        g0, g1, g2 = (v[s, c][:, None] for v in self.values)
+        return linear_predictor(T, X, g0, g1, g2, u0, 0.0)
+
+    def in_own(self, s: slice, label: np.ndarray, u: np.ndarray | None, code: np.ndarray, T, X) -> np.ndarray:
+        """eta of rows given labels (draw, unit) and random effects (draw, unit, q) of their units: (draw, row)."""
+        D = self.D
+        at = np.arange(len(label))[:, None], label[:, code]
+        g0, g1, g2 = (v[s][at] for v in self.values)
+        u0 = u1 = 0.0
+        if u is not None:
+            u0, u1 = u[:, code, 0], np.zeros((len(u), len(code), len(D.contrasts)))
+            for k, arm in enumerate(D.contrasts):
+                if arm in D.varying:
+                    u1[..., k] = u[:, code, D.varying.index(arm)]
+        return linear_predictor(T, X, g0, g1, g2, u0, u1)
+
+
+def _pieces(S: int, N: int):
+    step = max(1, CHUNK // max(1, N))
+    return (slice(k, min(k + step, S)) for k in range(0, S, step))
+
+
+def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
+    """See `EffectMixture.expected`."""
+    if clusters not in ("these", "new", "average"):
+        raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
+    D = Arrays(design)
+    T, X, W, code = _population(spec, D, arm, clusters, frame)
+    own = clusters == "these" and D.unit != "row"
+    if weight is not None and (own or clusters != "these"):
+        same = code if own or D.logit_membership else np.zeros_like(code)
+        T, X, W, code, weight = _reduced(D, T, X, W, code, same, np.asarray(weight, float))
+    coefficients = Coefficients(D, draws)
+    S, N = draws.sizes["chain"] * draws.sizes["draw"], len(X)
+    out = np.empty((S, N if weight is None else len(weight)))
+    alpha, label = D.alpha(draws), labels(D, draws) if own else None
+    u = flatten(draws["u"]) if own and D.q else None
+    for s in _pieces(S, N * D.classes):
+        if own:
+            eta = coefficients.in_own(s, label[s], None if u is None else u[s], code, T, X)
+            values = mean_outcome(D.family, eta)
+        else:
+            p = latent_classes.class_probabilities(D, draws, s) if clusters == "these" else _prior(W, alpha[s])
+            values = sum(p[..., c] * mean for c, mean in enumerate(_means(D, draws, coefficients, s, clusters, T, X)))
+        out[s] = values if weight is None else values @ np.asarray(weight, float).T
+    if weight is not None:
+        return unstack(out, draws, group=np.arange(out.shape[1]))
+    return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
+
+
+def _means(D: Arrays, draws: xr.Dataset, coefficients: Coefficients, s: slice, clusters: str, T, X):
+    """Expected outcome of rows in one class after the other: random intercepts as drawn, integrated, or zero."""
+    shared = D.q and D.unit == "row"
+    u0, sd = 0.0, None
+    if shared and clusters == "these":
+        u0 = flatten(draws["u"])[s][:, D.design["cluster_code"].to_numpy(), 0]
+    elif shared and clusters == "new" and D.family in ("logit", "poisson"):
+        sd = flatten(draws["sd"])[s]
+    for c in range(D.classes):
+        if sd is None:
+            yield mean_outcome(D.family, coefficients.in_class(s, c, T, X, u0))
+        else:
+            nodes = zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True)
+            yield sum(w * mean_outcome(D.family, coefficients.in_class(s, c, T, X, z * sd)) for z, w in nodes)
+
+
+def _reduced(D: Arrays, T, X, W, code, same, weight):
+    """Fewer rows with the same averages: means of rows that are the `same` where the outcome is linear, else distinct rows."""
+    if D.family not in ("gaussian", "student"):
+        _, first, position = np.unique(np.column_stack([same, T, X]), axis=0, return_index=True, return_inverse=True)
+        summed = np.stack([np.bincount(position.ravel(), w, len(first)) for w in weight])
+        return T[first], X[first], W[first], code[first], summed
+    parts, columns_of = [], []
+    for w in weight:
+        total = np.bincount(same, w)
+        keep = np.flatnonzero(total > 0)
+        first = np.zeros(len(total), np.int64)
+        first[same[::-1]] = np.arange(len(same))[::-1]
+
+        def mean(values, w=w, total=total, keep=keep):
+            sums = [np.bincount(same, w * v)[keep] / total[keep] for v in values.T]
+            return np.stack(sums, axis=1) if sums else np.empty((len(keep), 0))
+
+        parts.append((mean(T), mean(X), W[first[keep]], code[first[keep]]))
+        columns_of.append(total[keep])
+    joined = [np.concatenate(v) for v in zip(*parts, strict=True)]
+    sizes = np.cumsum([0, *map(len, columns_of)])
+    summed = np.zeros((len(weight), sizes[-1]))
+    for g, v in enumerate(columns_of):
+        summed[g, sizes[g] : sizes[g + 1]] = v
+    return *joined, summed
+
+
+def _prior(W: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Chances of the classes before the outcome is seen: (draw, row, class)."""
+    values = np.einsum("rm,smk->srk", W, alpha)
+    return np.exp(values - logsumexp(values, axis=-1, keepdims=True))
+
+
+def labels(D: Arrays, draws: xr.Dataset) -> np.ndarray:
+    """Class of every cluster as drawn, (draw, unit)."""
+    if "label" in draws:
+        return flatten(draws["label"]).astype(np.int64)
+    return np.zeros((draws.sizes["chain"] * draws.sizes["draw"], D.n_units), np.int64)
+
+
+def _population(spec, D: Arrays, arm, clusters: str, frame: pd.DataFrame | None):
+    """T, X, W and unit of the rows to predict for: the data's own, or those of another frame coded in the same way."""
+    arms = D.labels(D.arms) if D.contrasts else []
+    if arm is not None and arm not in arms:
+        raise SpecError(f"arm={arm!r} is not an arm.{near(arm, arms)}")
+    if frame is None:
+        X, W, code, own = D.X, D.W[D.code], D.code, D.arm
+    else:
+        old = columns.raw_frame(D.design)
+        used = [c for f in (spec.covariates, spec.membership) for c in formulas.formula_columns(f, old)]
+        columns.check_frame(frame, used)
+        frame, _ = columns.complete_rows(frame, [c for c in frame if c in {*used, D.treatment, D.cluster}], "error")
+        X = formulas.Terms(spec.covariates, old).on(frame)
+        W = np.column_stack([np.ones(len(frame)), formulas.Terms(spec.membership, old).on(frame)])
+        code = own = np.zeros(len(frame), np.int64)
+        if clusters == "these":
+            if D.unit == "row":
+                raise SpecError(
+                    "The class of individuals that are not in the data is known by its chances only: write clusters='new'."
+                )
+            code = _codes(
+                frame, D.cluster, D.labels(D.cluster), "clusters='new' predicts for clusters outside the data"
+            )
+        if arms and arm is None:
+            own = _codes(frame, D.treatment, arms, "arm= predicts for one arm")
+    if arm is not None:
+        own = np.full(len(X), arms.index(arm))
+    return indicators(own, len(D.contrasts)), X, W, code
+
+
+def _codes(frame: pd.DataFrame, column: str, known: list[str], instead: str) -> np.ndarray:
+    if column not in frame:
+        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
+    given = columns.labels_of(frame[column])
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
+    position = {v: k for k, v in enumerate(known)}
+    return np.array([position[v] for v in given], np.int64)
+
+
+def row_constants(D: Arrays) -> np.ndarray:
+    """The part of every row's log-likelihood that depends on no parameter."""
+    if D.family == "poisson":
+        return -gammaln(D.y + 1)
+    if D.trials is not None:
+        return -np.log(D.trials + 1) - betaln(D.y + 1, D.trials - D.y + 1)
+    return np.zeros(len(D.y))
+
+
+def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
+    """Pointwise log-likelihood; see `ModelSpec.log_likelihood`."""
+    D = Arrays(design)
+    if unit == "cluster" or D.unit == "row":
+        values = latent_classes.unit_log_likelihood(D, draws) + np.bincount(D.code, row_constants(D), D.n_units)
+        if D.unit != "row":
+            return unstack(values, draws, **{D.cluster: D.labels(D.cluster)})
+        if unit == "row" or not D.cluster or D.q:
+            return unstack(values, draws, row=design["row"].to_numpy())
+        code = design["cluster_code"].to_numpy()
+        summed = np.stack([np.bincount(code, v, design.sizes[D.cluster]) for v in values])
+        return unstack(summed, draws, **{D.cluster: D.labels(D.cluster)})
+    label, u = labels(D, draws), flatten(draws["u"]) if D.q else None
+    eta = Coefficients(D, draws).in_own(slice(None), label, u, D.code, D.T, D.X)
+    sigma, nu = (_in_own(D, draws, v, label) for v in ("sigma", "nu"))
+    if D.family == "gaussian":
+        values = stats.norm.logpdf(D.y, eta, sigma)
+    elif D.family == "student":
+        values = stats.t.logpdf(D.y, nu, eta, sigma)
+    elif D.trials is not None:
+        values = D.y * eta - D.trials * np.logaddexp(0, eta) + row_constants(D)
+    else:
+        values = glmm.log_likelihood_rows(eta, D.y, D.family)
+    return unstack(values, draws, row=design["row"].to_numpy())
+
+
+def _in_own(D: Arrays, draws: xr.Dataset, name: str, label: np.ndarray) -> np.ndarray | None:
+    """A parameter of the class of every row, (draw, row); None if the model has no such parameter."""
+    if name not in draws:
+        return None
+    return D.by_class(draws, name)[np.arange(len(label))[:, None], label[:, D.code]]
+
+
+def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:
+    """New outcomes `y` (draw, row), one data set for each of the draws, which are one chain."""
+    D, rng = Arrays(design), np.random.default_rng(seed)
+    S = draws.sizes["draw"]
+    if clusters == "these" and D.unit != "row":
+        label, u = labels(D, draws), flatten(draws["u"]) if D.q else None
+    else:
+        p = np.exp(log_prior_probabilities(D.units, D.alpha(draws))).cumsum(-1)
+        label = (rng.random((*p.shape[:2], 1)) > p[..., :-1]).sum(-1)
+        u = None
+        if D.q and D.unit != "row":
+            factor = D.parameters(draws).factor[np.arange(S)[:, None], label]
+            u = (factor @ rng.normal(size=(S, D.n_units, D.q, 1)))[..., 0]
+    eta = Coefficients(D, draws).in_own(slice(None), label, u, D.code, D.T, D.X)
+    if D.q and D.unit == "row":
+        shared = flatten(draws["u"])[..., 0]
+        if clusters == "new":
+            shared = flatten(draws["sd"]) * rng.normal(size=shared.shape)
+        eta += shared[:, design["cluster_code"].to_numpy()]
+    sigma, nu = (_in_own(D, draws, v, label) for v in ("sigma", "nu"))
+    match D.family:
+        case "gaussian":
+            y = rng.normal(eta, sigma)
+        case "student":
+            y = eta + sigma * rng.standard_t(nu)
+        case "poisson":
+            y = rng.poisson(np.exp(eta)).astype(float)
+        case _:
+            trials = np.ones(len(D.y), int) if D.trials is None else D.trials.astype(int)
+            y = rng.binomial(trials, expit(eta)).astype(float)
+    return xr.Dataset({"y": (("draw", "row"), y)})

@@ -1,0 +1,378 @@
+"""Modes of a finite mixture: many dispersed starts, a short climb from each, a long one from the best.
+
+The likelihood of a mixture has local maxima, so that one start proves nothing. A start takes K units (clusters or rows) at
+random, every second time rather ones that the classes so far explain badly (as k-means++ does; Arthur & Vassilvitskii, 2007),
+and gives each class the coefficients of its unit: one Newton step from the pooled fit, delta_j = (I_j + Lambda)^-1 s_j with the
+unit's score s_j and information I_j and a third of an average unit's information Lambda.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import optimize
+from scipy.special import softmax
+
+from bayeshte.marginal import glmm
+from bayeshte.marginal.density import Density, Output, curvature, is_even, precondition, unconstrain
+from bayeshte.marginal.mixture import (
+    Layout,
+    Parameters,
+    Pilot,
+    Units,
+    class_log_likelihood,
+    log_prior_probabilities,
+    tables,
+)
+from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
+
+STARTS = 20  # for each class
+ROUNDS, NEWTON = 2, 15  # of the pilot of random intercepts that rows share, and steps in each
+SHORT, LONG = 25, 2000  # iterations of the first climb, and of the second one, which the better quarter makes
+LEAST_MASS = 0.01  # of the posterior, in that of the largest mode, for a mode to be one where chains start
+SAME = 1e-3  # nats within which two maxima are one
+NARROWEST = (
+    0.02  # residual SD of a class, in that of the pooled fit: below, the likelihood climbs a spike of a few values
+)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A local maximum: coordinates, height, and how many of the long climbs ended there (labels of classes apart)."""
+
+    x: np.ndarray
+    height: float
+    found: int
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The one-class fit, and by how much each unit's own coefficients differ from it.
+
+    Attributes
+    ----------
+    beta, sd, shape : ndarray (p,), (q,), (2,)
+    score, information : ndarray (U, p), (U, p, p)
+        Of every unit, at `beta`.
+    own : ndarray (p,) of bool
+        Which coefficients differ between classes.
+    """
+
+    beta: np.ndarray
+    sd: np.ndarray
+    shape: np.ndarray
+    score: np.ndarray
+    information: np.ndarray
+    own: np.ndarray
+
+    def steps(self) -> np.ndarray:
+        """delta_j of every unit, (U, p); zero where classes share a coefficient."""
+        k = np.flatnonzero(self.own)
+        info = self.information[:, k[:, None], k]
+        ridge = info.mean(0) / 3
+        ridge += 1e-9 * np.diag(np.diag(ridge) + 1e-300)
+        out = np.zeros_like(self.score)
+        out[:, k] = np.linalg.solve(info + ridge, self.score[:, k, None])[..., 0]
+        return out
+
+
+def likelihood(data: Units, layout: Layout) -> Density:
+    """The log-likelihood as a function of unconstrained coordinates."""
+    size = layout.sizes(data.family, data.shape[2], data.shape[3])
+    kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1), "member": Flat()}
+    return tables(data, layout, [kinds[k] for k, n in size.items() for _ in range(n)], None, 0.0, (), bare=True)
+
+
+def pooled(data: Units, layout: Layout) -> Pooled:
+    """The maximum-likelihood fit of one class; random intercepts that rows share are left out, their SD is guessed."""
+    rows_share = len(data.cluster) > 0
+    given, data = data, replace(data, random=data.random[:0], cluster=data.cluster[:0]) if rows_share else data
+    (_, p, q, _), family = data.shape, data.family
+    one = Layout(1, ((p, True),), True, True, True)
+    density = likelihood(data, one)
+    size = one.sizes(family, q, data.shape[3])
+    start, scale = np.zeros(density.n_dim), np.ones(density.n_dim)
+    start[:p] = data.offset
+    if data.summed:
+        n, rr, _, XX = data.moments
+        sigma = np.sqrt(rr.sum() / n.sum())
+        size_x = np.sqrt(np.diag(XX.sum(0)))
+        start[p : p + q] = scale[p : p + q] = sigma / 3 * np.sqrt(n.sum()) / size_x[data.random]
+        start[p + q] = np.log(sigma)
+        scale[:p] = sigma / size_x
+    else:
+        X, n, s, _ = data.rows
+        scale[:p] = 1 / np.sqrt(n @ X**2)
+        if family in ("gaussian", "student"):
+            start[:p] = np.linalg.lstsq(X, s, rcond=None)[0]
+            sigma = np.std(s - X @ start[:p])
+            guess = [np.log(sigma), np.log(8.0)][: size["sigma"] + size["nu"]]
+            start[p : p + len(guess)], scale[:p] = guess, scale[:p] * sigma
+        elif family == "poisson":
+            start[:p] = np.linalg.lstsq(X * np.sqrt(n)[:, None], np.sqrt(n) * np.log((s + 0.5) / n), rcond=None)[0]
+    x = climb(density, start, scale, LONG)[0]
+    theta = np.exp(x[p + q : p + q + size["sigma"] + size["nu"]])
+    shape = np.ones(2)
+    shape[: len(theta)] = theta
+    own = np.concatenate([np.full(n, own) for n, own in layout.groups])
+    score, information = _by_unit(data, x[:p], shape)
+    sd = np.abs(x[p : p + q])
+    if rows_share:
+        total, A = (np.bincount(given.cluster, v) for v in (score[:, 0], information[:, 0, 0]))
+        sd = np.array([np.sqrt(max(np.var(total / A) - np.mean(1 / A), 0.01 * np.mean(1 / A) + 0.01 * shape[0] ** 2))])
+    return Pooled(x[:p], sd, shape, score, information, own)
+
+
+def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Score (U, p) and information (U, p, p) of every unit at coefficients beta, without random effects."""
+    if data.summed:
+        _, _, Xr, XX = data.moments
+        w = shape[0] ** -2.0
+        return w * (Xr - XX @ (beta - data.offset)), w * XX
+    X, n, s, unit = data.rows
+    score, weight = _score_and_weight(data, X @ beta, n, s, shape)
+    U, p = data.shape[:2]
+    first = np.stack([np.bincount(unit, score * X[:, a], minlength=U) for a in range(p)], axis=1)
+    second = np.empty((U, p, p))
+    for a, b in np.ndindex(p, p):
+        second[:, a, b] = np.bincount(unit, weight * X[:, a] * X[:, b], minlength=U)
+    return first, second
+
+
+def leading(density: Density, x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Density and gradient at the leading coordinates x, the others (of random intercepts) zero."""
+    value, grad = density(_full(density, x))
+    return value, grad[: len(x)]
+
+
+def climb(density: Density, x: np.ndarray, scale: np.ndarray, iterations: int) -> tuple[np.ndarray, float]:
+    """A local maximum from x, by L-BFGS in coordinates scaled by `scale`."""
+
+    def minus(z):
+        value, grad = leading(density, x + scale * z)
+        return (-value, -grad * scale) if np.isfinite(value) else (1e300, np.zeros_like(z))
+
+    options = {"maxiter": iterations, "maxfun": 20 * iterations, "ftol": 1e-14, "gtol": 1e-6}
+    found = optimize.minimize(minus, np.zeros_like(x), jac=True, method="L-BFGS-B", options=options)
+    return x + scale * found.x, -float(found.fun)
+
+
+def modes(density: Density, data: Units, layout: Layout, priors: list[Prior], seed: int = 0) -> list[Mode]:
+    """Local maxima of a density, in its own coordinates, the highest first; two that differ in labels only are one."""
+    rng = np.random.default_rng(seed)
+    one = pooled(data, layout)
+    starts = STARTS * layout.classes if layout.classes > 1 else 1
+    scale = _scale(data, layout, one, density.n_top)
+    delta = one.steps()
+    short = [
+        climb(density, _start(data, layout, priors, one, delta, rng, density.n_top, k % 2), scale, SHORT)
+        for k in range(starts)
+    ]
+    short.sort(key=lambda m: -m[1])
+    out: list[Mode] = []
+    for x, _ in short[: max(1, starts // 4)]:
+        x, height = climb(density, x, scale, LONG)
+        if not _regular(data, layout, one, x):
+            continue
+        same = next((k for k, m in enumerate(out) if abs(m.height - height) < SAME), None)
+        if same is None:
+            out.append(Mode(x, height, 1))
+        else:
+            best = max(out[same], Mode(x, height, 1), key=lambda m: m.height)
+            out[same] = Mode(best.x, best.height, out[same].found + 1)
+    return sorted(out, key=lambda m: -m.height)
+
+
+def _regular(data: Units, layout: Layout, one: Pooled, x: np.ndarray) -> bool:
+    """Whether no class has shrunk to a few equal values."""
+    size = layout.sizes(data.family, *data.shape[2:])
+    at = size["beta"] + size["sd"]
+    return bool((np.exp(x[at : at + size["sigma"]]) > NARROWEST * one.shape[0]).all())
+
+
+def _scale(data: Units, layout: Layout, one: Pooled, d: int) -> np.ndarray:
+    """Roughly the standard error of every coordinate if classes were of equal size and known."""
+    (U, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    out = np.full(d, np.sqrt(K / U))
+    info = np.sqrt(K / np.maximum(np.einsum("upp->p", one.information), 1e-300))
+    out[layout.beta_at()] = info
+    at = size["beta"]
+    out[at : at + size["sd"]] *= np.tile(one.sd + 0.1 * one.shape[0], size["sd"] // q if q else 0)
+    N = data.moments[0].sum() if data.summed else data.first[-1]
+    at += size["sd"]
+    out[at : at + size["sigma"]] = np.sqrt(K / (2 * N))
+    return out
+
+
+def _start(data, layout, priors, one: Pooled, delta, rng: np.random.Generator, d: int, even: int) -> np.ndarray:
+    """Coordinates of a start: the coefficients of K units, the spread of the pooled fit made a little smaller."""
+    (_, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    beta = one.beta + delta[_seeds(one, delta, K, rng, even)]
+    theta = np.zeros(len(priors))
+    theta[layout.beta_at()] = beta
+    at = size["beta"]
+    smaller = rng.uniform(0.5, 1.0, 3) if K > 1 else np.ones(3)
+    floor = 0.05 * one.shape[0] * (1.0 if data.family == "gaussian" else 0.0)
+    theta[at : at + size["sd"]] = smaller[0] * np.tile(np.maximum(one.sd, floor), size["sd"] // q if q else 0)
+    at += size["sd"]
+    theta[at : at + size["sigma"]] = smaller[1] * one.shape[0] * rng.uniform(0.8, 1.25, size["sigma"])
+    at += size["sigma"]
+    theta[at : at + size["nu"]] = one.shape[1]
+    at += size["nu"]
+    x = np.zeros(d)
+    for k, prior in enumerate(priors[:at]):
+        signed = size["beta"] <= k < size["beta"] + size["sd"] and is_even(prior)
+        x[k] = theta[k] if signed else unconstrain(prior, theta[k])
+    return x
+
+
+def _seeds(one: Pooled, delta: np.ndarray, K: int, rng: np.random.Generator, even: int) -> list[int]:
+    """K units, evenly or each with a chance that grows with the log-likelihood it would gain by a class of its own."""
+    U = len(delta)
+    if even:
+        return list(rng.choice(U, K, replace=U < K))
+    gain = 0.5 * np.einsum("up,up->u", one.score, delta)
+    chosen = [int(rng.integers(U))]
+    explained = np.zeros(U)
+    for _ in range(K - 1):
+        d = delta[chosen[-1]]
+        explained = np.maximum(explained, one.score @ d - 0.5 * np.einsum("p,upr,r->u", d, one.information, d))
+        gap = np.maximum(gain - explained, 0.0) + 1e-3 * gain.mean() + 1e-300
+        chosen.append(int(rng.choice(U, p=gap / gap.sum())))
+    return chosen
+
+
+def maximum_likelihood(data: Units, layout: Layout, seed: int = 0) -> list[Mode]:
+    """Local maxima of the likelihood, the highest first; the heights are log-likelihoods, constants of counts included."""
+    density = likelihood(data, layout)
+    size = layout.sizes(data.family, *data.shape[2:])
+    kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1), "member": Flat()}
+    return modes(density, data, layout, [kinds[k] for k, n in size.items() for _ in range(n)], seed)
+
+
+def density(
+    data: Units,
+    layout: Layout,
+    priors: list[Prior],
+    lkj: Prior | None,
+    dirichlet: float,
+    outputs: tuple[Output, ...],
+) -> Density:
+    """The posterior density of a mixture, preconditioned at its highest mode; arguments as in `mixture.tables`.
+
+    Random intercepts that rows share get coordinates at a pilot, first of one class, then of the classes that were found.
+    """
+    one = pooled(data, layout)
+    given = layout, priors, lkj, dirichlet, outputs
+    if len(data.cluster):
+        start = Parameters(
+            np.tile(one.beta, (1, layout.classes, 1)),
+            np.tile(one.shape, (1, layout.classes, 1)),
+            np.zeros((1, layout.classes, 0, 0)),
+            np.zeros((1, data.shape[3], layout.classes)),
+            np.zeros((1, data.n_clusters)),
+        )
+        data = replace(data, pilot=pilot(data, start, one.sd[0]))
+    raw = tables(data, *given)
+    scale = _scale(data, layout, one, raw.n_top)
+    found = modes(raw, data, layout, priors)
+    for _ in range(ROUNDS if len(data.cluster) else 0):
+        values = np.concatenate([v.ravel() for v in raw.parameters(_full(raw, found[0].x)).values()])
+        data = replace(data, pilot=pilot(data, *_parsed(values, data, layout, dirichlet > 0)))
+        raw = tables(data, *given)
+        found = [replace(m, x=x, height=h) for m in found for x, h in [climb(raw, m.x, scale, LONG)]]
+        found.sort(key=lambda m: -m.height)
+    out = precondition(raw, found[0].x, scale)
+    masses = np.array([m.height + _log_volume(raw, m.x, scale) for m in found])
+    several = [m.x for m, mass in zip(found, masses, strict=True) if mass > masses.max() + np.log(LEAST_MASS)]
+    if len(several) == 1:
+        return out
+    d = out.n_top
+    centre, root = out.floats[out.at : out.at + d], out.floats[out.at + d : out.at + d + d * d].reshape(d, d)
+    at = np.linalg.solve(root, (np.array(several) - centre).T).T
+    return replace(out, starts=np.column_stack([at, np.zeros((len(at), out.n_dim - d))]))
+
+
+def _full(density: Density, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([x, np.zeros(density.n_dim - len(x))])
+
+
+def _log_volume(density: Density, x: np.ndarray, scale: np.ndarray) -> float:
+    """Log of the volume of a mode but for a constant, by its curvature: with its height, Laplace's approximation of its mass."""
+
+    def at(y):
+        height, grad = leading(density, x + scale * y)
+        return height, scale * grad
+
+    values, _ = curvature(at, np.zeros_like(x), 1e-2)
+    return float(-0.5 * np.log(values).sum())
+
+
+def parameters_at(data: Units, layout: Layout, x: np.ndarray) -> Parameters:
+    """The parameters of the classes at coordinates of `likelihood`, as one draw."""
+    (_, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    blocks = K if layout.own_sd else 1
+    n = sum(size.values()) - size["member"]
+    density = likelihood(data, layout)
+    values = replace(density, outputs=(Output("all", (n + blocks * q * q + m * K,)),)).parameters(x)["all"]
+    return _parsed(values, data, layout, False)[0]
+
+
+def _parsed(values: np.ndarray, data: Units, layout: Layout, dirichlet: bool) -> tuple[Parameters, float]:
+    """What a density stores, as one draw, and the SD of the first random effect."""
+    (_, _, q, m), K = data.shape, layout.classes
+    size = layout.sizes(data.family, q, m)
+    blocks = K if layout.own_sd else 1
+    shape, at = np.ones((1, K, 2)), size["beta"]
+    sd = values[at : at + size["sd"]].reshape(blocks, q)
+    at += size["sd"]
+    for k, name in enumerate(("sigma", "nu")):
+        if size[name]:
+            shape[0, :, k] = values[at : at + size[name]]
+        at += size[name]
+    corr = values[at : at + blocks * q * q].reshape(blocks, q, q)
+    factor = np.broadcast_to(sd[:, :, None] * corr, (K, q, q))
+    at += blocks * q * q
+    alpha = values[at : at + m * K].reshape(m, K)
+    with np.errstate(divide="ignore"):
+        alpha = np.log(alpha) if dirichlet else alpha
+    u = values[at + m * K :]
+    return Parameters(values[layout.beta_at()][None], shape, factor[None], alpha[None], u[None]), float(
+        sd.max(initial=0.0)
+    )
+
+
+def pilot(data: Units, t: Parameters, sd: float) -> Pilot:
+    """Information and modes of the random intercepts that rows share, given the parameters of the classes (one draw).
+
+    Newton's method from the intercepts of `t`, in all clusters at once. The information is that of rows whose classes are known
+    less what is lost because they are not, the covariance of the scores (Louis, 1982); about an intercept it is at least a
+    tenth of the former.
+    """
+    X, n, s, _ = data.rows
+    J, code, precision = data.n_clusters, data.cluster, 1 / max(sd, 1e-3 * t.shape[0, :, 0].min()) ** 2
+    eta, u = X @ t.beta[0].T, t.u[0].copy()
+    for step in range(NEWTON + 1):
+        at = replace(t, u=u[None])
+        r = softmax(class_log_likelihood(data, at)[0] + log_prior_probabilities(data, t.alpha)[0], axis=1)
+        score, weight = np.empty_like(eta), np.empty_like(eta)
+        for c, shape in enumerate(t.shape[0]):
+            score[:, c], weight[:, c] = _score_and_weight(data, eta[:, c] + u[code], n, s, shape)
+        mean = (r * score).sum(1)
+        left = r * (weight - score * (score - mean[:, None]))
+        A = np.maximum(np.bincount(code, left.sum(1), J), 0.1 * np.bincount(code, (r * weight).sum(1), J))
+        total = np.bincount(code, mean, J)
+        if step < NEWTON:
+            u += np.clip((total - precision * u) / (A + precision), -3 * sd, 3 * sd)
+    K, p = t.beta.shape[1:]
+    B = np.stack([np.bincount(code, left[:, c] * X[:, a], J) for c in range(K) for a in range(p)], axis=1)
+    return Pilot(t.beta[0], A, A * u + total, B.reshape(J, K, p))
+
+
+def _score_and_weight(data: Units, eta, n, s, shape) -> tuple[np.ndarray, np.ndarray]:
+    """First derivative in eta of the log-likelihood of rows, and the information."""
+    if data.family == "gaussian":
+        return (s - eta) / shape[0] ** 2, np.full(len(s), shape[0] ** -2.0)
+    return glmm.score_and_weight(eta, n, s, data.family, *shape)
