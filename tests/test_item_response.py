@@ -451,8 +451,8 @@ def test_bad_data(change, error, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "2pl"}, "only 'rasch'"),
-        ({"link": "probit"}, "only 'logit'"),
+        ({"model": "3pl"}, "write one of 'rasch', '2pl'"),
+        ({"link": "cloglog"}, "write 'logit' or 'probit'"),
         ({"person": "word"}, "two roles"),
         ({"item": "theta"}, "a name the model uses"),
         ({"covariates": None}, "a formula as text"),
