@@ -25,7 +25,20 @@ from bayeshte.effects import cate, cluster_effects, conditional_effects, effect_
 from bayeshte.errors import ConvergenceWarning, DataError, SpecError
 from bayeshte.families import SEM, EffectMixture, ItemResponse, Mediation, RandomSlope, few_cluster_priors
 from bayeshte.fit import Fit, fit, load, save, summary
+from bayeshte.items import (
+    ItemHeterogeneity,
+    ItemModels,
+    effect_scales,
+    item_effects,
+    item_fit,
+    item_heterogeneity,
+    item_models,
+    person_fit,
+    trial_tables,
+)
+from bayeshte.many import Trials, fit_many
 from bayeshte.plots import (
+    interaction_html,
     plot_baseline,
     plot_cate,
     plot_caterpillar,
@@ -33,6 +46,10 @@ from bayeshte.plots import (
     plot_classes,
     plot_effect,
     plot_fit_classes,
+    plot_interaction_bias,
+    plot_item_curves,
+    plot_item_effects,
+    plot_item_information,
     plot_outcome,
     plot_path,
     plot_pooling,
@@ -40,6 +57,8 @@ from bayeshte.plots import (
     plot_priors,
     plot_rank,
     plot_trace,
+    plot_trials,
+    trials_html,
 )
 from bayeshte.prior import (
     LKJ,
@@ -62,6 +81,7 @@ from bayeshte.report import report
 from bayeshte.scores import factor_score_draws, factor_scores
 from bayeshte.simulate import calibrate, simulate
 from bayeshte.spec import Description, Estimand, ModelSpec
+from bayeshte.wide import responses_from_wide
 
 __version__ = version("bayeshte")
 
@@ -80,6 +100,8 @@ __all__ = [
     "HalfNormal",
     "HalfStudentT",
     "InverseGamma",
+    "ItemHeterogeneity",
+    "ItemModels",
     "ItemResponse",
     "LKJ",
     "LogNormal",
@@ -92,6 +114,7 @@ __all__ = [
     "SEM",
     "SpecError",
     "StudentT",
+    "Trials",
     "Uniform",
     "VarianceInverseGamma",
     "balance",
@@ -106,17 +129,25 @@ __all__ = [
     "datasets",
     "dummies",
     "effect_draws",
+    "effect_scales",
     "effects",
     "factor_score_draws",
     "factor_scores",
     "few_cluster_priors",
     "fit",
     "fit_classes",
+    "fit_many",
     "implied_correlations",
+    "interaction_html",
+    "item_effects",
+    "item_fit",
+    "item_heterogeneity",
+    "item_models",
     "load",
     "loo",
     "model_fit",
     "overlap",
+    "person_fit",
     "plot_baseline",
     "plot_cate",
     "plot_caterpillar",
@@ -124,6 +155,10 @@ __all__ = [
     "plot_classes",
     "plot_effect",
     "plot_fit_classes",
+    "plot_interaction_bias",
+    "plot_item_curves",
+    "plot_item_effects",
+    "plot_item_information",
     "plot_outcome",
     "plot_path",
     "plot_pooling",
@@ -131,15 +166,19 @@ __all__ = [
     "plot_priors",
     "plot_rank",
     "plot_trace",
+    "plot_trials",
     "predict",
     "predictive_checks",
     "prior_posterior_overlap",
     "prior_sensitivity",
     "replicate",
     "report",
+    "responses_from_wide",
     "save",
     "simulate",
     "subgroups",
     "summary",
     "tables",
+    "trial_tables",
+    "trials_html",
 ]

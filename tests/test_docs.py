@@ -10,7 +10,16 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.mark.parametrize(
-    "page", ["guide.md", "sem.md", "item-response.md", "effect-mixture.md", "from-mplus.md", "new-family.md"]
+    "page",
+    [
+        "guide.md",
+        "sem.md",
+        "item-response.md",
+        "item-analysis.md",
+        "effect-mixture.md",
+        "from-mplus.md",
+        "new-family.md",
+    ],
 )
 def test_code_on_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -18,8 +18,9 @@ import bayeshte as bh
 from bayeshte import store
 from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_outcomes import average_score
-from bayeshte.marginal import item_response
+from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.density import is_even
+from bayeshte.marginal.responses import responses
 from bayeshte.summary import rows
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -114,17 +115,15 @@ def test_integral_against_brute_force(items, sigma, covariate, missing):
     y[person < 2], y[(person >= 2) & (person < 4)] = 1, 0  # all right, none right, in both arms
     keep = rng.random(len(y)) >= missing
     given = x, person[keep], item[keep], y[keep]
-    data = item_response.responses(*given, items)
+    data = responses(x[:, 1].astype(int), *given, (2, items))
 
     def ours(spacing):
-        at = beta[None], np.array([sigma]), easiness[None]
-        return float(
-            item_response.abilities(data, *at, spacing=spacing)[0][0] @ data.count + (data.right * easiness).sum()
-        )
+        at = beta[None], np.full((1, 2), sigma), easiness[None]
+        return float(integrals.abilities(data, *at, spacing=spacing)[0][0] @ data.count + (data.right * easiness).sum())
 
     exact = by_brute_force(*given, beta, sigma, easiness)
-    assert ours(item_response.SPACING) == pytest.approx(exact, abs=1e-6)
-    assert ours(item_response.SPACING / 2) == pytest.approx(ours(item_response.SPACING), abs=1e-6)
+    assert ours(integrals.SPACING) == pytest.approx(exact, abs=1e-6)
+    assert ours(integrals.SPACING / 2) == pytest.approx(ours(integrals.SPACING), abs=1e-6)
     assert abs(ours(2.5) - exact) > 1e-6  # the test can tell: nodes that are too few are found out
 
 
@@ -135,10 +134,10 @@ def test_doubling_the_nodes_of_many_persons():
     counts = dataclasses.replace(D.responses, count=10 * D.responses.count)
     at = (
         np.array([[0.2, 0.4]]),
-        np.array([3.0]),
+        np.full((1, 2), 3.0),
         np.stack([u[:, 0], u.sum(1)])[None],
     )
-    totals = [item_response.abilities(counts, *at, spacing=s)[0][0] @ counts.count for s in (0.9, 0.45)]
+    totals = [integrals.abilities(counts, *at, spacing=s)[0][0] @ counts.count for s in (0.9, 0.45)]
     assert abs(totals[0] - totals[1]) < 1e-4
 
 
@@ -188,7 +187,7 @@ def log_posterior(density, priors, z) -> float:
     d = density.n_top
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
     n = len(priors) - ("rho" in priors)
-    transforms = dict(zip([v for v in priors if v != "rho"], density.ints[7 : 7 + n], strict=True))
+    transforms = dict(zip([v for v in priors if v != "rho"], density.ints[15 : 15 + n], strict=True))
     twice = sum(name.startswith("sigma") and is_even(priors[name]) and code == 0 for name, code in transforms.items())
     constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
     return density(z)[0] + twice * np.log(2) - constant
@@ -297,9 +296,9 @@ def test_abilities_are_drawn_exactly():
     person, item = np.indices((2, 5)).reshape(2, -1)
     for score in (0, 2, 5):
         y = np.array([1.0] * score + [0.0] * (5 - score) + [1, 0, 1, 0, 1])
-        data = item_response.responses(x, person, item, y, 5)
-        given = np.tile([0.3, 0.5], (n, 1)), np.full(n, sigma), np.tile(easiness, (n, 1, 1))
-        theta = item_response.abilities(data, *given, seed=7)[1]
+        data = responses(np.arange(2), x, person, item, y, (2, 5))
+        given = np.tile([0.3, 0.5], (n, 1)), np.full((n, 2), sigma), np.tile(easiness, (n, 1, 1))
+        theta = integrals.abilities(data, *given, seed=7)[1]
         at = np.linspace(-25, 25, 50_001)
         for j in range(2):
             eta = at[:, None] + easiness[j]
@@ -434,7 +433,6 @@ TRIAL = trial(persons=20, items=5)[0]
         (lambda d: d.assign(right=1), bh.DataError, "constant"),
         (lambda d: d.assign(arm=np.where(d.index % 2, "drug", "control")), bh.DataError, "'arm' varies within 20 of 20"),
         (lambda d: d.assign(pretest=d.index * 1.0), bh.DataError, "'pretest' of the formulas varies within 20 of 20 persons"),
-        (lambda d: d.assign(arm=np.where(d["child"] == "c1", "third", d["arm"])), bh.SpecError, "has 3 arms"),
         (lambda d: d.assign(arm="control"), bh.DataError, "one arm only"),
         (lambda d: d.assign(word="w1", child=d.index.astype(str)), bh.DataError, "one of the items only"),
         (lambda d: d.assign(pretest=d["pretest"].where(d["child"] != "c2")), bh.DataError, "Missing values: 'pretest' in 5"),
@@ -569,3 +567,30 @@ def test_agrees_with_stan(file, stan, columns, extra):
         np.testing.assert_allclose(mine["posterior_sd"], theirs["sd"], rtol=0.08)
     assert np.abs(z).max() < 4
     assert 0.4 < np.sqrt(np.mean(np.square(z))) < 1.6
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the folder with reference data is not beside the repository")
+def test_fixed_effects_of_glmer_and_a_regular_posterior_where_it_is_singular():
+    """lme4 1.1-31, Laplace: reference.txt and lme4_reference.txt; the four items of the children's test leave it with rho = 1."""
+    aggression = pd.read_csv(DATA / "verbagg/verbagg_long.csv")
+    aggression["r2"] = (aggression["r2"] == "Y").astype(int)
+    roles = dict(person="id", item="item", response="r2", treatment="Gender", reference="F")
+    children = pd.read_csv(DATA / "pragmatic_scales/pragmatic_scales_data.csv")
+    children["correct"] = children["correct"].astype(int)
+    test = dict(
+        person="subid", item="item", response="correct", treatment="condition", reference=children["condition"].min()
+    )
+    test["reference"] = "No Label"
+    cases = [
+        (roles, aggression, {"beta0": -0.2344, "beta1": 0.3053}),
+        (test, children, {"beta0": -1.4399, "beta1": 2.2693}),
+    ]
+    for given, data, published in cases:
+        fit = bh.fit(bh.ItemResponse(**given), data, seed=1, progress=False)
+        table = bh.summary(fit).set_index("parameter")
+        for name, value in published.items():
+            assert abs(table.loc[name, "estimate"] - value) < 0.25 * table.loc[name, "posterior_sd"]
+    assert fit.diagnosis.ok  # the children's test
+    rho = table.loc["rho"]
+    assert rho["upper"] < 0.999
+    assert rho["lower"] < 0.5

@@ -96,12 +96,13 @@ def details(name: str, c: Calibration) -> str:
     """One scenario: its priors, and all its tests."""
     scenario = SCENARIOS[name]
     data = scenario.data()
+    design = scenario.spec.design(data)
     priors = ", ".join(f"{k} ~ {p!r}" for k, p in scenario.spec.priors.items())
     n = f"{len(data)} rows"
-    if scenario.spec.cluster:
-        counts = data[scenario.spec.cluster].value_counts()
-        n += f" in {len(counts)} clusters of {counts.min()} to {counts.max()}"
-    written = [f"{role}: `{text}`" for role, text in scenario.spec.describe(scenario.spec.design(data)).written]
+    if cluster := design.attrs["cluster"]:
+        counts = data[cluster].value_counts()
+        n += f" in {len(counts)} clusters ({cluster}) of {counts.min()} to {counts.max()}"
+    written = [f"{role}: `{text}`" for role, text in scenario.spec.describe(design).written]
     failures = "".join(
         f"\n- {n} not ranked: {text.split(';')[0]}"
         for text, n in c.status[~c.status.str.startswith("ok")].value_counts().items()

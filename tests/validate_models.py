@@ -60,6 +60,15 @@ def students(clusters: int = 24, missing: float = 0.0, low: int = 4, high: int =
     )
 
 
+def answers(missing: float = 0.2) -> pd.DataFrame:
+    """50 persons in two arms, 12 items, a fifth of the answers missing; a covariate of persons; the answers are replaced."""
+    rng = np.random.default_rng(4)
+    person, item = np.indices((50, 12)).reshape(2, -1)
+    data = {"person": person, "item": [f"i{k}" for k in item], "arm": np.array(["control", "treated"])[person % 2]}
+    data = pd.DataFrame(data | {"x": rng.normal(size=50)[person], "right": rng.integers(0, 2, len(person))})
+    return data[rng.random(len(data)) >= missing].reset_index(drop=True)
+
+
 COEFFICIENTS = {"gamma0": bh.Normal(0, 2), "gamma1": bh.Normal(0, 1)}
 TERMS = {"gamma2": bh.Normal(0, 0.5), "gamma3": bh.Normal(0, 0.5)}
 RISKS = {"gamma0": bh.Normal(0, 0.8), "gamma1": bh.Normal(0, 0.8)}
@@ -186,5 +195,22 @@ SCENARIOS = {
             },
         ),
         lambda: students(clusters=30),
+    ),
+    "item effects": Scenario(
+        "binary responses: effects that vary over items and with a covariate of persons",
+        bh.ItemResponse(
+            person="person",
+            item="item",
+            response="right",
+            treatment="arm",
+            reference="control",
+            moderators="x",
+            priors={
+                **{v: bh.Normal(0, 0.7) for v in ("beta0", "beta1", "beta2", "beta3")},
+                **{"sigma_theta": bh.HalfNormal(1), "sigma_b": bh.HalfNormal(1), "sigma_zeta": bh.HalfNormal(0.7)},
+                "rho": bh.LKJ(2),
+            },
+        ),
+        answers,
     ),
 }

@@ -6,32 +6,45 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
-from bayeshte.marginal.item_response import Responses, responses
+from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
+from bayeshte.marginal.responses import Responses, responses
 
 #: variables of a posterior, in the order of the tables; those in LATENT are no parameters and are not sampled
 LATENT = ("effect", "theta")
 COEFFICIENTS = ("beta0", "beta1", "beta2", "beta3")
-STORED = (*COEFFICIENTS, "sigma_theta", "sigma_b", "sigma_zeta", "rho", "b", "zeta", *LATENT)
+ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "sigma_a", "b", "zeta", "a", "tau")
+#: model: how categories depend on the ability, and whether items discriminate differently
+MODELS = {
+    "rasch": (ADJACENT, False),
+    "2pl": (ADJACENT, True),
+    "graded": (CUMULATIVE, True),
+    "partial credit": (ADJACENT, False),
+    "generalized partial credit": (ADJACENT, True),
+}
+BINARY = ("rasch", "2pl")
+STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", "v", *LATENT)
 INTERCEPT = "intercept"
 
 
-def ability_mean(T, X, M, beta0, beta1, beta2, beta3):
-    """mu = beta0 + (beta1 + beta3' M) T + beta2' X of persons, for NumPy arrays and PyTensor variables alike.
+def ability_mean(T, X, M, beta0, beta1, beta2, beta3, v0=0.0, v1=0.0):
+    """mu = beta0 + v0 + (beta1 + beta3 M + v1)' T + beta2' X of persons, for NumPy arrays and PyTensor variables alike.
 
     Parameters
     ----------
-    T, X, M : (person,), (person, covariate), (person, moderator)
-        Indicator of the treated arm, covariates, moderators.
-    beta0, beta1, beta2, beta3 : (...), (...), (..., covariate), (..., moderator)
+    T, X, M : (person, contrast), (person, covariate), (person, moderator)
+        Indicators of all arms but the reference, covariates, moderators.
+    beta0, beta1, beta2, beta3 : (...), (..., contrast), (..., covariate), (..., contrast, moderator)
         Coefficients, with any leading dims (draws).
+    v0, v1 : (..., person), (..., person, contrast)
+        Effects of each person's cluster, or 0.
     """
-    effect = beta1[..., None] + (M @ beta3[..., None])[..., 0]
-    return beta0[..., None] + effect * T + (X @ beta2[..., None])[..., 0]
+    effect = beta1[..., None, :] + M @ beta3.mT + v1
+    return beta0[..., None] + v0 + (effect * T).sum(-1) + (X @ beta2[..., None])[..., 0]
 
 
-def log_odds(theta, b, zeta, T):
-    """theta_j + b_i + zeta_i T_j of responses: abilities and item effects of each, (..., row)."""
-    return theta + b + zeta * T
+def easiness(b, zeta, contrasts):
+    """b_i + zeta_i' T of every item in every arm, (..., arm, item), from (..., item) and (..., contrast, item)."""
+    return b[..., None, :] + np.eye(contrasts + 1)[:, 1:] @ zeta
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,10 @@ class Arrays:
     Attributes
     ----------
     design : Dataset
-        Variables ``y, arm_code, cluster_code, item_code (row)``, ``X (row, covariate)``, ``M (row, moderator)``, and the
-        analysed columns as ``column_0, ...``. Clusters are persons; coords hold all labels.
+        Variables ``y, arm_code, cluster_code, item_code (row)``, ``X (row, covariate)``, ``M (row, moderator)``,
+        ``W (item, item_covariate)``, ``n_categories (item)``, with clusters of persons ``person_cluster_code (row)``, and the
+        analysed columns as
+        ``column_0, ...``. What other families call clusters are persons; coords hold all labels.
     """
 
     design: xr.Dataset
@@ -55,9 +70,52 @@ class Arrays:
     def labels(self, dim: str) -> list[str]:
         return [str(v) for v in self.design[dim].to_numpy()]
 
+    # ------------------------------------------------------------------------------------------ arms
+
     @property
     def treatment(self) -> str:
         return self.design.attrs["treatment"]
+
+    @property
+    def arm_dim(self) -> str:
+        """Name of the dim of all arms, the reference first."""
+        return f"{self.treatment}_arm"
+
+    @property
+    def arms(self) -> list[str]:
+        return self.labels(self.arm_dim)
+
+    @property
+    def contrasts(self) -> list[str]:
+        """Arms but the reference."""
+        return self.arms[1:]
+
+    @property
+    def n_contrasts(self) -> int:
+        return len(self.arms) - 1
+
+    @property
+    def contrast_dims(self) -> tuple[str, ...]:
+        """The dim of the arms in variables that have one value an arm: none with two arms."""
+        return (self.treatment,) if self.n_contrasts > 1 else ()
+
+    def by_arm(self, name: str, elements: list[str] | None = None) -> list[str]:
+        """Labels of a variable with a value for each arm but the reference: ``beta1``, or ``beta1[low]`` of several."""
+        arms = self.contrasts if self.n_contrasts > 1 else [""]
+        inside = [[part for part in (arm, e) if part] for arm in arms for e in ([""] if elements is None else elements)]
+        return [f"{name}[{', '.join(v)}]" if v else name for v in inside]
+
+    @property
+    def sigmas(self) -> list[str]:
+        """Labels of the residual SDs of abilities."""
+        return [f"sigma_theta[{a}]" for a in self.arms] if self.design.attrs["sigma_by_arm"] else ["sigma_theta"]
+
+    @cached_property
+    def arm(self) -> np.ndarray:
+        """Arm of each row."""
+        return self.design["arm_code"].to_numpy()
+
+    # ------------------------------------------------------------------------------------------ persons
 
     @property
     def person(self) -> str:
@@ -65,52 +123,12 @@ class Arrays:
         return self.design.attrs["cluster"]
 
     @property
-    def item(self) -> str:
-        """Name of the dim of items."""
-        return self.design.attrs["item"]
-
-    @property
-    def arms(self) -> list[str]:
-        """The reference arm and the other one."""
-        return self.labels(f"{self.treatment}_arm")
-
-    @property
     def n_persons(self) -> int:
         return self.design.sizes[self.person]
-
-    @property
-    def n_items(self) -> int:
-        return self.design.sizes[self.item]
-
-    @property
-    def q(self) -> int:
-        """Number of random effects of an item."""
-        return self.design.sizes["varying"]
-
-    @cached_property
-    def y(self) -> np.ndarray:
-        return self.design["y"].to_numpy()
-
-    @cached_property
-    def T(self) -> np.ndarray:
-        """1 in the treated arm, by row."""
-        return self.design["arm_code"].to_numpy().astype(float)
 
     @cached_property
     def person_code(self) -> np.ndarray:
         return self.design["cluster_code"].to_numpy()
-
-    @cached_property
-    def item_code(self) -> np.ndarray:
-        return self.design["item_code"].to_numpy()
-
-    @cached_property
-    def X(self) -> np.ndarray:
-        return self.design["X"].to_numpy()
-
-    @cached_property
-    def M(self) -> np.ndarray:
-        return self.design["M"].to_numpy()
 
     @cached_property
     def first_row(self) -> np.ndarray:
@@ -119,54 +137,216 @@ class Arrays:
         out[self.person_code[::-1]] = np.arange(len(self.person_code))[::-1]
         return out
 
+    @property
+    def person_arm(self) -> np.ndarray:
+        return self.arm[self.first_row]
+
     @cached_property
     def persons(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """T, X and M of every person."""
-        return self.T[self.first_row], self.X[self.first_row], self.M[self.first_row]
+        T = indicators(self.person_arm, self.n_contrasts)
+        return T, *(self.design[v].to_numpy()[self.first_row] for v in ("X", "M"))
 
-    @property
+    @cached_property
     def full(self) -> np.ndarray:
         """What the coefficients multiply, a row a person: 1, T, X, T x M."""
         T, X, M = self.persons
-        return np.column_stack([np.ones(len(T)), T, X, T[:, None] * M])
+        return np.column_stack([np.ones(len(T)), T, X, (T[:, :, None] * M[:, None, :]).reshape(len(T), -1)])
 
     @property
     def full_labels(self) -> list[str]:
         """Parameter labels of the columns of `full`."""
         covariates = [f"beta2[{x}]" for x in self.labels("covariate")]
-        return ["beta0", "beta1", *covariates, *(f"beta3[{m}]" for m in self.labels("moderator"))]
+        return ["beta0", *self.by_arm("beta1"), *covariates, *self.by_arm("beta3", self.labels("moderator"))]
 
     @property
     def full_terms(self) -> list[str]:
         """What the columns of `full` are in the user's words."""
-        arm = f"{self.treatment}[{self.arms[1]}]"
-        return [INTERCEPT, arm, *self.labels("covariate"), *(f"{arm}:{m}" for m in self.labels("moderator"))]
+        arms = [f"{self.treatment}[{a}]" for a in self.contrasts]
+        products = [f"{a}:{m}" for a in arms for m in self.labels("moderator")]
+        return [INTERCEPT, *arms, *self.labels("covariate"), *products]
+
+    # ------------------------------------------------------------------------------------------ clusters of persons
+
+    @property
+    def cluster(self) -> str:
+        """Name of the dim of clusters of persons; empty if there are none."""
+        return self.design.attrs["person_cluster"]
+
+    @property
+    def n_clusters(self) -> int:
+        return self.design.sizes[self.cluster] if self.cluster else 0
+
+    @property
+    def cluster_varying(self) -> list[str]:
+        """Labels of the effects of a cluster: intercept, arms."""
+        return self.labels("cluster_varying")
+
+    @cached_property
+    def person_cluster(self) -> np.ndarray:
+        """Cluster of each person."""
+        return self.design["person_cluster_code"].to_numpy()[self.first_row]
+
+    def split(self, v):
+        """Effects of clusters (..., s) as those of the intercept (...) and of the arms (..., contrast)."""
+        names = [INTERCEPT, *self.contrasts]
+        pick = np.zeros((len(self.cluster_varying), len(names)))
+        for row, name in enumerate(self.cluster_varying):
+            pick[row, names.index(name)] = 1.0
+        return v @ pick[:, 0], v @ pick[:, 1:]
+
+    # ------------------------------------------------------------------------------------------ items
+
+    @property
+    def item(self) -> str:
+        """Name of the dim of items."""
+        return self.design.attrs["item"]
+
+    @property
+    def n_items(self) -> int:
+        return self.design.sizes[self.item]
+
+    @property
+    def q(self) -> int:
+        """Number of effects of an item."""
+        return self.design.sizes["varying"]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether item effects are fixed ones that sum to zero."""
+        return self.design.attrs["items"] == "fixed"
+
+    @cached_property
+    def W(self) -> np.ndarray:
+        """Covariates of items, (item, item_covariate)."""
+        return self.design["W"].to_numpy()
+
+    @property
+    def item_labels(self) -> list[str]:
+        """Labels of the coefficients of item covariates: of easiness, then of the effect of each arm."""
+        names = self.labels("item_covariate")
+        return [f"gamma[{w}]" for w in names] + (self.by_arm("delta", names) if self.q > 1 and names else [])
+
+    @cached_property
+    def item_code(self) -> np.ndarray:
+        return self.design["item_code"].to_numpy()
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        return self.design["y"].to_numpy()
+
+    @property
+    def model(self) -> str:
+        return self.design.attrs["model"]
+
+    @property
+    def binary(self) -> bool:
+        """Whether responses are right or wrong by the model, not by the number of categories."""
+        return self.model in BINARY
+
+    @property
+    def unit(self) -> str:
+        """Unit of abilities."""
+        return "probits" if self.design.attrs["link"] == "probit" else "log odds"
+
+    @property
+    def scale(self) -> str:
+        """Unit of abilities with what it is of."""
+        of = {"graded": "reaching a category", "partial credit": "the next category"}
+        what = "a right answer" if self.binary else of[self.model.removeprefix("generalized ")]
+        average = " to an item of average discrimination" if MODELS[self.model][1] else ""
+        return f"{self.unit} of {what}{average}"
+
+    @cached_property
+    def form(self) -> Form | None:
+        """How categories depend on the ability; None in the Rasch model of binary responses with a logit link."""
+        form, free = MODELS[self.model]
+        probit = self.design.attrs["link"] == "probit"
+        if self.model == "rasch" and not probit:
+            return None
+        n = self.design["n_categories"].to_numpy()
+        return Form(CUMULATIVE if probit else form, PROBIT if probit else LOGIT, free, n, (0.0, 1.0))
+
+    @property
+    def threshold_prior(self) -> str:
+        """Label of the prior of thresholds; empty where there are at most two categories."""
+        if self.form is None or not self.labels("threshold_step"):
+            return ""
+        return "gap" if self.form.form == CUMULATIVE else "tau"
 
     @cached_property
     def responses(self) -> Responses:
-        """Counts of persons with equal arm, items, score and covariates: all that the likelihood needs."""
-        return responses(self.full, self.person_code, self.item_code, self.y, self.n_items)
+        """Counts of persons with equal arm, items, score, cluster and covariates: all that the likelihood needs."""
+        shape = len(self.arms), self.n_items
+        given = self.person_arm, self.full, self.person_code, self.item_code, self.y, shape
+        if not self.cluster:
+            return responses(*given, form=self.form)
+        columns = [[INTERCEPT, *self.contrasts].index(v) for v in self.cluster_varying]
+        return responses(*given, self.person_cluster, columns, self.n_clusters, self.form)
+
+    # ------------------------------------------------------------------------------------------ draws
 
     def coefficients(self, draws: xr.Dataset) -> tuple[np.ndarray, ...]:
-        """Draws of beta0 (draw,), beta1 (draw,), beta2 (draw, covariate), beta3 (draw, moderator)."""
+        """Draws of beta0 (draw,), beta1 (draw, contrast), beta2 (draw, covariate), beta3 (draw, contrast, moderator)."""
         n = draws.sizes["chain"] * draws.sizes["draw"]
-        empty = {"beta2": np.zeros((n, self.X.shape[1])), "beta3": np.zeros((n, self.M.shape[1]))}
-        return tuple(flatten(draws[v]) if v in draws else empty[v] for v in COEFFICIENTS)
-
-    def item_effects(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of b and zeta: (draw, item) each, zeta zero if the model has none."""
-        b = flatten(draws["b"])
-        return b, flatten(draws["zeta"]) if "zeta" in draws else np.zeros_like(b)
+        k, m = self.n_contrasts, self.design.sizes["moderator"]
+        shapes = {"beta0": (n,), "beta1": (n, k), "beta2": (n, self.design.sizes["covariate"]), "beta3": (n, k, m)}
+        return tuple(flatten(draws[v]).reshape(s) if v in draws else np.zeros(s) for v, s in shapes.items())
 
     def beta(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the coefficients in the order of `full`: (draw, p)."""
-        parts = self.coefficients(draws)
-        return np.concatenate([v.reshape(len(v), -1) for v in parts], axis=1)
+        return np.concatenate([v.reshape(len(v), -1) for v in self.coefficients(draws)], axis=1)
+
+    def sigma(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the residual SDs of abilities, (draw, arm)."""
+        values = flatten(draws["sigma_theta"])
+        return np.broadcast_to(values.reshape(len(values), -1), (len(values), len(self.arms)))
+
+    def v(self, draws: xr.Dataset) -> np.ndarray | None:
+        """Draws of the effects of clusters, (draw, cluster, s), if there are clusters."""
+        return flatten(draws["v"].transpose(..., self.cluster, "cluster_varying")) if self.cluster else None
+
+    def cluster_factor(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the scale matrix of the effects of clusters, (draw, s, s)."""
+        sd = flatten(draws["sd"])
+        if "corr" not in draws:
+            return sd[:, :, None]
+        return sd[:, :, None] * np.linalg.cholesky(flatten(draws["corr"]))
+
+    def spread(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the SD of abilities in each arm over persons and clusters with the same covariates, (draw, arm)."""
+        variance = self.sigma(draws) ** 2
+        if self.cluster:
+            arms = np.eye(len(self.arms))[:, 1:]
+            names = [INTERCEPT, *self.contrasts]
+            Z = np.column_stack([np.ones(len(self.arms)), arms])[:, [names.index(v) for v in self.cluster_varying]]
+            variance = variance + ((Z @ self.cluster_factor(draws)) ** 2).sum(-1)
+        return np.sqrt(variance)
+
+    def item_effects(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of b (draw, item) and zeta (draw, contrast, item), which is zero if the model has none."""
+        b = flatten(draws["b"])
+        shape = (len(b), self.n_contrasts, self.n_items)
+        if "zeta" not in draws:
+            return b, np.zeros(shape)
+        return b, flatten(draws["zeta"].transpose(..., *self.contrast_dims, self.item)).reshape(shape)
+
+    def shapes(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray] | None:
+        """Draws of discriminations (draw, item) and thresholds (draw, threshold), one and zero where the model has none."""
+        if self.form is None:
+            return None
+        n = draws.sizes["chain"] * draws.sizes["draw"]
+        a = flatten(draws["a"]) if "a" in draws else np.ones((n, self.n_items))
+        return a, flatten(draws["tau"]) if "tau" in draws else np.zeros((n, self.form.first[-1] - self.n_items))
 
     def easiness(self, draws: xr.Dataset) -> np.ndarray:
-        """Draws of b_i and of b_i + zeta_i: (draw, arm, item)."""
-        b, zeta = self.item_effects(draws)
-        return np.stack([b, b + zeta], axis=1)
+        """Draws of the easiness of items in every arm: (draw, arm, item)."""
+        return easiness(*self.item_effects(draws), self.n_contrasts)
+
+
+def indicators(arm: np.ndarray, contrasts: int) -> np.ndarray:
+    """(row, contrast) indicators of the arms 1, 2, ..."""
+    return (arm[:, None] == np.arange(1, contrasts + 1)).astype(float)
 
 
 def flatten(values: xr.DataArray) -> np.ndarray:

@@ -1,21 +1,23 @@
 """Potential outcomes of an ItemResponse, draw by draw: chances of right answers, scores, the likelihood, new responses.
 
-Items are always those that a row names. Persons are these (their abilities), new ones (the residual of an ability integrated over
-its distribution) or average ones (residual zero).
+Items are always those that a row names. Persons are these (their abilities; in another arm the residual is scaled by the
+ratio of the residual SDs), new ones in new clusters (what an ability has beside its covariates integrated over its
+distribution) or average ones (residual and cluster effects zero).
 """
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import sparse
-from scipy.special import expit, log_expit
 
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, log_odds, unstack
+from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
+from bayeshte.families.item_response_curves import draw_responses, log_probability, mean_response, of_draws
 from bayeshte.families.item_response_design import main_formula
-from bayeshte.marginal import item_response
+from bayeshte.marginal import abilities as integrals
+from bayeshte.marginal.responses import distinct
 
 CHUNK = 4_000_000  # values held at once
 KEPT = 20_000_000  # abilities (draw, person) that a posterior holds
@@ -24,8 +26,8 @@ DEGREE = 32  # of the polynomial in the mean ability that stands for an expected
 
 def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np.ndarray:
     """Abilities from their exact distribution given everything else, (draw, person)."""
-    given = D.beta(draws), flatten(draws["sigma_theta"]), D.easiness(draws)
-    return item_response.abilities(D.responses, *given, seed=int(rng.integers(2**31)))[1]
+    given = D.beta(draws), D.sigma(draws), D.easiness(draws), D.v(draws), D.shapes(draws)
+    return integrals.abilities(D.responses, *given, seed=int(rng.integers(2**31)))[1]
 
 
 def kept_abilities(draws: xr.Dataset, what: str) -> np.ndarray:
@@ -39,47 +41,69 @@ def kept_abilities(draws: xr.Dataset, what: str) -> np.ndarray:
 
 
 def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, weight) -> xr.DataArray:
-    """Chance of a right answer of rows, or its weighted means; see `ModelSpec.expected`."""
+    """Chance of a right answer, or mean category, of rows, or its weighted means; see `ModelSpec.expected`."""
     if clusters not in ("these", "new", "average"):
         raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
     D = Arrays(design)
-    X, M, T, item, person = _rows(spec, D, arm, clusters, frame)
-    away = None
-    if clusters == "these":
-        theta = kept_abilities(draws, "The expected response of these persons")
-        own = (D.T, D.X, D.M) if frame is None else tuple(v[person] for v in D.persons)
-
-        def away(s):
-            return theta[s][:, person] - ability_mean(*own, *(v[s] for v in D.coefficients(draws)))
-
-    back = np.arange(len(T))
-    if weight is not None and clusters != "these":  # equal rows are one
-        table, back = item_response.distinct(np.column_stack([item, T, X, M]))
-        item, T, X, M = table[:, 0].astype(int), table[:, 1], *np.split(table[:, 2:], [X.shape[1]], axis=1)
-    if weight is not None:
+    X, M, code, item, person = _rows(spec, D, arm, clusters, frame)
+    people, who = distinct(np.column_stack([person, code, X, M]))
+    if weight is not None and clusters == "new":
+        groups = people_of(who, item, np.asarray(weight, float), D.n_items)
+        if groups is not None:
+            values = integrated_means(D, draws, people, len(weight), *groups)
+            return unstack(values, draws, group=np.arange(len(weight)))
+    theta = _abilities(D, draws, clusters, people)
+    if weight is not None:  # equal rows are one
+        table, back = distinct(np.column_stack([item, who]))
         weight = sparse.csr_array((np.ones(len(back)), (np.arange(len(back)), back))).T @ np.asarray(weight, float).T
-    b, zeta = D.item_effects(draws)
-    beta, sigma = D.coefficients(draws), flatten(draws["sigma_theta"])
-    out = np.empty((len(b), len(T) if weight is None else weight.shape[1]))
-    step = max(1, CHUNK // len(T))
-    for start in range(0, len(b), step):
+        item, who = table.T
+    code, d, spread = people[who, 1].astype(int), D.easiness(draws), D.spread(draws)
+    shapes = D.shapes(draws)
+    out = np.empty((len(d), len(who) if weight is None else weight.shape[1]))
+    step = max(1, CHUNK // (len(who) + len(people) * D.n_contrasts))
+    for start in range(0, len(d), step):
         s = slice(start, start + step)
-        theta_s = ability_mean(T, X, M, *(v[s] for v in beta)) + (away(s) if away else 0.0)
-        eta = log_odds(theta_s, b[s][:, item], zeta[s][:, item], T)
-        p = item_response.mean_probability(eta, sigma[s, None]) if clusters == "new" else expit(eta)
+        eta = theta(s)[:, who] + d[s][:, code, item]
+        p = mean_response(D, of_draws(shapes, s), eta, item, spread[s][:, code] if clusters == "new" else None)
         out[s] = p if weight is None else p @ weight
     if weight is not None:
         return unstack(out, draws, group=np.arange(out.shape[1]))
     return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
 
 
+def _abilities(D: Arrays, draws: xr.Dataset, clusters: str, people: np.ndarray):
+    """A function of a slice of draws: abilities (draw, people) of persons in arms with covariates, a row of `people` each.
+
+    Of these persons with what theirs have beside the coefficients; of others the means.
+    """
+    X, M = np.split(people[:, 2:], [D.design.sizes["covariate"]], axis=1)
+    code, beta = people[:, 1].astype(int), D.coefficients(draws)
+    T = indicators(code, D.n_contrasts)
+    if clusters != "these":
+        return lambda s: ability_mean(T, X, M, *(b[s] for b in beta))
+    theta, sigma, v = kept_abilities(draws, "The expected response of these persons"), D.sigma(draws), D.v(draws)
+    who = people[:, 0].astype(int)
+
+    def of_clusters(s):
+        return D.split(v[s][:, D.person_cluster]) if D.cluster else (0.0, 0.0)
+
+    def abilities(s):
+        v0, v1 = of_clusters(s)
+        residual = theta[s] - ability_mean(*D.persons, *(b[s] for b in beta), v0, v1)
+        ratio = sigma[s][:, code] / sigma[s][:, D.person_arm[who]]
+        v0, v1 = (v[:, who] if D.cluster else 0.0 for v in (v0, v1))
+        return ability_mean(T, X, M, *(b[s] for b in beta), v0, v1) + ratio * residual[:, who]
+
+    return abilities
+
+
 def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[np.ndarray, ...]:
-    """X, M, T, item and person of the rows to predict for: the data's own, or others coded in the same way."""
+    """X, M, arm, item and person of the rows to predict for: the data's own, or others coded in the same way."""
     if arm is not None and arm not in D.arms:
         raise SpecError(f"arm={arm!r} is not an arm.{near(arm, D.arms)}")
     if frame is None:
-        T = D.T if arm is None else np.full(len(D.y), float(D.arms.index(arm)))
-        return D.X, D.M, T, D.item_code, D.person_code
+        code = D.arm if arm is None else np.full(len(D.y), D.arms.index(arm))
+        return D.design["X"].to_numpy(), D.design["M"].to_numpy(), code, D.item_code, D.person_code
     old = columns.raw_frame(D.design).iloc[D.first_row]
     used = formulas.formula_columns(main_formula(spec), old)
     columns.check_frame(frame, [*used, D.item])
@@ -89,11 +113,12 @@ def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[n
     person = np.zeros(len(frame), np.int64)
     if clusters == "these":
         person = _codes(frame, D.person, D.labels(D.person), "clusters='new' predicts for other persons")
-    T = np.full(len(frame), float(D.arms.index(arm))) if arm is not None else None
-    if T is None:
-        T = _codes(frame, D.treatment, D.arms, "arm= predicts for one arm").astype(float)
+    if arm is not None:
+        code = np.full(len(frame), D.arms.index(arm))
+    else:
+        code = _codes(frame, D.treatment, D.arms, "arm= predicts for one arm")
     X, M = formulas.Terms(main_formula(spec), old).on(frame), formulas.Terms(spec.moderators, old).on(frame)
-    return X, M, T, item, person
+    return X, M, code, item, person
 
 
 def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
@@ -108,31 +133,68 @@ def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) ->
 
 
 def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
-    """Expected number of right answers to all items had the persons in the data been in an arm, abilities integrated: (draw,).
+    """Expected number of right answers, or sum of categories, of all items had the persons in the data been in an arm.
 
-    The score as a function of the mean ability is smooth: with more persons than `DEGREE` who differ in covariates, its
-    Chebyshev interpolant over their range is averaged.
+    Abilities are integrated; (draw,).
     """
     _, X, M = D.persons
-    table, who = item_response.distinct(np.column_stack([np.zeros(len(X)), X, M]))
+    people, who = distinct(np.column_stack([np.zeros(len(X)), np.full(len(X), arm), X, M]))
     share = np.bincount(who) / len(who)
-    X, M = np.split(table[:, 1:], [X.shape[1]], axis=1)
-    beta, sigma, easiness = D.coefficients(draws), flatten(draws["sigma_theta"]), D.easiness(draws)[:, arm]
-    out = np.empty(len(sigma))
-    step = max(1, CHUNK // (min(len(X), DEGREE) * D.n_items + len(X)))
-    for start in range(0, len(out), step):
-        s = slice(start, start + step)
-        mu = ability_mean(np.full(len(X), float(arm)), X, M, *(v[s] for v in beta))
+    weight = share[:, None] * np.ones(D.n_items)
+    return integrated_means(D, draws, people, 1, np.arange(len(people)), np.zeros(len(people), int), weight)[:, 0]
 
-        def score(at, s=s):
-            return item_response.mean_probability(at[..., None] + easiness[s, None], sigma[s, None, None]).sum(-1)
 
-        out[s] = score(mu) @ share if len(X) <= DEGREE else _interpolated_mean(score, mu, share)
+def people_of(who: np.ndarray, item: np.ndarray, weight: np.ndarray, n_items: int) -> tuple[np.ndarray, ...] | None:
+    """Rows with weights (group, row) as persons with weights of their items: person, group, weights (person, item).
+
+    None where most of them weight the items in their own way, so that nothing is saved.
+    """
+    group, row = np.nonzero(weight)
+    pairs, which = distinct(np.column_stack([who[row], group]))
+    cells = which * n_items + item[row]
+    of_items = np.bincount(cells, weight[group, row], minlength=len(pairs) * n_items).reshape(-1, n_items)
+    few = len(_patterns(of_items)[0]) * DEGREE <= len(pairs)
+    return (*pairs.T, of_items) if few else None
+
+
+def _patterns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How persons distribute their weight (person, item) over items: the distinct ways, and that of each person."""
+    return distinct(np.round(weight / weight.sum(1, keepdims=True), 12))
+
+
+def integrated_means(D: Arrays, draws: xr.Dataset, people: np.ndarray, n_groups: int, who, group, weight) -> np.ndarray:
+    """Weighted sums of chances of right answers, or mean categories, abilities integrated over their distribution: (draw, group).
+
+    people: a row a person, the second column its arm, which is that of all, then X and M. who, group (n,), weight (n, item):
+    persons, the sum that each belongs to, and weights of items. For persons who weight the items alike the expected score is
+    one smooth function of the mean ability: where they are more than `DEGREE`, its Chebyshev interpolant is evaluated.
+    """
+    arm = int(people[0, 1])
+    X, M = np.split(people[who, 2:], [D.design.sizes["covariate"]], axis=1)
+    T, beta = indicators(np.full(len(X), arm), D.n_contrasts), D.coefficients(draws)
+    sigma, easiness, total = D.spread(draws)[:, arm], D.easiness(draws)[:, arm], weight.sum(1)
+    shapes = D.shapes(draws)
+    patterns, which = _patterns(weight)
+    out = np.zeros((len(sigma), n_groups))
+    for k, share in enumerate(patterns):
+        own, items = np.flatnonzero(which == k), np.flatnonzero(share)
+        sums = sparse.csr_array((total[own], (np.arange(len(own)), group[own])), (len(own), out.shape[1]))
+        step = max(1, CHUNK // (min(len(own), DEGREE) * len(items) + len(own) * D.n_contrasts))
+        for start in range(0, len(out), step):
+            s = slice(start, start + step)
+            mu = ability_mean(T[own], X[own], M[own], *(v[s] for v in beta))
+
+            def score(at, s=s, items=items, share=share):
+                eta = (at[..., None] + easiness[s, None, items]).reshape(len(at), -1)
+                item, sd = np.tile(items, at.shape[1]), np.broadcast_to(sigma[s, None], eta.shape)
+                return mean_response(D, of_draws(shapes, s), eta, item, sd).reshape(*at.shape, -1) @ share[items]
+
+            out[s] += (score(mu) if len(own) <= DEGREE else _interpolated(score, mu)) @ sums
     return out
 
 
-def _interpolated_mean(function, x: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Weighted mean over the second axis of a smooth function of x (draw, n), from its values at Chebyshev points."""
+def _interpolated(function, x: np.ndarray) -> np.ndarray:
+    """A smooth function of x (draw, n), draw by draw, from its values at Chebyshev points."""
     k = np.arange(DEGREE)
     angles = np.pi * (k + 0.5) / DEGREE
     low, high = x.min(1, keepdims=True), x.max(1, keepdims=True)
@@ -140,40 +202,57 @@ def _interpolated_mean(function, x: np.ndarray, share: np.ndarray) -> np.ndarray
     values = function((low + high) / 2 + half * np.cos(angles))
     coefficients = values @ np.cos(np.outer(angles, k)) * np.where(k == 0, 1, 2) / DEGREE
     z = (x - (low + high) / 2) / half
-    before, now, total = np.ones_like(z), z, coefficients[:, 0] + coefficients[:, 1] * (z @ share)
+    before, now = np.ones_like(z), z
+    total = coefficients[:, :1] + coefficients[:, 1:2] * z
     for j in range(2, DEGREE):
         before, now = now, 2 * z * now - before
-        total += coefficients[:, j] * (now @ share)
+        total += coefficients[:, j : j + 1] * now
     return total
 
 
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-    """By person with the ability integrated, or by response given it; see `ModelSpec.log_likelihood`."""
+    """By person, the ability integrated, given the effects of clusters; or by response given both. See `ModelSpec`."""
     D = Arrays(design)
-    b, zeta = D.item_effects(draws)
+    easiness = D.easiness(draws)
     if unit == "row":
         theta = kept_abilities(draws, "The likelihood of single responses")[:, D.person_code]
-        eta = log_odds(theta, b[:, D.item_code], zeta[:, D.item_code], D.T)
-        return unstack(log_expit((2 * D.y - 1) * eta), draws, row=design["row"].to_numpy())
-    data, easiness = D.responses, D.easiness(draws)
-    integral, _ = item_response.abilities(data, D.beta(draws), flatten(draws["sigma_theta"]), easiness)
+        eta = theta + easiness[:, D.arm, D.item_code]
+        log = log_probability(D, D.shapes(draws), eta, D.item_code, D.y)
+        return unstack(log, draws, row=design["row"].to_numpy())
+    data = D.responses
+    integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws), D.shapes(draws))
     out = integral[:, data.unit]
-    for arm in (0, 1):
-        own = (D.y == 1) & (arm == D.T)
-        right = sparse.csr_array((np.ones(own.sum()), (D.person_code[own], D.item_code[own])), (D.n_persons, D.n_items))
-        out += (right @ easiness[:, arm].T).T
-    return unstack(out, draws, **{D.person: D.labels(D.person)})
+    if D.form is None:
+        table, column, width = easiness, D.item_code, D.n_items  # the easiness of each right answer
+        weight = D.y
+    else:
+        table = integrals.of_responses(D.form, easiness, *D.shapes(draws))
+        column, width, weight = D.form.first[D.item_code] + D.y.astype(int), D.form.first[-1], np.ones(len(D.y))
+    for arm in range(len(D.arms)):
+        own = arm == D.arm
+        given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
+        out += (given @ table[:, arm].T).T
+    values = unstack(out, draws, **{D.person: D.labels(D.person)})
+    return (
+        values.assign_attrs(integrated=f"given the effects of their {D.cluster} (conditional)") if D.cluster else values
+    )
 
 
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:
-    """New responses `y` (draw, row), one data set for each of the draws, which are one chain; see `ModelSpec.replicates`."""
+    """New responses `y` (draw, row), one data set for each of the draws, which are one chain; see `ModelSpec.replicates`.
+
+    ``clusters="new"``: of new persons, in new clusters of persons if there are any.
+    """
     D, rng = Arrays(design), np.random.default_rng(seed)
-    sigma = flatten(draws["sigma_theta"])
     if clusters == "new":
-        theta = ability_mean(*D.persons, *D.coefficients(draws))
-        theta = theta + sigma[:, None] * rng.normal(size=theta.shape)
+        v0 = v1 = 0.0
+        if D.cluster:
+            factor = D.cluster_factor(draws)
+            v = rng.normal(size=(len(factor), D.n_clusters, factor.shape[1])) @ factor.mT
+            v0, v1 = D.split(v[:, D.person_cluster])
+        theta = ability_mean(*D.persons, *D.coefficients(draws), v0, v1)
+        theta = theta + D.sigma(draws)[:, D.person_arm] * rng.normal(size=theta.shape)
     else:
         theta = flatten(draws["theta"]) if "theta" in draws else draw_abilities(D, draws, rng)
-    b, zeta = D.item_effects(draws)
-    eta = log_odds(theta[:, D.person_code], b[:, D.item_code], zeta[:, D.item_code], D.T)
-    return xr.Dataset({"y": (("draw", "row"), (rng.random(eta.shape) < expit(eta)).astype(float))})
+    eta = theta[:, D.person_code] + D.easiness(draws)[:, D.arm, D.item_code]
+    return xr.Dataset({"y": (("draw", "row"), draw_responses(D, D.shapes(draws), eta, D.item_code, rng))})

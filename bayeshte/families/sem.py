@@ -97,7 +97,13 @@ class SEM(ModelSpec):
         return build(self, self.structure, data)
 
     def frozen_priors(self, design: xr.Dataset) -> dict[str, Prior]:
-        """Priors by parameter: ``path[between: advant ~ treat]``, ``sd[within: mvpa]``, ``corr[within: advant, peers]``."""
+        """Priors by parameter: ``path[between: advant ~ treat]``, ``sd[within: mvpa]``, ``corr[within: advant, peers]``.
+
+        Raises
+        ------
+        SpecError
+            Parameters that the data cannot tell apart and no prior of the user's does.
+        """
         return sem_priors.resolve(self.priors, self.structure, design, data_of(design))
 
     def _matrices(self, design: xr.Dataset) -> structural.Matrices:

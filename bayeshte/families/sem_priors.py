@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.errors import DataError, SpecError
+from bayeshte.families.sem_identification import check_identified
 from bayeshte.families.sem_structure import Parameter, Structure
 from bayeshte.marginal.structural import Data
 from bayeshte.model_text import Row
@@ -35,7 +36,10 @@ def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.D
         out |= {b.key: LKJ(2) for b in structure.blocks}
     aliases = {r.label: p.key for p in structure.parameters for r in p.rows if r.label}
     aliases |= {p.element: p.key for p in structure.parameters if p.variable in ("loading", "path")}
-    return override(out, {k: prior for k, prior in given.items() if k != OTHERS}, aliases)
+    priors = override(out, {k: prior for k, prior in given.items() if k != OTHERS}, aliases)
+    settled = {k for k, prior in priors.items() if prior.proper and prior != out[k]}
+    check_identified(structure, structure.matrices(design["slots"].to_numpy()), settled)
+    return priors
 
 
 class Scales:

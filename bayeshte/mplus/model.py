@@ -5,6 +5,7 @@ given out in their order (left side by left side), wherever lines end; else they
 one label makes those equal: this is the one place where Mplus looks at ends of lines. The last mention of a parameter counts.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -390,6 +391,8 @@ class _Reader:
             number = None
             if at < len(words) and re.match(r"[\d.]", words[at]):
                 number, at = sign * float(words[at]), at + 1
+                if not math.isfinite(number):
+                    raise statement.error(f"{first}{mark}{words[at - 1]}: the number is too large.")
             if mark == "@" and number is None:
                 raise statement.error(f"{first}@: expected the number that it is fixed at.")
             said = {"fixed": number} if mark == "@" else {"start": number, "freed": True}

@@ -5,13 +5,17 @@ from bayeshte.plots.classes import plot_classes, plot_fit_classes
 from bayeshte.plots.clusters import plot_baseline, plot_pooling
 from bayeshte.plots.draws import plot_priors, plot_rank, plot_trace
 from bayeshte.plots.effects import plot_cate, plot_effect
+from bayeshte.plots.items import plot_item_curves, plot_item_effects, plot_item_information
 from bayeshte.plots.outcome import plot_outcome
 from bayeshte.plots.path_diagram import plot_path
 from bayeshte.plots.predictive import plot_checks, plot_ppc
 from bayeshte.plots.standard import figures
+from bayeshte.plots.trials import plot_interaction_bias, plot_trials
+from bayeshte.plots.trials_html import interaction_html, trials_html
 
 __all__ = [
     "figures",
+    "interaction_html",
     "plot_baseline",
     "plot_caterpillar",
     "plot_cate",
@@ -19,6 +23,10 @@ __all__ = [
     "plot_classes",
     "plot_effect",
     "plot_fit_classes",
+    "plot_interaction_bias",
+    "plot_item_curves",
+    "plot_item_effects",
+    "plot_item_information",
     "plot_outcome",
     "plot_path",
     "plot_pooling",
@@ -26,4 +34,6 @@ __all__ = [
     "plot_priors",
     "plot_rank",
     "plot_trace",
+    "plot_trials",
+    "trials_html",
 ]

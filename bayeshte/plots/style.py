@@ -182,8 +182,8 @@ def versus(fit: Fit, arm: str) -> str:
     return f"{arm} vs {fit.design.attrs['reference']}"
 
 
-_EXPECTED = {"logit": "P({} = 1)", "probit": "P({} = 1)", "poisson": "expected {}"}
-_LINK = {"logit": "log odds of {}", "probit": "probit of {}", "poisson": "log rate of {}"}
+_EXPECTED = {"logit": "P({} = 1)", "probit": "P({} = 1)", "poisson": "expected {}", "ordinal": "mean category of {}"}
+_LINK = {"logit": "log odds of {}", "probit": "probit of {}", "poisson": "log rate of {}", "ordinal": "ability, {}"}
 
 
 def is_linear(fit: Fit) -> bool:

@@ -1,6 +1,6 @@
 """Speed, side by side in one run; writes docs/benchmarks.md.
 
-    python tests/benchmarks/run.py [--skip-joint] [--skip-brms]
+    python tests/benchmarks/run.py [--skip-joint] [--skip-r]
 
 Rows that need R (Debian: r-cran-brms, r-cran-lme4) are left out where Rscript or the package is missing. Times are wall-clock
 seconds on whatever machine runs this, medians of repeated runs where they are short; only ratios within one run mean much.
@@ -18,6 +18,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+import items
 import mediation
 import numpy as np
 import pandas as pd
@@ -165,20 +166,21 @@ def large(n: int, clusters: int = 1000) -> dict:
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--skip-joint", action="store_true")
-    options.add_argument("--skip-brms", action="store_true")
+    options.add_argument("--skip-r", action="store_true")
     given = options.parse_args()
     process, structural = whole_process(PROCESS), whole_process(mediation.PROCESS)
     ours = {"bayeshte, marginal density": kernel()}
     if not given.skip_joint:
         ours |= {"joint graph, centred": joint(True), "joint graph, non-centred": joint(False)}
-    if not given.skip_brms and "ess" in (r := in_r("star_brms.R")):
+    if not given.skip_r and "ess" in (r := in_r("star_brms.R")):
         ours["brms"] = {"prepare": r["compile"], "sampling": r["sampling"], "ess": r["ess"]}
     lme4, again = in_r("star_lme4.R"), refit()
     small, million = large(10_000), large(1_000_000)
     text = page(ours, lme4, process, again, small, million)
-    slope = mediation.sampled(mediation.SLOPE, mediation.diary(), draws=250, tune=300)
+    slope = mediation.sampled(mediation.SLOPE, mediation.diary(), repeats=3, draws=200, tune=200)
     five = mediation.sampled(mediation.FIVE, mediation.attitudes(), draws=250, tune=300)
     text += mediation.section(structural, mediation.activity(), mediation.large(), slope, five)
+    text += items.section(given.skip_r)
     (HERE.parents[1] / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
     print(text)
 

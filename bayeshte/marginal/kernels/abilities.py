@@ -58,35 +58,31 @@ def draw(given):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, seed, ll, theta):
+def abilities(mu, sigma, easiness, structure, limits, units, person, spacing, seed, ll, theta):
     """Every draw: log of the integral of each unit, ll (draw, unit), and an ability for each person, theta (draw, person).
 
-    beta (draw, p), sigma (draw,), easiness (draw, arm, J). structure: arm, first unit, first item of the patterns, items.
-    units: count, r, x (N, p). person: unit of every person, sorted by unit, and the first person of each unit and their number.
-    seed: of the random numbers, or a negative number for no abilities.
+    mu (draw, unit), sigma (draw, arm), easiness (draw, arm, J). structure: arm, first unit, first item of the patterns, items.
+    limits: as in `item_likelihood.py`. units: count, r. person: unit of every person, sorted by unit, and the first person of
+    each unit and their number. seed: of the random numbers, or a negative number for no abilities.
     """
     arms, first_unit, first_item, items = structure
-    count, score, x = units
+    count, score = units
     of_unit, first_person = person
-    G, N, J = len(arms), len(count), easiness.shape[2]
+    G, J = len(arms), easiness.shape[2]
     draw_them = seed >= 0
     if draw_them:
         np.random.seed(seed)
-    mu = np.empty(N)
     for s in range(len(sigma)):
-        for j in range(N):
-            mu[j] = 0.0
-            for c in range(x.shape[1]):
-                mu[j] += x[j, c] * beta[s, c]
-        begin, sd = 0, sigma[s]
-        precision = 1.0 / (sd * sd)
-        for arm in range(2):
-            end = begin
+        end = 0
+        for arm in range(sigma.shape[1]):
+            begin = end
             while end < G and arms[end] == arm:
                 end += 1
-            own = mu[first_unit[begin] : first_unit[end]]
-            d = easiness[s, arm]
-            low, h, K = grid(own.min(), own.max(), sd, d, limits[arm], limits[2 + arm], limits[4 + arm], spacing)
+            if end == begin:
+                continue
+            sd, d, own = sigma[s, arm], easiness[s, arm], mu[s, first_unit[begin] : first_unit[end]]
+            precision, bounds = 1.0 / (sd * sd), limits[3 * arm : 3 * arm + 3]
+            low, h, K = grid(own.min(), own.max(), sd, d, bounds[0], bounds[1], bounds[2], spacing)
             if K == 0:
                 ll[s] = -math.inf
                 break
@@ -100,12 +96,12 @@ def abilities(beta, sigma, easiness, structure, limits, units, person, spacing, 
                 add_items(seen, chance, K, slope)
                 ratios(A, K, fall, rise)
                 for u in range(first_unit[g], first_unit[g + 1]):
-                    top, first, last, total = walk(score[u], mu[u], precision, shrink, low, h, K, A, fall, rise, f)
-                    ll[s, u] = log_integral(score[u], mu[u], sd, low, h, A, top, total)
+                    m = mu[s, u]
+                    top, first, last, total = walk(score[u], m, precision, shrink, low, h, K, A, fall, rise, f)
+                    ll[s, u] = log_integral(score[u], m, sd, low, h, A, top, total)
                     if not draw_them:
                         continue
-                    under_tangents(score[u], mu[u], precision, low, h, slope, first, last, f)
-                    given = score[u], mu[u], precision, low, h, first, last, f, A, slope, seen, d
+                    under_tangents(score[u], m, precision, low, h, slope, first, last, f)
+                    given = score[u], m, precision, low, h, first, last, f, A, slope, seen, d
                     for j in range(first_person[u], first_person[u + 1]):
                         theta[s, of_unit[j]] = draw(given)
-            begin = end

@@ -20,7 +20,7 @@ import math
 import numpy as np
 from numba import carray, cfunc, njit, types
 
-from bayeshte.marginal.kernels.linear import OPTIONS, cholesky, inverse_from_cholesky, views
+from bayeshte.marginal.kernels.linear import OPTIONS, cholesky, inverse_from_cholesky, rejection, views
 from bayeshte.marginal.kernels.parameters import (
     correlation,
     correlation_gradient,
@@ -231,12 +231,7 @@ def log_density_c(dim, z_, grad_, lp_, user_data):
     ints, floats = views(user_data, np.int64, np.float64)
     grad, lp = carray(grad_, (dim,)), carray(lp_, (1,))
     lp[0] = log_density(carray(z_, (dim,)), ints, floats, grad)
-    if not math.isfinite(lp[0]):
-        return 4
-    for i in range(dim):
-        if not math.isfinite(grad[i]):
-            return 3
-    return 0
+    return rejection(lp[0], grad)
 
 
 @cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")

@@ -122,3 +122,14 @@ def views(user_data, ints_type, floats_type):
     """The two tables behind the user-data pointer: structure (int64) and numbers (float64)."""
     u = carray(user_data, (4,), ints_type)
     return carray(address(u[0]), (u[1],), ints_type), carray(address(u[2]), (u[3],), floats_type)
+
+
+@njit(**OPTIONS)
+def rejection(lp, grad):
+    """What a callback of nutpie returns: 0, or a positive code for a point that is to be rejected."""
+    if not math.isfinite(lp):
+        return 4
+    for i in range(len(grad)):
+        if not math.isfinite(grad[i]):
+            return 3
+    return 0

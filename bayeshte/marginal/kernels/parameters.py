@@ -110,6 +110,14 @@ def correlation_gradient(x, q, eta, factor, dfactor, dx):
 
 
 @njit(**OPTIONS)
+def scale_shift(sigma, pilot):
+    """log((sigma^2 + k^2) / (pilot^2 + k^2)) / 2, k = pilot / 4, and its derivative: even and smooth in a signed SD."""
+    k = pilot * pilot / 16.0
+    v = sigma * sigma + k
+    return 0.5 * math.log(v / (pilot * pilot + k)), sigma / v
+
+
+@njit(**OPTIONS)
 def unsigned(sd, corr, q, factor):
     """An SD may be sampled with a sign, which its correlations then share: sd made positive, its factor row by row."""
     for i in range(q):

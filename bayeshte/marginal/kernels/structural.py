@@ -49,6 +49,7 @@ from bayeshte.marginal.kernels.linear import (
     add_t_product,
     cholesky,
     clear,
+    rejection,
 )
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -304,12 +305,7 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
 def checked(z, ints, floats, grad, lp, with_clusters, with_slopes):
     """nutpie's return code: 0, or a positive number for a point that is to be rejected."""
     lp[0] = log_density(z, ints, floats, grad, with_clusters, with_slopes)
-    if not math.isfinite(lp[0]):
-        return 4
-    for i in range(len(grad)):
-        if not math.isfinite(grad[i]):
-            return 3
-    return 0
+    return rejection(lp[0], grad)
 
 
 @njit(**OPTIONS)

@@ -1,0 +1,89 @@
+"""Whether the moments of what is observed determine the parameters of a structural equation model.
+
+A model is locally identified where the Jacobian of its moments has full column rank (Rothenberg, 1971; Bollen, 1989, ch. 7).
+The moments are, by level, the covariances of the observed variables given the covariates, and their regressions on these; random
+slopes count as observed between clusters, since each is the regression of its cluster. The rank is taken at points drawn at
+random, so that it is that of almost all others. In a direction in which no moment changes the likelihood is flat: with flat
+priors the posterior is improper, with default ones it shows only these. A prior of one's own may settle it, as the small
+variances of cross-loadings do in Bayesian factor analysis (Muthén & Asparouhov, 2012).
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from bayeshte.errors import SpecError
+from bayeshte.families.sem_structure import Structure
+from bayeshte.marginal.structural import Matrices, implied
+
+POINTS, STEP, ZERO = 2, 1e-5, 1e-6  # points, half-width of the differences, singular values that count as none
+SHOWN = 6
+
+
+def check_identified(structure: Structure, m: Matrices, settled: Collection[str]) -> None:
+    """Refuse a model with parameters that the data cannot tell apart.
+
+    Parameters
+    ----------
+    settled : collection of str
+        Keys of the parameters and blocks whose priors are the user's own.
+    """
+    names = [*(p.key for p in structure.parameters), *(f"corr[{e}]" for e in structure.correlations)]
+    own = {
+        f"corr[{e}]" for b in structure.blocks if b.key in settled for e in _elements(structure, b.variables, b.level)
+    }
+    known = np.diag([float(v in own or v in settled) for v in names])
+    free = {v for seed in range(POINTS) for v in _undetermined(structure, m, names, known, seed)}
+    if not free:
+        return
+    told = [v for v in names if v in free]
+    shown = ", ".join(told[:SHOWN]) + (f" and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
+    raise SpecError(
+        f"The model is not identified: the data cannot tell {shown} apart, whatever their size. Fix one of them, leave one "
+        "out, or give one an informative prior by its name."
+    )
+
+
+def _elements(structure: Structure, variables: tuple[str, ...], level: str) -> list[str]:
+    rows = [r for r in structure.table.at(level) if r.op == "~~" and {r.lhs, r.rhs} <= {*variables} and r.lhs != r.rhs]
+    return [structure.label(r) for r in rows]
+
+
+def _undetermined(structure: Structure, m: Matrices, names: list[str], known: np.ndarray, seed: int) -> list[str]:
+    """Parameters with a part in a direction that changes no moment, at a random point."""
+    t = _point(structure, len(names), seed)
+    moves = STEP * np.eye(len(names))
+    up, down = (_moments(structure, m, t + s * moves) for s in (1, -1))
+    J = np.vstack([((up - down) / (2 * STEP)).T, known])
+    size = np.sqrt((J**2).sum(0))
+    J = J / np.where(size > ZERO, size, 1.0)
+    _, values, directions = np.linalg.svd(J, full_matrices=True)
+    rank = int((values > ZERO * values.max(initial=1.0)).sum())
+    return [v for v, x in zip(names, np.abs(directions[rank:]).max(0, initial=0.0), strict=True) if x > 1e-4]
+
+
+def _point(structure: Structure, n: int, seed: int) -> np.ndarray:
+    """Parameters of moderate size: SDs and loadings about one, correlations and paths small enough to leave matrices regular."""
+    rng = np.random.default_rng(seed)
+    about = {"sd": 1.0, "loading": 0.8, "corr": 0.0, "cov": 0.0, "path": 0.3, "intercept": 0.5}
+    mean = np.array([about[p.variable] for p in structure.parameters] + [0.0] * (n - len(structure.parameters)))
+    spread = np.where(mean == 0.0, 0.1, 0.2 * mean)
+    return mean + spread * rng.uniform(-1, 1, n) * rng.choice([-1, 1], n)
+
+
+def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
+    """Moments of what is observed, one row a draw of t."""
+    S, K = implied(m, t)
+    first, second = structure.levels[0], structure.levels[-1]
+    at = structure.variables(first).index
+    within = [at(v) for v in structure.within]
+    q = m.regressors_within
+    parts = [S[:, 0][..., within, :][..., within], K[:, 0][..., within, 1:q]]
+    mean = K[:, 0][..., : m.observed, 0]
+    if structure.two_level:
+        at = structure.variables(second).index
+        between = [at(v) for v in (*structure.both, *structure.own, *structure.table.slopes)]
+        parts += [S[:, 1][..., between, :][..., between], K[:, 1][..., between, q + 1 :]]
+        parts.append(K[:, 1][..., m.observed :, q][..., [k - m.observed for k in between if k >= m.observed]])
+        mean = mean + K[:, 1][..., : m.observed, q]
+    return np.concatenate([p.reshape(len(t), -1) for p in (*parts, mean)], axis=1)

@@ -1,0 +1,262 @@
+"""Does the effect vary over items at all? Posterior, Bayes factor, prediction, and the likelihood-ratio test beside them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayeshte import design as columns
+from bayeshte.checks.loo import compare
+from bayeshte.checks.predictive import replicates
+from bayeshte.errors import DataError, SpecError
+from bayeshte.fit import Fit
+from bayeshte.fit import fit as fit_model
+from bayeshte.items.common import check_item_effects, check_rasch, without_item_effects
+from bayeshte.items.evidence import Evidence, at_least, bayes_factors
+from bayeshte.items.likelihood import LikelihoodRatio, likelihood_ratio
+from bayeshte.summary import rows
+
+COLUMNS = ("quantity", "value", "lower", "upper", "error", "p", "definition")
+SPREAD = "spread of item effects"
+
+
+@dataclass(frozen=True)
+class ItemHeterogeneity:
+    """What the data say about sigma_zeta > 0.
+
+    Attributes
+    ----------
+    fit, constant : Fit
+        With item effects and with one effect on all items.
+    bayes_factors : mapping of float to Evidence
+        By factor by which the prior of sigma_zeta is stretched; 1 is the prior of the fit.
+    comparison : DataFrame
+        Leaving out persons, see `bayeshte.compare`.
+    spread : DataFrame
+        Predictive spread of the items' effects under both models: ``model, observed, replicated, lower, upper, p``.
+    likelihood : LikelihoodRatio or None
+        None where there is none; `no_likelihood` says why.
+    """
+
+    fit: Fit
+    constant: Fit
+    bayes_factors: dict[float, Evidence]
+    comparison: pd.DataFrame
+    spread: pd.DataFrame
+    likelihood: LikelihoodRatio | None
+    no_likelihood: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether both fits converged."""
+        return self.fit.diagnosis.ok and self.constant.diagnosis.ok
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All of it, a number a row: ``quantity, value, lower, upper, error`` (Monte Carlo or standard), ``p, definition``."""
+        parts = [_posterior(self.fit), *_evidence(self.fit, self.bayes_factors), _prediction(self.comparison)]
+        parts += [*_spread(self.spread), *_likelihood(self.likelihood, self.no_likelihood)]
+        table = pd.DataFrame([{"p": np.nan} | row for row in parts], columns=list(COLUMNS))
+        verdicts = {"with item effects": self.fit, "one effect": self.constant}
+        table.attrs["verdict"] = " ".join(f"{k}: {f.diagnosis.verdict}" for k, f in verdicts.items())
+        if not self.ok:
+            table.columns.name = "NOT CONVERGED"
+        return table
+
+    def __repr__(self):
+        shown = self.table.drop(columns="definition").to_string(index=False, float_format="%.3f", na_rep="")
+        return "\n".join([self.table.attrs["verdict"], shown])
+
+    def _repr_html_(self):
+        verdicts = [f.diagnosis._repr_html_() for f in (self.fit, self.constant)]
+        style = self.table.style.format(precision=3, escape="html", na_rep="").hide(axis="index")
+        return f"{verdicts[0]}<p>{escape('One effect on all items:')}</p>{verdicts[1]}{style.to_html()}"
+
+
+def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 500, seed: int = 0) -> ItemHeterogeneity:
+    """Whether the effect varies over items: sigma_zeta > 0 against sigma_zeta = 0.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of an `ItemResponse` with item effects.
+    constant : Fit, optional
+        The same data and specification with ``item_effects=False``; by default it is fitted here.
+    draws : int
+        Evenly spaced draws for the Bayes factor, and data sets replicated for the predictive spread.
+    seed : int
+        Of the fit with one effect and of the replicated data.
+
+    Returns
+    -------
+    ItemHeterogeneity
+
+    Raises
+    ------
+    SpecError
+        A fit without item effects, not a Rasch model of two arms, or a prior of sigma_zeta whose density at zero is not
+        positive and finite.
+
+    Notes
+    -----
+    The Bayes factor is the Savage-Dickey ratio, its density at the boundary averaged over the exact conditional densities of
+    sigma_zeta; other prior scales by importance weights, without fitting again. Where hardly a draw is near zero, up to five
+    further fits with narrower priors lead there, unless the evidence is beyond 20 nats anyway. The likelihood-ratio test is
+    exact over persons and uses Laplace's approximation over items.
+    """
+    check_item_effects(fit, "Tests of item effects")
+    check_rasch(fit, "Tests of item effects")
+    if constant is None:
+        constant = _constant(fit, seed)
+    if constant.spec != without_item_effects(fit.spec):
+        raise SpecError("constant= must be a fit of the same specification with item_effects=False.")
+    test, why = None, ""
+    try:
+        test = likelihood_ratio(fit)
+    except DataError as error:
+        why = str(error)
+    return ItemHeterogeneity(
+        fit=fit,
+        constant=constant,
+        bayes_factors=bayes_factors(fit, draws),
+        comparison=compare({"item effects": fit, "one effect": constant}),
+        spread=predictive_spread({"item effects": fit, "one effect": constant}, draws, seed),
+        likelihood=test,
+        no_likelihood=why,
+    )
+
+
+def _constant(fit: Fit, seed: int) -> Fit:
+    given = {k: fit.record[k] for k in ("draws", "tune", "chains", "target_accept")}
+    data = columns.raw_frame(fit.design)
+    return fit_model(without_item_effects(fit.spec), data, seed=seed, progress=False, **given)
+
+
+# -------------------------------------------------------------------------------------------------- predictive spread
+
+
+def predictive_spread(fits: dict[str, Fit], draws: int, seed: int) -> pd.DataFrame:
+    """Spread over items of the difference of log odds between arms, observed and replicated with new persons.
+
+    Returns
+    -------
+    DataFrame
+        ``model, observed, replicated`` (median), ``lower, upper`` (95 %), ``p`` = P(replicated >= observed).
+    """
+    out = []
+    for name, fit in fits.items():
+        statistic = spread_of_effects(fit.design)
+        observed = statistic(fit.design["y"].to_numpy())
+        values = [statistic(y) for new in replicates(fit, draws, seed, "new") for y in new["y"].to_numpy()]
+        lower, middle, upper = np.quantile(values, [0.025, 0.5, 0.975])
+        limits = {"replicated": middle, "lower": lower, "upper": upper}
+        out.append({"model": name, "observed": observed} | limits | {"p": float(np.mean(np.array(values) >= observed))})
+    return pd.DataFrame(out)
+
+
+def spread_of_effects(design: xr.Dataset) -> Callable[[np.ndarray], float]:
+    """A function of responses (row,): SD over items of the differences of their log odds between arms, weighted by precision.
+
+    Half a response is added to right and wrong answers of each item and arm.
+    """
+    J, item, arm = design.sizes[design.attrs["item"]], design["item_code"].to_numpy(), design["arm_code"].to_numpy()
+    cell = arm * J + item
+    n = np.bincount(cell, minlength=2 * J).reshape(2, J)
+    both = (n > 0).all(0)
+
+    def statistic(y: np.ndarray) -> float:
+        right = np.bincount(cell, y, minlength=2 * J).reshape(2, J)[:, both]
+        wrong = n[:, both] - right
+        difference = np.diff(np.log((right + 0.5) / (wrong + 0.5)), axis=0)[0]
+        weight = 1 / (1 / (right + 0.5) + 1 / (wrong + 0.5)).sum(0)
+        mean = np.average(difference, weights=weight)
+        return float(np.sqrt(np.average((difference - mean) ** 2, weights=weight)))
+
+    return statistic
+
+
+# ---------------------------------------------------------------------------------------------------- rows of the table
+
+
+def _posterior(fit: Fit) -> dict:
+    row = rows(fit.posterior["sigma_zeta"]).iloc[0]
+    text = "posterior of the SD of item effects, log odds: median, 95 % equal-tailed interval, Monte Carlo error"
+    given = {"lower": row["lower"], "upper": row["upper"], "error": row["mcse"], "definition": text}
+    return {"quantity": "sigma_zeta", "value": row["estimate"]} | given
+
+
+def _evidence(fit: Fit, found: dict[float, Evidence]) -> list[dict]:
+    out = []
+    for scale, evidence in sorted(found.items(), key=lambda pair: pair[0] != 1):
+        name = "log BF10" if scale == 1 else f"log BF10, prior x {scale:g}"
+        how = "Savage-Dickey" if scale == 1 else f"prior of sigma_zeta stretched by {scale:g}, by importance weights"
+        text = f"natural log of the Bayes factor of sigma_zeta > 0 against 0, {fit.priors['sigma_zeta']!r}, {how}"
+        if evidence.fits:
+            text += f"; bridge sampling over {evidence.fits} further fits with narrower priors"
+        bound, value = np.nan, evidence.log_bf
+        if not evidence.reliable:
+            bound, value = at_least(fit, scale), np.nan
+            text += (
+                "; NOT MEASURED, because hardly a draw is near zero: the evidence for sigma_zeta > 0 is strong, lower is a bound "
+                "that supposes no more than a posterior density rising from zero to the draws"
+            )
+        values = {
+            "value": value,
+            "lower": bound,
+            "upper": np.nan,
+            "error": evidence.mcse if evidence.reliable else np.nan,
+        }
+        out.append({"quantity": name} | values | {"definition": text})
+    return out
+
+
+def _prediction(comparison: pd.DataFrame) -> dict:
+    sign = 1 if comparison.index[0] == "item effects" else -1
+    lost = comparison["difference"].iloc[1]
+    text = (
+        "expected log predictive density with item effects minus that with one effect, leaving out one person at a time; "
+        "error is its standard error over persons"
+    )
+    error = comparison["se_difference"].iloc[1]
+    return {"quantity": "elpd difference", "value": -sign * lost, "error": error, "definition": text}
+
+
+def _spread(spread: pd.DataFrame) -> list[dict]:
+    text = "SD over items of the difference of log odds between arms, weighted by precision"
+    out = [{"quantity": f"{SPREAD}, observed", "value": spread["observed"].iloc[0], "definition": text}]
+    for row in spread.itertuples():
+        given = {"value": row.replicated, "lower": row.lower, "upper": row.upper, "p": row.p}
+        more = "in replicated data, median and 95 %; p = P(replicated >= observed)"
+        out.append({"quantity": f"{SPREAD}, {row.model}"} | given | {"definition": f"{text}, {more}"})
+    return out
+
+
+def _likelihood(test: LikelihoodRatio | None, why: str) -> list[dict]:
+    how = "maximum likelihood, abilities integrated exactly, items by Laplace's approximation"
+    if test is None:
+        return [{"quantity": "likelihood ratio", "value": np.nan, "definition": f"{how}: not available. {why}"}]
+    text = f"twice the difference of the log-likelihoods, {how}"
+    return [
+        {
+            "quantity": "likelihood ratio, p halved",
+            "value": test.statistic,
+            "p": test.p_halved,
+            "definition": f"{text}; p: chi-square(2), halved, as published analyses have it",
+        },
+        {
+            "quantity": "likelihood ratio, p mixture",
+            "value": test.statistic,
+            "p": test.p_mixture,
+            "definition": f"{text}; p: half-and-half mixture of chi-square(1) and chi-square(2) (Stram & Lee, 1994)",
+        },
+        {"quantity": "sigma_zeta, maximum likelihood", "value": test.sigma_zeta, "definition": how},
+        {
+            "quantity": "rho, maximum likelihood",
+            "value": test.rho,
+            "definition": f"{how}; -1 or 1 is a singular fit, missing where sigma_zeta is 0",
+        },
+    ]

@@ -1,0 +1,280 @@
+"""Figures of items: do the curves fit, where does the test measure, and which items carry the effect."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.special import expit
+
+from bayeshte.checks import replicate
+from bayeshte.checks.predictive import evenly_spaced
+from bayeshte.effects import units
+from bayeshte.errors import SpecError, near
+from bayeshte.fit import Fit
+from bayeshte.items.common import arms_of, check_binary, check_item_effects, check_rasch
+from bayeshte.plots import style
+
+REPLICATES, PANELS, GROUPS = 200, 20, 5  # data sets; items in a figure and groups of persons, at most
+NODES, DRAWS = 121, 400  # of the ability axis, and draws of its bands
+NAMED = 25  # items that are named
+COLOURS = (style.GREY, style.BLUE, style.VERMILION, *style.CHAINS)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Persons of an arm by their score on the other items.
+
+    Attributes
+    ----------
+    place : ndarray (group,)
+        Mean score of the group on the other items.
+    observed : ndarray (group,)
+        Share of right answers.
+    replicated : ndarray (draw, group)
+        The same in replicated data, missing where a group is empty.
+    """
+
+    place: np.ndarray
+    observed: np.ndarray
+    replicated: np.ndarray
+
+
+@style.paper
+def plot_item_curves(fit: Fit, items: list[str] | None = None, seed: int = 0) -> Figure:
+    """Share of right answers by the score on the other items, a panel an item, an arm a colour: observed and predicted.
+
+    Dots are the data, bands 95 % of 200 replicated data sets whose persons were grouped in the same way. Scores are shares of
+    right answers among the other items that a person saw, groups about equal in size over both arms.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of an `ItemResponse` with right and wrong responses.
+    items : list of str, optional
+        Which; by default the 20 whose effects are furthest from the average, or the first 20.
+    seed : int
+        Of the replicated data.
+
+    Raises
+    ------
+    SpecError
+        Ordered categories, another family, or an item that is not in the data.
+    """
+    check_binary(fit, "Item curves")
+    shown = _chosen(fit, items)
+    y, replicated = fit.design["y"].to_numpy(), replicate(fit, REPLICATES, seed)
+    arms = arms_of(fit.design)
+    lines, cols = style.grid(len(shown), 4)
+    fig, axes = style.canvas(style.PAGE, 0.8 + 1.5 * lines, lines, cols, sharey=True)
+    used = style.used(axes, len(shown))
+    for name, ax in zip(shown, used, strict=True):
+        for k, found in enumerate(_curves(fit, name, y, replicated)):
+            lower, upper = np.nanquantile(found.replicated, [0.025, 0.975], axis=0)
+            ax.fill_between(
+                found.place, lower, upper, color=COLOURS[k], alpha=0.25, lw=0, label=f"{arms[k]}: 95 % predicted"
+            )
+            ax.plot(found.place, found.observed, "o-", ms=3, lw=0.7, color=COLOURS[k], label=f"{arms[k]}: observed")
+        ax.set_title(style.shorten(name, 24))
+        ax.set_ylim(-0.03, 1.03)
+    for ax in used[-cols:]:
+        ax.set_xlabel("share right of the others")
+    fig.supylabel(style.outcome_label(fit), fontsize=style.SMALL)
+    style.legend(fig, used, 2 * len(arms))
+    style.say_verdict(fit, fig)
+    return fig
+
+
+def _chosen(fit: Fit, items: list[str] | None) -> list[str]:
+    names = [str(v) for v in fit.design[units(fit.design)[0]].to_numpy()]
+    if items is not None:
+        for name in items:
+            if name not in names:
+                raise SpecError(f"items: {name!r} is not an item of the data.{near(name, names)}")
+        return list(items)
+    if len(names) <= PANELS or "zeta" not in fit.posterior:
+        return names[:PANELS]
+    dim = units(fit.design)[0]
+    others = [d for d in fit.posterior["zeta"].dims if d != dim]
+    away = np.abs(fit.posterior["zeta"].median(("chain", "draw"))).max(
+        [d for d in others if d not in ("chain", "draw")]
+    )
+    return [names[k] for k in sorted(np.argsort(-away.to_numpy(), kind="stable")[:PANELS])]
+
+
+def _curves(fit: Fit, name: str, y: np.ndarray, replicated: np.ndarray) -> list[_Groups]:
+    """The groups of each arm, for one item."""
+    dim, item, _ = units(fit.design)
+    person, arm = fit.design["cluster_code"].to_numpy(), fit.design["arm_code"].to_numpy()
+    own = item == [str(v) for v in fit.design[dim].to_numpy()].index(name)
+    n = np.bincount(person)
+    own = own & (n[person] > 1)
+
+    def rest(values: np.ndarray) -> np.ndarray:
+        """Share of right answers to the other items, of the persons who saw this one."""
+        score = np.bincount(person, values, minlength=len(n))[person[own]]
+        return (score - values[own]) / (n[person[own]] - 1)
+
+    observed = rest(y)
+    cuts = np.unique(np.quantile(observed, np.arange(1, GROUPS) / GROUPS))
+    shares, rows = [np.searchsorted(cuts, observed, side="left")], [y[own]]
+    for values in replicated:
+        shares.append(np.searchsorted(cuts, rest(values), side="left"))
+        rows.append(values[own])
+    out = []
+    for k in range(len(arms_of(fit.design))):
+        member = arm[own] == k
+        table = np.array([_shares(g[member], v[member], len(cuts) + 1) for g, v in zip(shares, rows, strict=True)])
+        filled = ~np.isnan(table[0]) & ~np.isnan(table[1:]).all(0)
+        place = _shares(shares[0][member], observed[member], len(cuts) + 1)
+        out.append(_Groups(place[filled], table[0][filled], table[1:][:, filled]))
+    return out
+
+
+def _shares(group: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Mean of the values of each group, missing where it is empty."""
+    n = np.bincount(group, minlength=count)
+    return np.where(n > 0, np.bincount(group, values, minlength=count) / np.maximum(n, 1), np.nan)
+
+
+@style.paper
+def plot_item_information(fit: Fit) -> Figure:
+    """Information of the test about an ability, by arm, above the abilities that there are.
+
+    Information is the sum over items of P (1 - P): its inverse is the variance of an estimate of the ability from the responses.
+    Bands are 95 % equal-tailed, lines medians. Where the arms differ, treatment has moved the items to other abilities.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of an `ItemResponse`: a Rasch model of two arms.
+
+    Raises
+    ------
+    SpecError
+        For another model or family, or a posterior without abilities.
+    """
+    check_rasch(fit, "Information curves")
+    if "theta" not in fit.posterior:
+        raise SpecError(
+            "Information curves need the abilities of persons, which are not kept for so many: use fewer draws."
+        )
+    p, arms = evenly_spaced(fit, DRAWS).isel(chain=0), arms_of(fit.design)
+    b = p["b"].transpose("draw", ...).to_numpy()
+    zeta = p["zeta"].transpose("draw", ...).to_numpy() if "zeta" in p else 0.0
+    easiness = np.stack([b, b + zeta], axis=1)
+    first = np.unique(fit.design["cluster_code"].to_numpy(), return_index=True)[1]
+    treated = fit.design["arm_code"].to_numpy()[first]
+    abilities = [p["theta"].transpose("draw", ...).to_numpy()[:, treated == k].ravel() for k in range(2)]
+    low, high = np.quantile(np.concatenate(abilities), [0.001, 0.999])
+    middle = -np.quantile(easiness, [0.05, 0.95])
+    theta = np.linspace(min(low, middle[1]) - 0.5, max(high, middle[0]) + 0.5, NODES)
+    fig, axes = style.canvas(style.COLUMN * 1.3, 3.6, 2, 1, sharex=True, height_ratios=[3, 1])
+    above, below = axes[:, 0]
+    for k, arm in enumerate(arms):
+        curve = np.zeros((len(easiness), NODES))
+        for i in range(b.shape[1]):
+            chance = expit(theta + easiness[:, k, i, None])
+            curve += chance * (1 - chance)
+        lower, median, upper = np.quantile(curve, [0.025, 0.5, 0.975], axis=0)
+        above.fill_between(theta, lower, upper, color=COLOURS[k], alpha=0.25, lw=0)
+        above.plot(theta, median, color=COLOURS[k], label=arm)
+        below.hist(
+            abilities[k], bins=np.linspace(theta[0], theta[-1], 41), density=True, histtype="step", color=COLOURS[k]
+        )
+    above.set_ylim(0, None)
+    above.set_ylabel(f"information of {b.shape[1]} items")
+    below.set_ylabel("persons")
+    below.set_yticks([])
+    below.set_xlabel("ability, log odds of a right answer to an item of easiness 0")
+    style.legend(fig, [above], 2)
+    style.say_verdict(fit, fig)
+    return fig
+
+
+@style.paper
+def plot_item_effects(fit: Fit, contrast: str | None = None, ax: Axes | None = None) -> Figure:
+    """Which items carry the effect: the effect on every item against its easiness, with 95 % intervals and their common line.
+
+    Filled markers: the 95 % interval of the difference between the effect on the item and the average over these items leaves out
+    zero, differential item functioning by arm; up to 25 of these are named. Intervals of easiness are relative to the average of
+    these items, too. The line is the effect to expect of an item of that easiness, their average + rho sigma_zeta / sigma_b times
+    its distance from theirs, with a 95 % band: it rises if easier items gain more.
+
+    Parameters
+    ----------
+    fit : Fit
+        Of an `ItemResponse` with item effects.
+    contrast : str, optional
+        An arm; by default a panel for every arm but the reference.
+    ax : Axes, optional
+        Draw one contrast there.
+
+    Raises
+    ------
+    SpecError
+        Another family, no item effects, an unknown contrast, or several contrasts for one `ax`.
+    """
+    check_item_effects(fit, "Item effects")
+    arms = style.chosen(fit, contrast)
+    if ax is not None and len(arms) > 1:
+        raise SpecError(f"One set of axes shows one contrast: name it, contrast= one of {style.contrasts(fit)}.")
+    if ax is not None:
+        fig, places = ax.figure, [ax]
+    else:
+        lines, cols = style.grid(len(arms), 2)
+        fig, axes = style.canvas(style.PAGE, 3.6 * lines, lines, cols)
+        places = style.used(axes, len(arms))
+    for arm, place in zip(arms, places, strict=True):
+        _draw_effects(fit, arm, place)
+    if ax is None:
+        style.legend(fig, places, 4)
+    else:
+        ax.legend()
+    style.say_verdict(fit, fig, ax)
+    return fig
+
+
+def _draw_effects(fit: Fit, arm: str, ax: Axes) -> None:
+    dim, treatment = units(fit.design)[0], fit.design.attrs["treatment"]
+    effect = fit.posterior["effect"].sel({treatment: arm}, drop=True)
+    b, average = fit.posterior["b"], effect.mean(dim)
+    centre = float(b.mean(dim).median())
+    x0, x, x1 = _limits(b - b.mean(dim)) + centre
+    y0, y, y1 = _limits(effect)
+    low, _, high = _limits(effect - average)
+    differs = (low > 0) | (high < 0)
+    level = float(average.median())
+    ax.axhline(0, color=style.GREY, lw=0.6, zorder=0)
+    ax.axhline(level, color=style.INK, lw=0.8, ls="--", zorder=1, label="average of these items")
+    _draw_line(fit, average, centre, np.linspace(x.min(), x.max(), 50), ax)
+    ax.hlines(y, x0, x1, color=style.GREY, lw=0.5, alpha=0.6)
+    ax.vlines(x, y0, y1, color=style.BLUE, lw=0.9, alpha=0.6)
+    ax.plot(x[~differs], y[~differs], "o", ms=4, mfc="white", mec=style.BLUE, mew=0.8, label="item")
+    ax.plot(x[differs], y[differs], "o", ms=4, color=style.BLUE, label="item that differs from it")
+    names = [str(v) for v in fit.design[dim].to_numpy()]
+    named = [k for k in np.argsort(-np.abs(y - level)) if differs[k]][:NAMED]
+    for k in named:
+        ax.annotate(style.shorten(names[k], 16), (x[k], y[k]), (3, 3), textcoords="offset points", fontsize=5.5)
+    ax.set_xlabel("easiness of the item in the reference arm, log odds")
+    ax.set_ylabel(style.wrap(f"effect of {style.versus(fit, arm)} on the item, log odds", 3.0))
+    summary = style.estimate(average.to_numpy().ravel())
+    ax.set_title(f"{differs.sum()} of {len(names)} items differ from their average effect, {summary}")
+
+
+def _draw_line(fit: Fit, average: xr.DataArray, centre: float, grid: np.ndarray, ax: Axes) -> None:
+    """The expected effect of an item by its easiness."""
+    p = fit.posterior
+    if "rho" not in p or p["rho"].ndim > 2:
+        return
+    slope = (p["rho"] * p["sigma_zeta"] / p["sigma_b"]).transpose("chain", "draw").to_numpy().ravel()
+    curve = average.transpose("chain", "draw").to_numpy().ravel()[:, None] + slope[:, None] * (grid - centre)
+    lower, median, upper = np.quantile(curve, [0.025, 0.5, 0.975], axis=0)
+    ax.fill_between(grid, lower, upper, color=style.VERMILION, alpha=0.15, lw=0, zorder=0)
+    ax.plot(grid, median, color=style.VERMILION, lw=0.9, label="expected at that easiness")
+
+
+def _limits(values: xr.DataArray) -> np.ndarray:
+    """Lower limit, median and upper limit of the 95 % interval of each item."""
+    return np.quantile(values.transpose("chain", "draw", ...), [0.025, 0.5, 0.975], axis=(0, 1))

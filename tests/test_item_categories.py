@@ -1,0 +1,574 @@
+"""ItemResponse with discriminations, a probit link, ordered categories: integrals, contract, exact draws, recovery."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+import xarray as xr
+from cases import EVALUATE
+from scipy import stats
+from scipy.special import expit, log_expit, log_ndtr, logsumexp, ndtr
+
+import bayeshte as bh
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.marginal import abilities as integrals
+from bayeshte.marginal.density import is_even
+from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
+from bayeshte.marginal.responses import responses
+
+ROLES = dict(person="child", item="word", response="answer", treatment="arm", reference="control")
+KINDS = {"graded": (CUMULATIVE, LOGIT), "graded probit": (CUMULATIVE, PROBIT), "partial credit": (ADJACENT, LOGIT)}
+
+
+def log_curve(form, link, theta, level, a, tau) -> np.ndarray:
+    """log P of the categories of an item at abilities, (ability, K), from the equations."""
+    x = a * (np.asarray(theta)[:, None] + level - tau)
+    if form == ADJACENT:
+        w = np.hstack([np.zeros((len(x), 1)), np.cumsum(x, axis=1)])
+        return w - logsumexp(w, axis=1, keepdims=True)
+    below, above = (log_expit(x), log_expit(-x)) if link == LOGIT else (log_ndtr(x), log_ndtr(-x))
+    out = [above[:, 0]]
+    for m in range(1, x.shape[1]):
+        tails = [(below[:, m - 1], below[:, m]), (above[:, m], above[:, m - 1])]  # F(x_m) - F(x_m+1), from either end
+        left, right = (big + np.log(np.maximum(-np.expm1(small - big), 1e-300)) for big, small in tails)
+        out.append(np.where(below[:, m - 1] < above[:, m], left, right))
+    return np.column_stack([*out, below[:, -1]])
+
+
+def form_with(kind: str, free: bool, n: np.ndarray) -> Form:
+    return Form(*KINDS[kind], free, n, (0.0, 1.0))
+
+
+def items_and_answers(kind, items, sigma, persons=12, most=4, seed=0, steepest=4.0, spread=1.0):
+    """Slopes, levels by arm, thresholds, mean abilities and answers (person, item) from the equations."""
+    rng = np.random.default_rng(seed)
+    form, link = KINDS[kind]
+    n = rng.integers(2, most + 1, items)
+    n[0] = most
+    tau = [np.sort(rng.normal(0, spread, k - 1)) if form == CUMULATIVE else rng.normal(0, spread, k - 1) for k in n]
+    tau = [t - t.mean() for t in tau]
+    a = np.exp(rng.normal(0, 0.5, items))
+    a[0] = steepest
+    level, arm = rng.normal(0, 1, (2, items)), np.arange(persons) % 2
+    mean = rng.normal(0, 0.5, persons)
+    theta = mean + sigma * rng.normal(size=persons)
+    y = np.empty((persons, items))
+    for i in range(items):
+        for j in range(persons):
+            p = np.exp(log_curve(form, link, theta[j : j + 1], level[arm[j], i], a[i], tau[i])[0])
+            y[j, i] = rng.choice(n[i], p=p / p.sum())
+    y[:2], y[2:4] = 0, n - 1
+    return n, tau, a, level, arm, mean, y
+
+
+def units(form, arm, mean, y, keep=None):
+    person, item = np.indices(y.shape).reshape(2, -1)
+    keep = np.ones(len(person), bool) if keep is None else keep
+    shape = (2, y.shape[1])
+    return responses(arm, mean[:, None], person[keep], item[keep], y.ravel()[keep], shape, form=form)
+
+
+def total(data, sigma, level, a, tau, spacing=integrals.SPACING) -> float:
+    """Log-likelihood of all persons, whose mean abilities are the only covariate."""
+    form = data.categories.form
+    shapes = a[None], np.concatenate(tau)[None]
+    given = np.ones((1, 1)), np.full((1, 2), sigma), level[None]
+    ll = integrals.abilities(data, *given, shapes=shapes, spacing=spacing)[0][0] @ data.count
+    return float(ll + (data.categories.responses * integrals.of_responses(form, level[None], *shapes)[0]).sum())
+
+
+def by_brute_force(kind, sigma, level, a, tau, arm, mean, y, keep) -> float:
+    out = 0.0
+    keep = keep.reshape(y.shape)
+    for j in range(len(y)):
+        theta = np.linspace(mean[j] - 13 * sigma, mean[j] + 13 * sigma, 12_001)
+        log = stats.norm.logpdf(theta, mean[j], sigma)
+        for i in np.flatnonzero(keep[j]):
+            log = log + log_curve(*KINDS[kind], theta, level[arm[j], i], a[i], tau[i])[:, int(y[j, i])]
+        out += logsumexp(log) + np.log(theta[1] - theta[0])
+    return out
+
+
+# ---------------------------------------------------------------------------------------------- the integral
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("items", "sigma", "most", "spread", "missing"),
+    [
+        (4, 6.0, 5, 1.0, 0.0),
+        (4, 0.05, 5, 0.5, 0.2),
+        (100, 1.5, 3, 1.0, 0.2),
+        (6, 1.0, 6, 3.0, 0.0),
+        (2, 3.0, 4, 0.3, 0.0),
+    ],
+)
+def test_integral_against_brute_force(kind, items, sigma, most, spread, missing):
+    """Slopes up to four, disordered thresholds in partial credit; twice the nodes change nothing, too few are found out."""
+    n, tau, a, level, arm, mean, y = items_and_answers(kind, items, sigma, most=most, spread=spread, seed=items)
+    keep = np.random.default_rng(1).random(y.size) >= missing
+    data = units(form_with(kind, True, n), arm, mean, y, keep)
+    exact = by_brute_force(kind, sigma, level, a, tau, arm, mean, y, keep)
+    ours = total(data, sigma, level, a, tau)
+    assert ours == pytest.approx(exact, abs=1e-6)
+    assert total(data, sigma, level, a, tau, integrals.SPACING / 2) == pytest.approx(ours, abs=1e-6)
+    assert abs(total(data, sigma, level, a, tau, 3.5) - exact) > 1e-6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_doubling_the_nodes_of_many_persons(kind):
+    n, tau, a, level, arm, mean, y = items_and_answers(kind, 10, 2.0, persons=200)
+    data = units(form_with(kind, True, n), arm, mean, y)
+    a_few = total(data, 2.0, level, a, tau)
+    assert 100 * abs(a_few - total(data, 2.0, level, a, tau, integrals.SPACING / 2)) < 0.01  # as of 20,000 persons
+
+
+def test_unit_slopes_and_two_categories_are_the_rasch_model():
+    """2PL with slopes of one, and graded and partial credit items with two categories: the same likelihood to 1e-8."""
+    n, _, a, level, arm, mean, y = items_and_answers("graded", 7, 1.3, most=2)
+    tau, one = [np.zeros(1)] * 7, np.ones(7)
+    person, item = np.indices(y.shape).reshape(2, -1)
+    rasch = responses(arm, mean[:, None], person, item, y.ravel(), (2, 7))
+    ll = integrals.abilities(rasch, np.ones((1, 1)), np.full((1, 2), 1.3), level[None])[0][0] @ rasch.count
+    ll += (rasch.right * level).sum()
+    for kind, free in (("graded", True), ("partial credit", True), ("partial credit", False)):
+        data = units(form_with(kind, free, n), arm, mean, y)
+        assert total(data, 1.3, level, one, tau) == pytest.approx(ll, abs=1e-8)
+    pairs = [
+        total(units(form_with(k, True, n), arm, mean, y), 1.3, level, a, tau) for k in ("graded", "partial credit")
+    ]
+    assert pairs[0] == pytest.approx(pairs[1], abs=1e-8)
+
+
+def test_probit_is_near_logit_over_1_7():
+    n, tau, a, level, arm, mean, y = items_and_answers("graded", 8, 1.0, persons=100, steepest=1.5)
+    logit = total(units(form_with("graded", True, n), arm, mean, y), 1.0, level, a, tau)
+    probit = total(units(form_with("graded probit", True, n), arm, mean, y), 1.0, level, a / 1.702, tau)
+    assert probit == pytest.approx(logit, rel=0.01)
+    assert abs(probit - logit) > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reversed_categories_change_the_signs(kind):
+    """y to K - 1 - y with -mu, -b, -zeta and the thresholds reversed: the same likelihood, so that rho stays as it is."""
+    n, tau, a, level, arm, mean, y = items_and_answers(kind, 6, 1.2, persons=30)
+    form = form_with(kind, True, n)
+    back = total(units(form, arm, -mean, n - 1 - y), 1.2, -level, a, [-t[::-1] for t in tau])
+    assert back == pytest.approx(total(units(form, arm, mean, y), 1.2, level, a, tau), abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_abilities_are_drawn_exactly(kind):
+    """Draws of one person against the distribution function, integrated numerically: Kolmogorov-Smirnov."""
+    draws = 20_000
+    n, tau, a, level, arm, mean, y = items_and_answers(kind, 5, 2.0, persons=4, seed=3)
+    y[0], y[1] = np.minimum(1, n - 1), n - 1
+    data = units(form_with(kind, True, n), arm, mean, y)
+    shapes = np.tile(a, (draws, 1)), np.tile(np.concatenate(tau), (draws, 1))
+    given = np.ones((draws, 1)), np.full((draws, 2), 2.0), np.tile(level, (draws, 1, 1))
+    theta = integrals.abilities(data, *given, shapes=shapes, seed=5)[1]
+    for j in range(2):
+        at = np.linspace(mean[j] - 20, mean[j] + 20, 80_001)
+        log = stats.norm.logpdf(at, mean[j], 2.0)
+        for i in range(5):
+            log = log + log_curve(*KINDS[kind], at, level[arm[j], i], a[i], tau[i])[:, int(y[j, i])]
+        cdf = np.cumsum(np.exp(log - log.max()))
+        assert stats.kstest(np.interp(theta[:, j], at, cdf / cdf[-1]), "uniform").pvalue > 1e-3
+
+
+# ---------------------------------------------------------------------------------------------- the contract
+
+
+def trial(seed=0, persons=60, items=6, categories=4, kind="graded", sigma=1.0, sd_a=0.3, missing=0.0, arms=2):
+    """Answers of persons to items of 2 to `categories` categories, drawn by NumPy, with what they were made from."""
+    rng = np.random.default_rng(seed)
+    form, link = KINDS[kind]
+    n = 2 + np.arange(items) % (categories - 1)
+    arm, pretest = np.arange(persons) % arms, rng.normal(size=persons)
+    b, zeta = rng.normal(0, 1, items), rng.normal(0, 0.4, (items, arms)) * (np.arange(arms) > 0)
+    a = np.exp(sd_a * rng.normal(size=items))
+    theta = 0.2 + 0.4 * arm + 0.5 * pretest + sigma * rng.normal(size=persons)
+    y, tau = np.empty((persons, items), int), []
+    for i in range(items):
+        tau.append(1.6 * (np.arange(n[i] - 1) - (n[i] - 2) / 2))
+        p = np.exp(log_curve(form, link, theta + zeta[i, arm], b[i], a[i], tau[i]))
+        y[:, i] = (rng.random((persons, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(1)
+    child, word = np.indices(y.shape).reshape(2, -1)
+    data = pd.DataFrame(
+        {
+            "child": [f"c{k}" for k in child],
+            "word": [f"w{k:02d}" for k in word],
+            "answer": y.ravel(),
+            "arm": np.array(["control", "drug", "talk"])[arm][child],
+            "pretest": pretest[child],
+            "school": [f"s{k % 4}" for k in child // arms],
+        }
+    )
+    return data[rng.random(len(data)) >= missing], dict(b=b, zeta=zeta, a=a, tau=tau)
+
+
+CASES = {
+    "2pl": (dict(categories=2 + 1), dict(model="2pl", covariates="pretest")),
+    "rasch probit": ({}, dict(model="rasch", link="probit", sigma_by_arm=True)),
+    "graded": ({}, dict(model="graded")),
+    "graded probit": (dict(arms=3), dict(model="graded", link="probit", item_effects=False, sigma_by_arm=True)),
+    "partial credit": ({}, dict(model="partial credit", moderators="pretest")),
+    "generalized": (dict(arms=3), dict(model="generalized partial credit", cluster="school", varying="drug")),
+    "fixed items": ({}, dict(model="graded", items="fixed")),
+    "odd priors": (
+        {},
+        dict(
+            model="graded",
+            priors={"sigma_a": bh.Exponential(2), "gap": bh.LogNormal(-0.3, 0.7), "sigma_theta": bh.Gamma(2, 1)},
+        ),
+    ),
+}
+SPECS = {k: bh.ItemResponse(**ROLES, **options) for k, (_, options) in CASES.items()}
+
+
+def data_of(name: str, **options) -> pd.DataFrame:
+    data = trial(**dict(persons=24, items=4, missing=0.15) | CASES[name][0] | options)[0]
+    return data.assign(answer=(data["answer"] > 0).astype(int)) if SPECS[name].model in ("rasch", "2pl") else data
+
+
+@pytest.fixture(params=CASES, scope="module")
+def case(request):
+    """A specification with its design, frozen priors and density."""
+    spec = SPECS[request.param]
+    design = spec.design(data_of(request.param))
+    priors = spec.frozen_priors(design)
+    return spec, design, priors, spec.marginal(design, priors)
+
+
+def as_draws(density, points, design) -> xr.Dataset:
+    """Parameters at several points as one chain of draws."""
+    values = [density.parameters(z) for z in points]
+    data = {o.name: (("chain", "draw", *o.dims), np.array([v[o.name] for v in values])[None]) for o in density.outputs}
+    coords = {d: design[d].to_numpy() for o in density.outputs for d in o.dims}
+    return xr.Dataset(data, {"chain": [0], "draw": np.arange(len(points))} | coords)
+
+
+def test_gradient_is_exact(case):
+    density = case[3]
+    for z in np.random.default_rng(0).normal(0, 1.0, (2, density.n_dim)):
+        numeric = [(density(z + h)[0] - density(z - h)[0]) / 2e-5 for h in 1e-5 * np.eye(density.n_dim)]
+        np.testing.assert_allclose(density(z)[1], numeric, rtol=2e-5, atol=2e-4)
+
+
+def free(density, design, z) -> np.ndarray:
+    """Parameters in which PyMC's distributions are densities."""
+    out = []
+    for name, v in density.parameters(z).items():
+        if name.endswith("_factor"):
+            v = v[np.tril_indices(len(v), -1)]
+        elif name == "u" and Arrays(design).fixed:
+            v = np.linalg.svd(np.ones((1, len(v))))[2][1:] @ v
+        out.append(v.ravel())
+    return np.concatenate(out)
+
+
+def log_posterior(density, design, priors, z) -> float:
+    """The kernel's log density at z as one of the parameters, in the measure of PyMC's distributions; Jacobian numerically."""
+    coarse, fine = (
+        np.column_stack([(free(density, design, z + h) - free(density, design, z - h)) / (2 * e) for h in steps])
+        for e, steps in ((e, e * np.eye(density.n_dim)) for e in (1e-4, 5e-5))
+    )
+    d = density.n_top
+    scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
+    others = ("rho", "corr", "gap", "tau", *(("b", "zeta") if Arrays(design).fixed else ()))
+    names = [v for v in priors if v.split("[")[0] not in others]
+    codes = density.ints[15 : 15 + len(names)]
+    twice = sum(is_even(priors[v]) and code == 0 for v, code in zip(names, codes, strict=True))
+    constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
+    return density(z)[0] + twice * np.log(2) - constant
+
+
+def joint_value(model: pm.Model, values: dict, dims: dict) -> dict:
+    """Values in the coordinates of a PyMC graph."""
+    point = {}
+    for rv in model.free_RVs:
+        value, transform = np.asarray(values[rv.name]), model.rvs_to_transforms[rv]
+        if rv.name == "u" and model.named_vars_to_dims.get("u") != dims["u"]:
+            value = value.T
+        if transform is not None:
+            value = transform.forward(pt.as_tensor(value), *rv.owner.inputs).eval(mode=EVALUATE)
+        point[model.rvs_to_values[rv].name] = np.asarray(value)
+    return point
+
+
+def log_rows(spec, design, draws, theta) -> np.ndarray:
+    """log P of all responses given abilities (draw, person), from the equations."""
+    D = Arrays(design)
+    out, e = np.zeros(len(theta)), D.easiness(draws)
+    form, link = (
+        (CUMULATIVE if spec.link == "probit" or spec.model == "graded" else ADJACENT),
+        int(spec.link == "probit"),
+    )
+    a, tau = D.shapes(draws)
+    for s in range(len(theta)):
+        for i in range(D.n_items):
+            own = D.item_code == i
+            at = theta[s, D.person_code[own]] + e[s, D.arm[own], i]
+            log = log_curve(form, link, at, 0.0, a[s, i], tau[s, D.form.of_item(i)])
+            out[s] += log[np.arange(own.sum()), D.y[own].astype(int)].sum()
+    return out
+
+
+def test_marginal_and_joint_define_the_same_posterior(case):
+    """log p(y, theta, u, ...) - log p(theta | y, u, ...) = log p(y, u, ...) for abilities far from any posterior."""
+    spec, design, priors, density = case
+    D, n = Arrays(design), 4
+    model = spec.joint(design, priors)
+    logp = model.compile_logp(jacobian=False, mode=EVALUATE)
+    points = np.random.default_rng(1).normal(0, 0.5, (n, density.n_dim))
+    draws = spec.recover(as_draws(density, points, design), design, np.random.default_rng(0))
+    theta = np.random.default_rng(2).normal(0, 1.5, (n, D.n_persons))
+    mean = D.beta(draws) @ D.full.T
+    if D.cluster:
+        v0, v1 = D.split(D.v(draws)[:, D.person_cluster])
+        mean = mean + v0 + (v1 * D.persons[0]).sum(-1)
+    of_rows = log_rows(spec, design, draws, theta)
+    given = draws.assign(theta=(("chain", "draw", D.person), theta[None]))
+    rows = spec.log_likelihood(given, design, "row").sum("row").to_numpy()[0]
+    np.testing.assert_allclose(rows, of_rows, atol=1e-8)
+    conditional = of_rows + stats.norm.logpdf(theta, mean, D.sigma(draws)[:, D.person_arm]).sum(1)
+    conditional -= spec.log_likelihood(draws, design, "cluster").sum(D.person).to_numpy()[0]
+    dims = {o.name: o.dims for o in density.outputs}
+    for s, z in enumerate(points):
+        values = joint_value(model, density.parameters(z) | {"theta": theta[s]}, dims)
+        assert float(logp(values)) - conditional[s] == pytest.approx(
+            log_posterior(density, design, priors, z), abs=1e-5
+        )
+
+
+def test_small_ability_sd_is_continuous(case):
+    """Below the SD from which on the grid is not refined the log density goes on smoothly, also through zero."""
+    spec, design, _, _ = case
+    if len(Arrays(design).sigmas) > 1 or "sigma_theta" in (spec.priors if isinstance(spec.priors, dict) else {}):
+        return
+    density = spec.marginal(design, spec.frozen_priors(design) | {"sigma_theta": bh.HalfNormal(1)})
+    d, k = density.n_top, int(density.ints[1]) - 1
+    start, rest = density.floats[density.at : density.at + d].copy(), np.zeros(density.n_dim)
+
+    def at(sigma):
+        start[k] = sigma
+        out = density.with_coordinates(start, np.eye(d))(rest)
+        return out[0], out[1][k]
+
+    if density.ints[15 + k] != 0:  # clearly not zero in these data: sampled on the log scale
+        return
+    sigmas = np.array([2e-3, 1.1e-3, 9e-4, 5e-4, 0.0])
+    values = np.array([at(s)[0] for s in sigmas])
+    slope = (values[0] - values[-1]) / sigmas[0] ** 2
+    np.testing.assert_allclose(values, values[-1] + slope * sigmas**2, atol=1e-5)
+    assert at(-0.3) == pytest.approx((at(0.3)[0], -at(0.3)[1]))
+
+
+@pytest.mark.parametrize("name", ["graded", "graded probit", "generalized", "2pl"])
+def test_expected_responses_are_those_of_the_equations(name):
+    """`expected` of new persons, and the score, against a sum over a dense grid of residuals."""
+    spec, design = SPECS[name], SPECS[name].design(data_of(name))
+    D = Arrays(design)
+    density = spec.marginal(design, spec.frozen_priors(design))
+    draws = spec.recover(as_draws(density, [np.full(density.n_dim, 0.3)], design), design, np.random.default_rng(0))
+    sd, e, (a, tau) = D.spread(draws)[0], D.easiness(draws)[0], D.shapes(draws)
+    mean = D.coefficients(draws)
+    z = np.linspace(-9, 9, 4001)
+    weight = stats.norm.pdf(z) / stats.norm.pdf(z).sum()
+    form, link = (CUMULATIVE if name.startswith("graded") else ADJACENT), int("probit" in name)
+    for arm, label in enumerate(D.arms):
+        mu = mean[0][0] + (mean[1][0, arm - 1] if arm else 0.0) + D.persons[1] @ mean[2][0]
+        ours = spec.expected(draws, design, arm=label, clusters="new").to_numpy().ravel()
+        for row in range(0, len(ours), 7):
+            i = D.item_code[row]
+            at = mu[D.person_code[row]] + sd[arm] * z
+            p = np.exp(log_curve(form, link, at, e[arm, i], a[0, i], tau[0, D.form.of_item(i)]))
+            assert ours[row] == pytest.approx(weight @ p @ np.arange(p.shape[1]), abs=1e-7)
+    score = next(v for v in spec.estimands(design) if v.name == "expected score difference").draws(draws, design)
+    everyone = spec.expected(
+        draws,
+        design,
+        arm="drug",
+        clusters="new",
+        frame=_all_items(design),
+        weight=np.ones((1, D.n_persons * D.n_items)),
+    )
+    nobody = spec.expected(
+        draws,
+        design,
+        arm="control",
+        clusters="new",
+        frame=_all_items(design),
+        weight=np.ones((1, D.n_persons * D.n_items)),
+    )
+    assert score.sel(arm="drug").item() == pytest.approx((everyone - nobody).item() / D.n_persons, abs=1e-6)
+
+
+def _all_items(design) -> pd.DataFrame:
+    """Every person with every item."""
+    D = Arrays(design)
+    person, item = np.indices((D.n_persons, D.n_items)).reshape(2, -1)
+    frame = pd.DataFrame({"word": np.array(D.labels("word"))[item]})
+    return frame.assign(pretest=D.persons[1][person, 0] if D.labels("covariate") else 0.0)
+
+
+# ---------------------------------------------------------------------------------------------- fits
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    data, truth = trial(2, persons=500, items=12, kind="partial credit")
+    spec = bh.ItemResponse(**ROLES, model="generalized partial credit", covariates="pretest")
+    return data, bh.fit(spec, data, draws=1000, seed=1, progress=False), truth
+
+
+def test_true_values_are_recovered(fitted):
+    _, fit, truth = fitted
+    assert fit.diagnosis.ok
+    p = fit.posterior
+    scale = np.exp(np.log(p["a"]).mean("word"))  # the geometric mean of these items belongs to abilities as well
+    to = np.exp(np.log(truth["a"]).mean())
+    labels = [str(v) for v in p["word"].to_numpy()]
+    b = p["b"] - p["b"].mean("word")
+    tau = np.concatenate([truth["tau"][int(v[1:])] for v in labels])
+    varies = np.repeat(
+        [len(truth["tau"][int(v[1:])]) > 1 for v in labels], [len(truth["tau"][int(v[1:])]) for v in labels]
+    )
+    values = [
+        (np.log(p["a"] / scale), np.log(truth["a"] / to)),
+        (b * scale, (truth["b"] - truth["b"].mean()) * to),
+        (p["effect"].isel(arm=0) * scale, (0.4 + truth["zeta"][:, 1]) * to),
+        (p["sigma_theta"] * scale, 1.0 * to),
+        (p["beta2"] * scale, 0.5 * to),
+        ((p["tau"] * scale)[..., varies], tau[varies] * to),
+    ]
+    z = []
+    for v, true in values:
+        mean, sd = v.mean(("chain", "draw")).to_numpy().ravel(), v.std(("chain", "draw")).to_numpy().ravel()
+        z.append((mean - np.broadcast_to(true, mean.shape)) / sd)
+    z = np.concatenate(z)
+    assert np.abs(z).max() < 4
+    assert 0.5 < np.sqrt((z**2).mean()) < 1.5
+
+
+def test_tables_figures_and_checks(fitted):
+    _, fit, _ = fitted
+    table = bh.effects(fit, meaningful=0.2)
+    assert np.isfinite(table[["estimate", "mean", "lower", "upper"]].to_numpy()).all()
+    assert {"expected score difference", "item effect"} <= set(table["estimand"])
+    assert "sigma_a" in set(bh.summary(fit)["parameter"])
+    assert not {"a", "tau"} & {v.split("[")[0] for v in bh.summary(fit)["parameter"]}
+    assert bh.loo(fit).pointwise["khat"].max() < 0.7
+    assert not bh.predictive_checks(fit, draws=200)["extreme"].any()
+    assert np.isfinite(bh.prior_sensitivity(fit).select_dtypes("number").to_numpy()).all()
+    bh.plot_effect(fit).draw_without_rendering()
+    text = " ".join(fit.spec.equations(fit.design))
+    assert r"\tau_{ik}" in text
+    assert r"\sigma_a" in text
+
+
+def test_graded_items_sample_well():
+    data, truth = trial(4, persons=200, items=8)
+    fit = bh.fit(bh.ItemResponse(**ROLES, model="graded"), data, draws=500, seed=1, progress=False)
+    assert int(fit.draws["sample_stats"]["diverging"].sum()) == 0
+    assert fit.diagnosis.ok
+    assert np.corrcoef(fit.posterior["b"].mean(("chain", "draw")), truth["b"])[0, 1] > 0.9
+    tau = fit.posterior["tau"]
+    own = [k for k, v in enumerate(tau["threshold"].to_numpy()) if str(v).startswith("w02")]
+    assert (np.diff(tau.isel(threshold=own), axis=-1) > 0).all()
+    np.testing.assert_allclose(tau.isel(threshold=own).sum("threshold"), 0, atol=1e-10)
+
+
+# ---------------------------------------------------------------------------------------------- data as they come
+
+FRAME = trial(persons=30, items=5)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.assign(answer=d["answer"].map(dict(enumerate("abcd")))), "Text has no order"),
+        (lambda d: d.assign(answer=pd.Categorical(d["answer"])), "a categorical without an order"),
+        (lambda d: d.assign(answer=d["answer"] + 0.5), "Categories are whole numbers"),
+        (lambda d: d.assign(answer=d["answer"].where(d["word"] != "w01", 2)), "'w01' (2 in all 30)"),
+        (lambda d: d.assign(answer=np.arange(len(d)) // 5), "30 categories in 'answer', 20 are the most"),
+    ],
+)
+def test_bad_responses(change, message):
+    with pytest.raises(bh.DataError, match=re.escape(message)):
+        bh.ItemResponse(**ROLES, model="graded").design(change(FRAME))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "3pl"}, "model='3pl': write one of 'rasch', '2pl', 'graded'"),
+        ({"link": "cloglog"}, "'logit' or 'probit'"),
+        ({"model": "partial credit", "link": "probit"}, "belongs to 'graded'"),
+        ({"item": "tau"}, "a name the model uses"),
+    ],
+)
+def test_bad_specification(options, message):
+    with pytest.raises(bh.SpecError, match=re.escape(message)):
+        bh.ItemResponse(**ROLES | options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "graded", "priors": {"gap": bh.Exponential(1)}}, "distances of thresholds are bh.LogNormal"),
+        ({"model": "partial credit", "priors": {"tau": bh.Normal(1, 1)}}, "thresholds sum to zero"),
+        ({"model": "partial credit", "priors": {"sigma_a": bh.HalfNormal(1)}}, "'sigma_a' is not a parameter"),
+    ],
+)
+def test_bad_priors(options, message):
+    spec = bh.ItemResponse(**ROLES, **options)
+    with pytest.raises(bh.SpecError, match=re.escape(message)):
+        spec.frozen_priors(spec.design(FRAME))
+
+
+def test_answers_in_categories_need_a_model_of_them():
+    with pytest.raises(bh.DataError, match=re.escape("write model='graded' or model='partial credit'")):
+        bh.ItemResponse(**ROLES, model="2pl").design(FRAME)
+
+
+def test_awkward_categories_are_analysed_and_counted():
+    """Gaps, a category seen once, one absent in an arm, 20 categories, ordered text: finite densities, and the facts say so."""
+    d = trial(1, persons=60, items=6)[0].reset_index(drop=True)
+    w = {v: d["word"] == v for v in d["word"].unique()}
+    d.loc[w["w02"] & (d["answer"] == 2), "answer"] = 3  # nobody chose 2
+    d.loc[w["w01"] & (d["answer"] == 2), "answer"] = 1
+    d.loc[np.flatnonzero(w["w01"])[0], "answer"] = 2  # once
+    d.loc[w["w05"] & (d["arm"] == "drug") & (d["answer"] == 0), "answer"] = 1
+    d.loc[w["w03"], "answer"] = np.arange(60) % 20
+    for model in ("graded", "partial credit"):
+        spec = bh.ItemResponse(**ROLES, model=model)
+        design = spec.design(d)
+        facts = dict(spec.describe(design).facts)
+        assert facts["Items with categories that nobody chose"].startswith("1 of 6 (closed up: w02: 2")
+        assert facts["Categories of an item"] == "2 to 20"
+        assert not facts["Categories absent in an arm"].startswith("0 of")
+        density = spec.marginal(design, spec.frozen_priors(design))
+        lp, grad = density(np.zeros(density.n_dim))
+        assert np.isfinite(lp)
+        assert np.isfinite(grad).all()
+    words = pd.CategoricalDtype(["never", "sometimes", "often", "always"], ordered=True)
+    text = FRAME.assign(answer=FRAME["answer"].map(dict(enumerate(words.categories))).astype(words))
+    spec = bh.ItemResponse(**ROLES, model="graded")
+    np.testing.assert_array_equal(spec.design(text)["y"], spec.design(FRAME)["y"])
+    assert "w02: never|sometimes" in spec.design(text)["threshold"].to_numpy()
+
+
+def test_functions_of_the_tests_are_right():
+    """The reference curves sum to one and have the textbook form."""
+    theta = np.linspace(-3, 3, 7)
+    tau = np.array([-1.0, 0.2, 0.8])
+    for form, link in KINDS.values():
+        np.testing.assert_allclose(np.exp(log_curve(form, link, theta, 0.3, 1.4, tau)).sum(1), 1, atol=1e-12)
+    above = np.exp(log_curve(CUMULATIVE, PROBIT, theta, 0.3, 1.4, tau))[:, 2:].sum(1)
+    np.testing.assert_allclose(above, ndtr(1.4 * (theta + 0.3 - 0.2)), atol=1e-12)
+    p = np.exp(log_curve(ADJACENT, LOGIT, theta, 0.3, 1.4, tau))
+    np.testing.assert_allclose(p[:, 2] / (p[:, 1] + p[:, 2]), expit(1.4 * (theta + 0.3 - 0.2)), atol=1e-12)
