@@ -312,6 +312,8 @@ def test_fit_estimands_checks_and_round_trip(case, tmp_path):
         y = spec.replicates(fit.posterior.isel(chain=[0]), design, fit.priors, 1, clusters)["y"]
         assert np.isfinite(list(spec.discrepancies(design)(y.to_numpy()[0]).values())).all()
     assert len(bh.predictive_checks(fit))
+    assert bh.plot_effect(fit).axes
+    assert fit._repr_html_()
     rows = spec.log_likelihood(fit.posterior, design, "row")
     assert rows.sizes["row"] == design.sizes["row"]
     for lines in (spec.equations(design), [s for s, *_ in spec.describe(design).symbols]):
