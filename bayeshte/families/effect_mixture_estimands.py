@@ -82,7 +82,9 @@ def _mean(spec) -> Estimand:
         weight = np.full((1, design.sizes["row"]), 1 / design.sizes["row"])
         return spec.expected(posterior, design, clusters="new", weight=weight).isel(group=0, drop=True)
 
-    return Estimand("mean", "expected outcome of the persons in the data, over the classes of the population", mean)
+    return Estimand(
+        "mean", "expected outcome of the persons in the data, over the classes of the population", mean, headline=True
+    )
 
 
 def _class_effects(D: Arrays, arm: str) -> list[Estimand]:

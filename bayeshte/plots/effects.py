@@ -73,7 +73,8 @@ def _by_contrast(fit: Fit, values: xr.DataArray, contrast: str | None) -> dict[s
     treatment = fit.design.attrs["treatment"]
     other = [d for d in values.dims if d not in ("chain", "draw", treatment)]
     if other:
-        raise SpecError(f"{values.name!r} has a value for every {other[0]}: use bh.plot_caterpillar.")
+        instead = "plot_classes" if other[0] == "class" else "plot_caterpillar"
+        raise SpecError(f"{values.name!r} has a value for every {other[0]}: use bh.{instead}.")
     if treatment not in values.dims:
         return {"": values.to_numpy().ravel()}
     arms = style.chosen(fit, contrast, [str(v) for v in values[treatment].to_numpy()])
