@@ -55,7 +55,7 @@ def _mean_of_item(D: Arrays, shapes, i: int, eta: np.ndarray, sd: np.ndarray | N
         return ndtr(x / np.sqrt(1 + spread[..., None] ** 2)).sum(-1)
     if D.form.form == CUMULATIVE or n == 2:
         return mean_probability(x, spread[..., None]).sum(-1)
-    nodes = np.linspace(-8.5, 8.5, 2 * int(np.ceil(8.5 / min(0.4, 0.8 / max((n - 1) * spread.max(), 1e-300)))) + 1)
+    nodes = np.linspace(-7.0, 7.0, 2 * int(np.ceil(7.0 / min(0.8, 1.1 / max((n - 1) * spread.max(), 1e-300)))) + 1)
     weights = np.exp(-0.5 * nodes**2)
     weights /= weights.sum()
     add = spread[..., None]
