@@ -152,10 +152,17 @@ def _blocks(sheet: Sheet, spare: Sequence[str] = ()) -> Group:
 
 
 _SYMBOLS = {
-    r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\zeta": "ζ", r"\eta": "η", r"\lambda": "λ", r"\nu": "ν", r"\psi": "ψ",
-    r"\Psi": "Ψ", r"\sigma": "σ", r"\tau": "τ", r"\Phi": "Φ", r"\sim": "~", r"^\top": "ᵀ", r"\exp": "exp", r"\quad": "  ",
-    r"\,": " ", r"\ ": " ", " &": " ", "^2": "²", "^{-1}": "⁻¹", "^W": "ᵂ", "^B": "ᴮ",
+    r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\delta": "δ", r"\varepsilon": "ε", r"\zeta": "ζ", r"\eta": "η",
+    r"\theta": "θ", r"\lambda": "λ", r"\mu": "μ", r"\nu": "ν", r"\pi": "π", r"\rho": "ρ", r"\sigma": "σ", r"\tau": "τ",
+    r"\psi": "ψ", r"\Psi": "Ψ", r"\Phi": "Φ", r"\sim": "~", r"^\top": "ᵀ", r"\exp": "exp", r"\log": "log", r"\dots": "...",
+    r"\sum": "Σ", r"\textstyle": "", r"\ge": "≥", r"\le": "≤", r"\left": "", r"\right": "", r"\quad": "  ",
+    r"\,": " ", r"\ ": " ", " &": " ", "&": " ", "^2": "²", "^{-1}": "⁻¹", "^W": "ᵂ", "^B": "ᴮ",
 }  # fmt: skip
+
+
+def _matrix(match: re.Match) -> str:
+    """A matrix on one line: rows end in a semicolon."""
+    return f"[{re.sub(r'\s*&\s*', ', ', re.sub(r'\s*\\\\\s*', '; ', match[1].strip()))}]"
 
 
 def readable(line: str) -> str:
@@ -167,7 +174,9 @@ def readable(line: str) -> str:
         return chr(0xE000 + len(names) - 1)
 
     out = re.sub(r"\\text\{((?:[^{}\\]|\\[a-z]+\{\}|\\.)*)\}", keep, line)
-    for mark, symbol in _SYMBOLS.items():
-        out = out.replace(mark, symbol)
+    out = re.sub(r"\\begin\{bmatrix\}(.*?)\\end\{bmatrix\}", _matrix, out)
+    for mark in sorted(_SYMBOLS, key=len, reverse=True):  # \left before \le
+        out = out.replace(mark, _SYMBOLS[mark])
     out = re.sub(r"_\{([^{}]*)\}", r"_\1", out)
+    out = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r" [\1 / \2]", out)
     return re.sub("[\ue000-\uf8ff]", lambda m: names[ord(m[0]) - 0xE000], out)

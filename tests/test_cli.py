@@ -96,7 +96,7 @@ def test_wrong_input_does_not_cost_the_earlier_results(tmp_path, fast):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "star_clas_size"], "The gallery has no model 'star_clas_size'. Did you mean 'star_class_size'?"),
+        (["run", "eight_school"], "The gallery has no model 'eight_school'. Did you mean 'eight_schools'?"),
         (["check", "nowhere.py"], "There is no file nowhere.py."),
         (["report", "nowhere"], "nowhere is not a saved fit"),
         (["run", "eight_schools", "--out", "file"], "Cannot write to file/fit"),
