@@ -235,7 +235,12 @@ def assemble(spec, design, priors, tree: xr.DataTree, record: Mapping[str, objec
     posterior = spec.recover(tree["posterior"].to_dataset(), design, np.random.default_rng(seed))
     draws = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": tree["sample_stats"].to_dataset()})
     return Fit(
-        spec, design, priors, draws, diagnose(draws, spec.latent, complete), dict(record) | {"complete": complete}
+        spec,
+        design,
+        priors,
+        draws,
+        diagnose(draws, (*spec.latent, *spec.random_effects), complete),
+        dict(record) | {"complete": complete},
     )
 
 
@@ -262,11 +267,9 @@ def load(path: str | Path) -> Fit:
     """
     saved = store.read(path)
     if saved.complete:
-        draws = saved.draws
         done = bool(saved.record.get("complete", True))
-        return Fit(
-            saved.spec, saved.design, saved.priors, draws, diagnose(draws, saved.spec.latent, done), saved.record
-        )
+        diagnosis = diagnose(saved.draws, (*saved.spec.latent, *saved.spec.random_effects), done)
+        return Fit(saved.spec, saved.design, saved.priors, saved.draws, diagnosis, saved.record)
     return assemble(saved.spec, saved.design, saved.priors, saved.draws, saved.record, complete=False)
 
 

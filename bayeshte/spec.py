@@ -109,9 +109,13 @@ class ModelSpec(ABC):
     ----------
     latent : tuple of str
         Variables that `recover` stores and that are no parameters: random effects, what is computed from them.
+    random_effects : tuple of str
+        Sampled random effects that are not in `latent`, because the likelihood of a cluster is given them. Like those there
+        they have the wider limit of R-hat: of a hundred that mix as they should, the largest passes that of one.
     """
 
     latent: ClassVar[tuple[str, ...]] = ()
+    random_effects: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def design(self, data: pd.DataFrame) -> xr.Dataset:

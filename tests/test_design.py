@@ -208,6 +208,8 @@ def test_a_design_is_right_or_refused(data, specification):
 
 
 def test_enough_of_the_examples_were_refused_and_enough_were_not():
+    if not made:  # another process ran them
+        test_a_design_is_right_or_refused()
     assert 50 < sum(m is True for m in made) < len(made) - 50
 
 

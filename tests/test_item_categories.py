@@ -286,7 +286,7 @@ def log_posterior(density, design, priors, z) -> float:
     others = ("rho", "corr", "gap", "tau", *(("b", "zeta") if Arrays(design).fixed else ()))
     names = [v for v in priors if v.split("[")[0] not in others]
     codes = density.ints[15 : 15 + len(names)]
-    twice = sum(is_even(priors[v]) and code == 0 for v, code in zip(names, codes, strict=True))
+    twice = sum(is_even(priors[v]) and code == 3 for v, code in zip(names, codes, strict=True))
     constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
     return density(z)[0] + twice * np.log(2) - constant
 

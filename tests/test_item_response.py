@@ -188,7 +188,7 @@ def log_posterior(density, priors, z) -> float:
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
     n = len(priors) - ("rho" in priors)
     transforms = dict(zip([v for v in priors if v != "rho"], density.ints[15 : 15 + n], strict=True))
-    twice = sum(name.startswith("sigma") and is_even(priors[name]) and code == 0 for name, code in transforms.items())
+    twice = sum(name.startswith("sigma") and is_even(priors[name]) and code == 3 for name, code in transforms.items())
     constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
     return density(z)[0] + twice * np.log(2) - constant
 

@@ -132,7 +132,7 @@ def log_posterior(density, design, priors, z) -> float:
         if v not in ("rho", "corr") and not (Arrays(design).fixed and v.split("[")[0] in ("b", "zeta"))
     ]
     codes = density.ints[15 : 15 + len(names)]
-    twice = sum(is_even(priors[v]) and code == 0 for v, code in zip(names, codes, strict=True))
+    twice = sum(is_even(priors[v]) and code == 3 for v, code in zip(names, codes, strict=True))
     constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
     return density(z)[0] + twice * np.log(2) - constant
 

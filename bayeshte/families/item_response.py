@@ -100,6 +100,7 @@ class ItemResponse(ModelSpec):
     """
 
     latent = LATENT
+    random_effects = ("b", "zeta", "a", "tau", "v")
 
     person: str
     item: str

@@ -105,7 +105,7 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
     -----
     The Bayes factor is the Savage-Dickey ratio, its density at the boundary averaged over the exact conditional densities of
     sigma_zeta; other prior scales by importance weights, without fitting again. Where hardly a draw is near zero, up to five
-    further fits with narrower priors lead there, unless the evidence is beyond 20 nats anyway. The likelihood-ratio test is
+    further fits with narrower priors lead there, unless it is hopeless. The likelihood-ratio test is
     exact over persons and uses Laplace's approximation over items.
     """
     check_item_effects(fit, "Tests of item effects")
