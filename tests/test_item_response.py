@@ -493,7 +493,7 @@ def test_awkward_data_are_analysed_and_counted():
     d.loc[d.index[:7], "right"] = np.nan
     before = d.copy(deep=True)
     spec = bh.ItemResponse(**ROLES)
-    fit = bh.fit(spec, d, draws=300, seed=1, progress=False)
+    fit = bh.fit(spec, d, seed=1, progress=False)
     assert d.equals(before)
     assert fit.diagnosis.ok
     assert fit.design.sizes["row"] == len(d) - 7

@@ -447,7 +447,7 @@ def test_simulated_data_have_the_structure_and_fit_again():
 
 def test_fixed_items_sum_to_zero_and_agree_with_random_ones():
     """With many persons, what the items are does not depend on whether they are fixed."""
-    data = trial(8, persons=1500, items=8)[0]
+    data = trial(8, persons=4000, items=8)[0]
     random, fixed = (
         bh.fit(bh.ItemResponse(**ROLES, items=v), data, draws=600, seed=1, progress=False).posterior
         for v in ("random", "fixed")
