@@ -8,6 +8,7 @@ changes the effect: beta3 = 0, so that what a model finds there comes from its i
     python tests/validate_items.py FITS.csv [--replications 3]
 
 FITS.csv has the published numbers: ``tab, n_items, n_persons, sigma_theta, ate_std, sigma_zeta_std, rho, sigma_b_ctrl``.
+Writes docs/validation-items.md; fits that are there already (out/items/) are not made again.
 """
 
 import argparse
@@ -135,6 +136,53 @@ def identification(table: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def page(table: pd.DataFrame, given: pd.DataFrame) -> str:
+    """docs/validation-items.md."""
+    own = coverage(table)
+    rows = ["| quantity | settings | covered | bias in posterior SDs |", "|---|---|---|---|"]
+    for r in own.itertuples():
+        where = "boundary" if r.boundary else "regular"
+        rows.append(
+            f"| {r.quantity} | {where}, {r.n} data sets | {r.covered:.1%} ± {r.covered_se:.1%} "
+            f"| {r.bias:+.2f} ± {r.bias_se:.2f} |"
+        )
+    regular = table[~table["boundary"] & (table["quantity"] != "beta3, model B")]
+    inside = regular["lower"].le(regular["truth"]) & regular["upper"].ge(regular["truth"])
+    found = identification(table, given)
+    lines = ["| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
+    for r in found.itertuples(index=False):
+        lines.append("| " + " | ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in r) + " |")
+    n = table.groupby(["trial", "replication"]).ngroups
+    bad = table[table["status"] != "ok"].drop_duplicates(["trial", "replication", "quantity"])["trial"].nunique()
+    share = inside.mean()
+    error = np.sqrt(share * (1 - share) / len(inside))
+    hours = table.drop_duplicates(["trial", "replication", "seconds"])["seconds"].sum() / 3600
+    return f"""# Item-level effects at the settings of 70 trials
+
+Made by `python tests/validate_items.py`: {n} data sets, one or more for each of the {len(given)} trials of the Item
+Response Warehouse's vignette, simulated by NumPy with the published numbers of persons and items, ability SD, average
+effect and item effects. Where the published fit is on the boundary (|rho| = 1 or sigma_zeta near zero), rho is moved to
+±{LARGEST_RHO} and sigma_zeta to at least {LEAST_SD} ability SDs; these settings are reported apart. The pretest
+explains a quarter of the variance of abilities and the effect does not depend on it: beta3 = 0.
+
+Models A, B and C with default priors took {hours:.1f} hours of one core of a busy machine; in {bad} trials a fit missed
+a limit of the diagnosis (4 x 500 draws). All are counted.
+
+{chr(10).join(rows)}
+
+Of all intervals of regular settings but for model B's interaction, {share:.1%} ± {error:.1%} cover. At the boundary
+the data hardly know rho, and 95 % of its prior, LKJ(2), lie within ±0.81: intervals leave ±{LARGEST_RHO} out.
+
+## What constant item effects do to the interaction
+
+With rho > 0 treatment stretches the scale of the items, and model B takes that for a negative interaction with whatever goes
+with the ability; with rho < 0 for a positive one. Average of estimate over posterior SD, and share of intervals that cover
+the truth, 0:
+
+{chr(10).join(lines)}
+"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("published", type=Path)
@@ -148,8 +196,9 @@ def main() -> None:
     print(
         f"{(time.perf_counter() - begin) / 60:.1f} minutes, {(table['status'] != 'ok').sum()} rows of fits that did not converge"
     )
-    print(coverage(table).to_string(index=False, float_format="%.3f"))
-    print(identification(table, settings(published)).to_string(index=False, float_format="%.2f"))
+    text = page(table, settings(published))
+    (ROOT / "docs" / "validation-items.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":
