@@ -255,6 +255,10 @@ def test_mathematics():
         assert "".join(Tags(mathml.inline(latex.text(name))).texts).replace("\u00a0", " ") == name
     assert "<mi>σ</mi>" in found
     assert mathml.display([" + ".join([r"\gamma_{1}"] * 100)]).count("<mtr>") > 1
+    matrix = mathml.display([r"u &\sim N\left(0,\ \begin{bmatrix} a & b \\ b & \frac{c}{2} \end{bmatrix}\right)"])
+    assert not Tags(matrix).open
+    assert matrix.count("<mtd>") == 1 + 4
+    assert "".join(Tags(matrix).texts).replace("\u00a0", " ") == "u∼N(0,[abbc2])"
 
 
 @pytest.mark.parametrize("name", SPECS)

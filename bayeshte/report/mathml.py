@@ -13,12 +13,13 @@ from markupsafe import Markup
 from bayeshte.latex import plain
 
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[0-9]+(?:\.[0-9]+)?|\s+|.", re.DOTALL)
+_ALIGNMENT = re.compile(r"(\\begin\{bmatrix\}.*?\\end\{bmatrix\})|(?<!\\)&")  # between the cells of a matrix it stays
 _NAMES = (
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi"),
     *("rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Sigma", "Phi", "Psi"),
-    *("Omega", "sim", "in", "le", "ge", "ne", "times", "top"),
+    *("Omega", "varepsilon", "sim", "in", "le", "ge", "ne", "times", "top", "sum"),
 )
-_SYMBOLS = {name: html5[f"{name};"] for name in _NAMES} | {"cdot": "·", "infty": "∞"}
+_SYMBOLS = {name: html5[f"{name};"] for name in _NAMES} | {"cdot": "·", "infty": "∞", "dots": "…"}
 _SPACES = {",": "0.17em", ";": "0.28em", " ": "0.3em", "quad": "1em", "qquad": "2em"}
 _UPRIGHT = ' mathvariant="normal"'
 WIDTH = 84  # characters a line, about; longer equations are broken before a plus
@@ -28,7 +29,7 @@ def display(lines: list[str]) -> Markup:
     """Equations as one MathML block, a row each; rows that are too long go on below, indented."""
     rows = []
     for line in lines:
-        first, *more = _broken(re.sub(r"(?<!\\)&", "", line))
+        first, *more = _broken(_ALIGNMENT.sub(lambda m: m[1] or "", line))
         rows += [first, *(rf"\qquad {part}" for part in more)]
     cells = "".join(f"<mtr><mtd>{_row(row)}</mtd></mtr>" for row in rows)
     return Markup(f'<math displaystyle="true"><mtable>{cells}</mtable></math>')
@@ -98,6 +99,14 @@ def _element(token: str, tokens: list[str]) -> str:
         return f"<mrow>{_items(tokens)}</mrow>"
     if token == r"\text":
         return f"<mtext>{escape(_text(tokens))}</mtext>"
+    if token == r"\begin":
+        return _matrix(tokens)
+    if token == r"\frac":
+        return f"<mfrac>{_element(tokens.pop(), tokens)}{_element(tokens.pop(), tokens)}</mfrac>"
+    if token in (r"\left", r"\right"):
+        return f"<mo>{escape(tokens.pop())}</mo>"
+    if token == r"\textstyle":
+        return f'<mstyle displaystyle="false">{_element(tokens.pop(), tokens)}</mstyle>'
     if token.startswith("\\"):
         return _command(token[1:])
     if token[0].isdigit():
@@ -106,6 +115,22 @@ def _element(token: str, tokens: list[str]) -> str:
         return f"<mi>{token}</mi>"
     stretchy = ' stretchy="false"' if token in "()[]" else ""
     return f"<mo{stretchy}>{escape(token.replace('-', '−'))}</mo>"
+
+
+def _matrix(tokens: list[str]) -> str:
+    """A bmatrix, from its name on."""
+    _text(tokens)
+    rows: list[list[list[str]]] = [[[]]]
+    while (token := tokens.pop()) != r"\end":
+        if token == r"\\":
+            rows.append([[]])
+        elif token == "&":
+            rows[-1].append([])
+        else:
+            rows[-1][-1].append(token)
+    _text(tokens)
+    cells = ("".join(f"<mtd><mrow>{_items(cell[::-1])}</mrow></mtd>" for cell in row) for row in rows)
+    return f"<mrow><mo>[</mo><mtable>{''.join(f'<mtr>{row}</mtr>' for row in cells)}</mtable><mo>]</mo></mrow>"
 
 
 def _command(name: str) -> str:
