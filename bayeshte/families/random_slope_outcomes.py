@@ -15,7 +15,7 @@ from scipy import sparse, stats
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.random_slope_arrays import Arrays, flatten, indicators
+from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays, flatten, indicators
 from bayeshte.families.random_slope_design import main_formula
 from bayeshte.marginal import gaussian, glmm
 
@@ -46,7 +46,7 @@ def _code(code: np.ndarray, clusters: str) -> np.ndarray:
 
 def is_linear(D: Arrays) -> bool:
     """Whether the expected outcome is linear in covariates and random effects."""
-    return D.family in ("gaussian", "student")
+    return D.family in CONTINUOUS
 
 
 def reduce(rows: Rows, linear: bool) -> Rows:
@@ -110,7 +110,7 @@ def _random_columns(D: Arrays, T: np.ndarray, S: np.ndarray) -> np.ndarray:
 
 def mean_outcome(family: str, eta: np.ndarray, variance: np.ndarray | None = None) -> np.ndarray:
     """E(Y | eta), or its mean over eta ~ N(eta, variance): exact but for logit (31-point Gauss-Hermite)."""
-    if variance is None or family in ("gaussian", "student"):
+    if variance is None or family in CONTINUOUS:
         return eta if family == "gaussian" else glmm.inverse_link(eta, family)
     if family == "probit":
         return glmm.inverse_link(eta / np.sqrt(1 + variance), family)
@@ -244,6 +244,6 @@ def log_likelihood(spec, draws: xr.Dataset, design: xr.Dataset, unit: str, predi
         by_arm = D.design.attrs["sigma_by_arm"]
         values = stats.norm.logpdf(D.y, eta, D.se if sigma is None else sigma[:, D.arm] if by_arm else sigma)
     else:
-        nu = flatten(draws["nu"]) if D.family == "student" else None
-        values = glmm.log_likelihood_rows(eta, D.y, D.family, None if sigma is None else sigma[:, 0], nu)
+        shape = flatten(draws[glmm.SHAPES[D.family]]) if D.family in glmm.SHAPES else None
+        values = glmm.log_likelihood_rows(eta, D.y, D.family, None if sigma is None else sigma[:, 0], shape)
     return unstack(values, draws, row=design["row"].to_numpy())

@@ -2,10 +2,10 @@
 
     eta_ij = x_ij' beta + z_ij' u_j,   u_j = C y_j,   y_j ~ N(0, I),   z = the columns `random` of x,   C = diag(sd) Lc,
 
-with a Student t, logit, probit or Poisson (log) outcome. A pilot fit gives every cluster fixed tables A_j, g_j, B_j so
-that near it the log-likelihood is h_j' u_j - r u_j' A_j u_j / 2 with h_j = r [g_j - B_j (beta - offset)]; r = 1, but
-(sigma of the pilot / sigma)^2 for Student t. The sampled coordinates t_j are the noise of the conditional distribution
-that this approximation implies,
+with a Student t, skew normal, logit, probit or Poisson (log) outcome. A pilot fit gives every cluster fixed tables A_j,
+g_j, B_j so that near it the log-likelihood is h_j' u_j - r u_j' A_j u_j / 2 with h_j = r [g_j - B_j (beta - offset)];
+r = 1, but (sigma of the pilot / sigma)^2 for Student t and skew normal. The sampled coordinates t_j are the noise of the
+conditional distribution that this approximation implies,
 
     M_j = I + r C' A_j C = R_j R_j',   y_j = M_j^-1 C' h_j + R_j^-T t_j,   u_j = C y_j,
 
@@ -28,9 +28,9 @@ the cluster as the last, contiguous axis, so that the loops over them are vector
 Tables. ints: d, scalars, q, p, J, N, family, (transform, family) of the scalars, random (q), first row of each cluster
 and N (J + 1). floats: constant, eta, hyper (4 a scalar), centre (d), scale (d d), offset (p), sigma of the pilot,
 A (q q J), g (q J), B (q p J), X (p N), n (N), s (N), the cluster or row varying fastest. Rows are sorted by cluster;
-without random effects J = 1. The scalars are beta (p), sd (q) and, for Student t, sigma, nu. Coordinates: d that are
-preconditioned, then t (J q, the effect varying fastest). An sd may be sampled with a sign (`density.prior_tables`): the
-density is the same with the signs of an sd, its correlations and its t all changed.
+without random effects J = 1. The scalars are beta (p), sd (q) and, for Student t, sigma, nu, for skew normal sigma,
+alpha. Coordinates: d that are preconditioned, then t (J q, the effect varying fastest). An sd may be sampled with a sign
+(`density.prior_tables`): the density is the same with the signs of an sd, its correlations and its t all changed.
 """
 
 import math
@@ -51,12 +51,15 @@ from bayeshte.marginal.kernels.rows import (
     LOGIT,
     POISSON,
     PROBIT,
+    SKEW_NORMAL,
     STUDENT,
     SUMS,
     log1p,
     logit_rows,
     poisson_rows,
     probit_rows,
+    skew_normal_constant,
+    skew_normal_rows,
     student_constant,
     student_rows,
 )
@@ -110,7 +113,7 @@ def project_by_cluster(X, N, q, random, first, j0, m, lo, hi, score, du):
 
 @njit(**OPTIONS)
 def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta, score, dbeta, dshape, du):
-    """Log-likelihood of the clusters j0 .. j0 + m - 1; adds to the derivatives in beta, (sigma, nu) and each u."""
+    """Log-likelihood of the clusters j0 .. j0 + m - 1; adds to the derivatives in beta, shape and each u."""
     N, ll = len(n), 0.0
     for a in range(q):
         for g in range(m):
@@ -127,8 +130,10 @@ def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta,
             ll += probit_rows(e, n[lo:hi], s[lo:hi], g)
         elif family == POISSON:
             ll += poisson_rows(e, n[lo:hi], s[lo:hi], g)
-        else:
+        elif family == STUDENT:
             ll += student_rows(e, s[lo:hi], shape[0], shape[1], g, dshape)
+        else:
+            ll += skew_normal_rows(e, s[lo:hi], shape[0], shape[1], g, dshape)
         project(X, N, p, lo, g, dbeta)
         project_by_cluster(X, N, q, random, first, j0, m, lo, hi, g, du)
     return ll
@@ -304,9 +309,13 @@ def log_density(z, ints, floats, grad):
     for i in range(p):
         delta[i] = theta[i] - offset[i]
     shape, dshape, ratio, dratio = theta[p + q :], np.zeros(2), 1.0, 0.0
-    if family == STUDENT:
+    scaled = family in (STUDENT, SKEW_NORMAL)
+    if scaled:
         ratio = (pilot_sigma / shape[0]) ** 2
+    if family == STUDENT:
         lp += student_constant(N, shape[0], shape[1], dshape)
+    elif family == SKEW_NORMAL:
+        lp += skew_normal_constant(N, shape[0], shape[1], dshape)
 
     eta, score, v, du = np.empty(BLOCK), np.empty(BLOCK), np.empty((5, q, GROUP)), np.empty((q, GROUP))
     AC, R = np.empty((q, q, GROUP)), np.empty((q, q, GROUP))
@@ -320,7 +329,7 @@ def log_density(z, ints, floats, grad):
             *(theta, shape, v, eta, score, dbeta, dshape, du),
         )
         dratio += pull_back(tables, ratio, J, j0, m, C, p, q, AC, R, W, v, du, dy, dt, dm, T, grad, d, dbeta, dC)
-    if family == STUDENT:
+    if scaled:
         dshape[0] -= 2.0 * dratio / shape[0]
 
     for i in range(p):
@@ -365,7 +374,8 @@ def expand_c(dim, expanded, z_, out_, user_data):
     delta = np.empty(p)
     for i in range(p):
         delta[i] = out[i] - floats[at + i]
-    ratio = (floats[at + p] / out[p + q]) ** 2 if ints[6] == STUDENT else 1.0
+    scaled = ints[6] in (STUDENT, SKEW_NORMAL)
+    ratio = (floats[at + p] / out[p + q]) ** 2 if scaled else 1.0
     for i in range(q):
         for j in range(q):
             C[i, j] = out[p + i] * corr[i, j]
