@@ -73,7 +73,7 @@ class Fit:
         Raises
         ------
         SpecError
-            Without clusters, or for a family whose likelihood cannot be integrated.
+            Without clusters, or with classes of individuals and intercepts of their clusters.
         """
         a = self.design.attrs
         if not a["cluster"]:
@@ -84,8 +84,8 @@ class Fit:
         first = self.spec.log_likelihood(self.posterior.isel(chain=[0], draw=[0]), self.design, "cluster")
         if a["cluster"] not in first.dims:  # rows, given the random effects
             raise SpecError(
-                f"The likelihood of a whole {a['cluster']}, its random effects integrated, is not available for "
-                f"family={a['family']!r}; leaving out clusters and prior sensitivity need it. bh.loo(fit, unit='row') does not."
+                f"The likelihood of a whole {a['cluster']}, its random effects integrated, is not available where individuals "
+                "belong to classes; leaving out clusters and prior sensitivity need it. bh.loo(fit, unit='row') does not."
             )
         return self.spec.log_likelihood(self.posterior[self.parameters], self.design, "cluster")
 

@@ -48,20 +48,13 @@ from bayeshte.marginal.kernels.parameters import (
     unsigned,
 )
 from bayeshte.marginal.kernels.rows import (
-    LOGIT,
-    POISSON,
-    PROBIT,
     SKEW_NORMAL,
     STUDENT,
     SUMS,
     log1p,
-    logit_rows,
-    poisson_rows,
-    probit_rows,
+    rows_of_family,
     skew_normal_constant,
-    skew_normal_rows,
     student_constant,
-    student_rows,
 )
 
 GROUP, BLOCK = 32, 512  # clusters and rows at a time: long loops over rows, and all that is needed again in fast memory
@@ -124,16 +117,7 @@ def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta,
         e[:] = 0.0
         predict(X, N, p, lo, beta, e)
         add_effects(X, N, q, random, first, j0, m, lo, hi, v, e)
-        if family == LOGIT:
-            ll += logit_rows(e, n[lo:hi], s[lo:hi], g)
-        elif family == PROBIT:
-            ll += probit_rows(e, n[lo:hi], s[lo:hi], g)
-        elif family == POISSON:
-            ll += poisson_rows(e, n[lo:hi], s[lo:hi], g)
-        elif family == STUDENT:
-            ll += student_rows(e, s[lo:hi], shape[0], shape[1], g, dshape)
-        else:
-            ll += skew_normal_rows(e, s[lo:hi], shape[0], shape[1], g, dshape)
+        ll += rows_of_family(family, e, n[lo:hi], s[lo:hi], shape, g, dshape)
         project(X, N, p, lo, g, dbeta)
         project_by_cluster(X, N, q, random, first, j0, m, lo, hi, g, du)
     return ll
