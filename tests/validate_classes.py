@@ -82,6 +82,26 @@ STUDIES = {
 }
 
 
+@dataclass(frozen=True)
+class OnePopulation:
+    """One population whose residual is not normal, in which two classes of individuals are looked for."""
+
+    about: str
+    residual: Callable[[np.random.Generator, int], np.ndarray]
+
+    def data(self, rng: np.random.Generator) -> pd.DataFrame:
+        """400 rows, effect 0.5."""
+        T = rng.integers(0, 2, 400)
+        y = 0.5 * T + self.residual(rng, 400)
+        return pd.DataFrame({"y": y, "arm": np.where(T == 1, "treated", "control"), "school": np.arange(400)})
+
+
+FALSE = {
+    "heavy tails": OnePopulation("t residuals with 4 degrees of freedom", lambda rng, n: rng.standard_t(4, n)),
+    "skewed": OnePopulation("gamma residuals with shape 4, skewness 1", lambda rng, n: rng.gamma(4, 0.5, n)),
+}
+
+
 def found(study: Study, seed: tuple[int, ...]) -> pd.DataFrame:
     """A row an estimand of one data set: ``truth, estimate, lower, upper``, and what the checks say."""
     data = study.data(np.random.default_rng(seed))
@@ -91,7 +111,7 @@ def found(study: Study, seed: tuple[int, ...]) -> pd.DataFrame:
         fit = bh.fit(study.spec, data, draws=DRAWS, tune=TUNE, seed=seed[1], cores=1, progress=False)
     seconds = time.perf_counter() - begin
     table = bh.effects(fit)
-    check = bh.class_check(fit)
+    check = bh.class_check(fit, rivals=False)
     said = {c.name: c.ok for c in check.checks}
     rows = []
     for (estimand, contrast), truth in study.truth.items():
@@ -103,6 +123,22 @@ def found(study: Study, seed: tuple[int, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(
         converged=fit.diagnosis.ok, **said, entropy=entropy, checked=check.ok, seconds=seconds
     )
+
+
+def unmasked(study: OnePopulation, seed: tuple[int, ...]) -> pd.DataFrame:
+    """What comparing two classes with one says of a data set: the best rival, its lead, and what the checks say."""
+    data = study.data(np.random.default_rng(seed))
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bh.ConvergenceWarning)
+        fit = bh.fit(PERSONS, data, draws=DRAWS, tune=TUNE, seed=seed[1], cores=1, progress=False)
+        rivals = bh.class_rivals(fit)
+    check = bh.class_check(fit)
+    said = {c.name: c.ok for c in check.checks}
+    lead, se = rivals.difference
+    row = {"rival": rivals.rival, "wins": not rivals.ok, "lead": -lead, "se": se, "sentence": rivals.sentence}
+    row |= said | {"converged": fit.diagnosis.ok, "seconds": time.perf_counter() - begin}
+    return pd.DataFrame([row])
 
 
 def kept(name: str, replications: int, make: Callable[[int], pd.DataFrame]) -> pd.DataFrame:
@@ -119,12 +155,13 @@ def kept(name: str, replications: int, make: Callable[[int], pd.DataFrame]) -> p
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("studies", nargs="*", help=", ".join(STUDIES))
+    parser.add_argument("studies", nargs="*", help=", ".join([*STUDIES, *FALSE]))
     parser.add_argument("--replications", type=int, default=100)
     options = parser.parse_args()
-    for k, (name, study) in enumerate(STUDIES.items()):
+    for k, (name, study) in enumerate((STUDIES | FALSE).items()):
         if not options.studies or name in options.studies:
-            kept(name, options.replications, lambda r, k=k, study=study: found(study, (SEED + k, r)))
+            make = found if name in STUDIES else unmasked
+            kept(name, options.replications, lambda r, k=k, study=study, make=make: make(study, (SEED + k, r)))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ SECTIONS = (
     Section("model", "The model", model.model_section),
     Section("priors", "Priors", model.priors_section),
     Section("data", "Data", data.data_section),
+    Section("classes", "Are these classes?", checking.classes_section),
     Section("effects", "Effects", results.effects_section),
     Section("parameters", "Parameters", results.parameters_section),
     Section("clusters", "Effects by cluster", results.clusters_section),
