@@ -14,12 +14,13 @@ from bayeshte.families import EffectMixture, RandomSlope
 from bayeshte.fit import Fit, fit
 
 #: family of a rival: what it is called
+PREFIX = "one class, "
 NAMES = {
-    "gaussian": "one class, normal",
-    "student": "one class, Student t",
-    "skew normal": "one class, skew normal",
-    "logit": "one class, logit",
-    "poisson": "one class, Poisson",
+    "gaussian": f"{PREFIX}normal",
+    "student": f"{PREFIX}Student t",
+    "skew normal": f"{PREFIX}skew normal",
+    "logit": f"{PREFIX}logit",
+    "poisson": f"{PREFIX}Poisson",
 }
 CONTINUOUS = ("gaussian", "student", "skew normal")
 MANY = (
@@ -71,20 +72,19 @@ class Rivals:
         """What that says of the classes."""
         found, se = self.difference
         size = f"by {abs(found):.1f} (SE {se:.1f})"
+        kind = self.rival.removeprefix(PREFIX)
+        rival = f"model of one class ({kind})"
         clear = abs(found) > max(LEAST, 2 * se)
         if self.ok and clear:
-            return f"{self.classes} predict better than any model of one class: {size} better than {self.rival}"
+            return f"{self.classes} predict better than every model of one class: {size} than the nearest ({kind})"
         if self.ok:
-            return (
-                f"{self.classes} predict hardly better than {self.rival}, {size}: too little to prefer classes to one "
-                "population"
-            )
+            return f"{self.classes} predict hardly better than a {rival}, {size}: too little to prefer them to one population"
         if clear:
             return (
-                f"{self.rival} predicts better than {self.classes}, {size}: the classes may be nothing but the shape of one "
+                f"A {rival} predicts better than {self.classes}, {size}: the classes may be nothing but the shape of one "
                 "population. Do not report them as subgroups"
             )
-        return f"{self.rival} predicts at least as well as {self.classes}, better {size}: nothing in these data asks for classes"
+        return f"A {rival} predicts as well as {self.classes}, better {size}: nothing in these data asks for classes"
 
     def __repr__(self):
         shown = self.table[["elpd", "difference", "se_difference", "worst_khat", "verdict"]]

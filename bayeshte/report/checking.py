@@ -51,6 +51,12 @@ def classes_section(m: Material) -> dict | None:
     }
 
 
+def doubts(m: Material) -> list[str]:
+    """What speaks against latent classes, for the head of the page."""
+    found = m.classes.value
+    return [f"{c.message[0].upper()}{c.message[1:]}." for c in found.checks if not c.ok] if found else []
+
+
 def fit_statistics(m: Material) -> pd.DataFrame | None:
     """Fit statistics as text; None for a family that has none."""
     if m.model_fit.value is None:

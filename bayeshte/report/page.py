@@ -115,6 +115,7 @@ def render(m: Material) -> str:
         title=m.about.title,
         subtitle=headline(m.fit),
         diagnosis=m.fit.diagnosis,
+        doubts=checking.doubts(m),
         headline=results.headline_rows(m),
         sections=parts,
         style=Markup(STYLE),
