@@ -285,10 +285,12 @@ def tables(
         data.n_clusters,
     ]
     last = data.cluster if data.by_row else data.first
+    by_column = data.by_row or (data.summed and q < 2)  # as kernels that go through all units at once want them
+    table = data.table.reshape(U, -1).T.ravel() if data.summed and q < 2 else data.table
     ints = np.concatenate([head, codes, layout.beta_at().ravel(), data.random, last]).astype(np.int64)
     floats = np.concatenate(
         [[constant, eta, 0.0 if bare else dirichlet], hyper, np.zeros(d), np.eye(d).ravel()]
-        + [data.offset, basis(K).ravel(), (data.W.T if data.by_row else data.W).ravel(), data.table]
+        + [data.offset, basis(K).ravel(), (data.W.T if by_column else data.W).ravel(), table]
         + ([data.pilot.table()] if data.pilot is not None else [])
     )
     n_dim = d + data.n_clusters

@@ -14,7 +14,8 @@ Parameters may be the same in all classes: `beta_at` says which scalar each coef
 Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row, J,
 (transform, family) of the scalars, beta_at (K p), random (q), first row of each unit and N (U + 1).
 floats: constant, eta, alpha, hyper (4 a scalar), centre (d), scale (d d), offset (p), V (K (K - 1)), W (U m), data: for the
-Gaussian family n, r'r, X'r (p), X'X (p p) of every unit; else X (p N), n (N), s (N), the row varying fastest. Where units are
+Gaussian family n, r'r, X'r (p), X'X (p p) of every unit (with q < 2 the unit varying fastest, and W is (m U), see
+mixture_clusters.py); else X (p N), n (N), s (N), the row varying fastest. Where units are
 rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py. There q is 0, or 1 for random intercepts of J
 clusters, sampled: ints then end with the cluster of each row (N) in place of `first`, floats with the tables of
 mixture_intercepts.py, and the coordinates with t (J).
@@ -27,9 +28,10 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 from bayeshte.marginal.kernels.linear import OPTIONS, views
+from bayeshte.marginal.kernels.mixture_clusters import clusters_of_classes
 from bayeshte.marginal.kernels.mixture_intercepts import intercepts, intercepts_gradient
 from bayeshte.marginal.kernels.mixture_rows import rows_of_classes
-from bayeshte.marginal.kernels.mixture_units import unit_in_class
+from bayeshte.marginal.kernels.mixture_units import GAUSSIAN, unit_in_class
 from bayeshte.marginal.kernels.parameters import (
     correlation,
     correlation_gradient,
@@ -215,6 +217,10 @@ def log_density(z, ints, floats, grad):
     if ints[17]:
         given = (ints, z[d:], W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, grad[d:])
         lp += rows_with_intercepts(*given)
+    elif ints[8] == GAUSSIAN and q < 2:
+        at = HEAD + 2 * n + K * p
+        given = (data, W, U, p, q, ints[at : at + q], m, K, offset, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
+        lp += clusters_of_classes(*given)
     else:
         lp += units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
     pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx)
