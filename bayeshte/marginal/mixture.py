@@ -70,6 +70,16 @@ class Units:
         return self.family == "gaussian" and not self.by_row
 
     @property
+    def together(self) -> bool:
+        """Whether the kernel takes all units at once: Gaussian clusters with at most one random effect."""
+        return self.summed and len(self.random) < 2
+
+    @cached_property
+    def by_column(self) -> np.ndarray:
+        """`table` as the kernel wants it: where it takes all clusters at once, the cluster varying fastest."""
+        return self.table.reshape(len(self.W), -1).T.ravel() if self.together else self.table
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         """Units U, columns p, random effects q, membership columns m."""
         return len(self.W), len(self.offset), len(self.random), self.W.shape[1]
@@ -285,12 +295,15 @@ def tables(
         data.n_clusters,
     ]
     last = data.cluster if data.by_row else data.first
-    by_column = data.by_row or (data.summed and q < 2)  # as kernels that go through all units at once want them
-    table = data.table.reshape(U, -1).T.ravel() if data.summed and q < 2 else data.table
     ints = np.concatenate([head, codes, layout.beta_at().ravel(), data.random, last]).astype(np.int64)
     floats = np.concatenate(
         [[constant, eta, 0.0 if bare else dirichlet], hyper, np.zeros(d), np.eye(d).ravel()]
-        + [data.offset, basis(K).ravel(), (data.W.T if by_column else data.W).ravel(), table]
+        + [
+            data.offset,
+            basis(K).ravel(),
+            (data.W.T if data.by_row or data.together else data.W).ravel(),
+            data.by_column,
+        ]
         + ([data.pilot.table()] if data.pilot is not None else [])
     )
     n_dim = d + data.n_clusters
@@ -316,15 +329,17 @@ class Parameters:
 
 def class_log_likelihood(data: Units, t: Parameters) -> np.ndarray:
     """Log-likelihood of every unit in every class, random effects integrated: (S, U, K), constants of counts left out."""
-    from bayeshte.marginal.kernels import mixture_rows, mixture_units
+    from bayeshte.marginal.kernels import mixture_clusters, mixture_rows, mixture_units
 
     if data.by_row:
         U = data.shape[0]
         shift = t.u[:, data.cluster] if len(data.cluster) else np.zeros((len(t.beta), U))
         given = (np.ascontiguousarray(v) for v in (t.beta, t.shape, shift))
         return mixture_rows.row_likelihoods(FAMILIES[data.family], data.table, U, *given)
+    contiguous = [np.ascontiguousarray(v) for v in (t.beta, data.offset, t.shape, t.factor)]
+    if data.together:
+        return mixture_clusters.cluster_likelihoods(data.by_column, len(data.W), data.random, *contiguous)
     given = FAMILIES[data.family], data.table, data.first, data.first[-1], data.random
-    contiguous = (np.ascontiguousarray(v) for v in (t.beta, data.offset, t.shape, t.factor))
     return mixture_units.likelihoods(*given, *contiguous)
 
 

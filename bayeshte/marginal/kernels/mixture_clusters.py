@@ -103,3 +103,24 @@ def clusters_of_classes(table, W, U, p, q, random, m, K, offset, alpha, beta, sh
             for k in range(m):
                 dalpha[k, c] += dot(r[c, :B], W[k * U + lo : k * U + hi])
     return total
+
+
+@njit(cache=True, error_model="numpy")
+def cluster_likelihoods(table, U, random, beta, offset, shape, C):
+    """Log-likelihood of every cluster in every class, draw by draw: (S, U, K), for beta (S, K, p), shape (S, K, 2)."""
+    S, K, p = beta.shape
+    ll, dw, dC, e, delta = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty((p, BLOCK)), np.empty(p)
+    out = np.empty((S, U, K))
+    for t in range(S):
+        for c in range(K):
+            w = shape[t, c, 0] ** -2.0
+            for a in range(p):
+                delta[a] = beta[t, c, a] - offset[a]
+            for lo in range(0, U, BLOCK):
+                B = min(lo + BLOCK, U) - lo
+                fixed(table, U, p, lo, delta, w, ll[:B], dw[:B], e)
+                if len(random) > 0:
+                    random_effect(table, U, p, random[0], lo, w, C[t, c, 0, 0], ll[:B], dw[:B], dC[:B], e)
+                for i in range(B):
+                    out[t, lo + i, c] = ll[i]
+    return out
