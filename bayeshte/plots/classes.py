@@ -53,18 +53,20 @@ def _areas(ax: Axes, fit: Fit, arm: str) -> None:
     effect, size = D.by_class(fit.posterior, "gamma1")[..., D.contrasts.index(arm)], D.class_sizes(fit.posterior)
     spread = D.by_class(fit.posterior, "sd")[..., D.varying.index(arm)] if arm in D.varying else None
     pick = np.linspace(0, len(effect) - 1, min(DRAWS, len(effect))).astype(int)
-    margin = 0.0 if spread is None else 3 * np.median(spread, 0)
+    margin = effect.std(0) if spread is None else 3 * np.median(spread, 0)
     low, high = np.quantile(effect, [0.002, 0.998], axis=0)
     x = np.linspace((low - margin).min(), (high + margin).max(), POINTS)
     for c, name in enumerate(D.labels("class")):
         if spread is None:
-            at, height, _ = array_stats.kde(effect[:, c], bw_fct=style.SMOOTH)
+            ends = effect[:, c].min() - margin[c], effect[:, c].max() + margin[c]  # where the density is zero
+            at, height, _ = array_stats.kde(effect[:, c], bw_fct=style.SMOOTH, custom_lims=ends)
             y = size[:, c].mean() * np.interp(x, at, height, left=0.0, right=0.0)
         else:
             sd = np.maximum(spread[pick, c], 3 * (x[1] - x[0]))  # a draw near zero would be a spike
             y = (size[pick, c] * stats.norm.pdf(x[:, None], effect[pick, c], sd)).mean(1)
         colour = COLOURS[c]
-        label = f"{name}: {style.estimate(effect[:, c])}, share {style.estimate(size[:, c])}"
+        share, lower, upper = np.quantile(size[:, c], [0.5, 0.025, 0.975])
+        label = f"{name}: {style.estimate(effect[:, c])}, share {share:.2f} [{lower:.2f}, {upper:.2f}]"
         ax.fill_between(x, 0, y, color=colour, alpha=0.3, lw=0)
         ax.plot(x, y, color=colour, lw=1.0, label=label)
     ax.axvline(0, color=style.INK, lw=0.6)
@@ -74,7 +76,7 @@ def _areas(ax: Axes, fit: Fit, arm: str) -> None:
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.set_ylim(0, None)
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.22))
+    ax.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.22), handlelength=1.0)
 
 
 @style.paper
