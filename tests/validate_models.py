@@ -69,6 +69,12 @@ def answers(missing: float = 0.2) -> pd.DataFrame:
     return data[rng.random(len(data)) >= missing].reset_index(drop=True)
 
 
+def persons() -> pd.DataFrame:
+    """200 persons in two arms."""
+    rng = np.random.default_rng(5)
+    return pd.DataFrame({"y": rng.normal(size=200), "arm": rng.choice(["control", "treated"], 200)})
+
+
 COEFFICIENTS = {"gamma0": bh.Normal(0, 2), "gamma1": bh.Normal(0, 1)}
 TERMS = {"gamma2": bh.Normal(0, 0.5), "gamma3": bh.Normal(0, 0.5)}
 RISKS = {"gamma0": bh.Normal(0, 0.8), "gamma1": bh.Normal(0, 0.8)}
@@ -205,6 +211,29 @@ SCENARIOS = {
             },
         ),
         lambda: students(clusters=30),
+    ),
+    "classes of clusters": Scenario(
+        "two latent classes of clusters, numbered by their intercepts, random intercepts within them; what does not depend on "
+        "the numbering as well: average and SD of effects, entropy, likelihood",
+        bh.EffectMixture(
+            **ROLES,
+            order="gamma0",
+            priors=COEFFICIENTS | {"sd": bh.HalfNormal(0.4), "sigma": bh.LogNormal(0, 0.3), "pi": bh.Dirichlet(3)},
+        ),
+        lambda: trial(low=8, high=14),
+    ),
+    "classes of individuals": Scenario(
+        "two latent classes of single persons, numbered by their intercepts",
+        bh.EffectMixture(
+            outcome="y",
+            treatment="arm",
+            reference="control",
+            class_of="individual",
+            intercept_varies=False,
+            order="gamma0",
+            priors=COEFFICIENTS | {"sigma": bh.LogNormal(0, 0.3), "pi": bh.Dirichlet(3)},
+        ),
+        persons,
     ),
     "item effects": Scenario(
         "binary responses: effects that vary over items and with a covariate of persons",
