@@ -3,9 +3,10 @@
 Data by NumPy from the equations. Two classes of clusters, or of individuals, with different effects; classes too close to be
 told apart; one population with heavy tails or a skewed residual, in which a mixture finds classes all the same.
 
-    python tests/validate_classes.py [STUDY ...] [--replications 100]
+    python tests/validate_classes.py [STUDY ...] [--replications N]
 
-Writes docs/validation-classes.md from out/classes/, a file a study; data sets that are there already are not fitted again.
+Without names of studies it writes docs/validation-classes.md. Results are kept in out/classes/, a file a study; data sets that
+are there already are not fitted again.
 """
 
 import argparse
@@ -26,6 +27,7 @@ CLUSTERS = bh.EffectMixture(**ROLES, cluster="school")
 PERSONS = bh.EffectMixture(**ROLES, class_of="individual", intercept_varies=False)
 SEED, SHARE = 340, 0.4  # the share of the second class
 DRAWS, TUNE = 1000, 500
+COVERAGE = ("clusters", "individuals")  # studies of coverage
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,7 @@ def said(table: pd.DataFrame) -> list[str]:
 def page(results: dict[str, pd.DataFrame]) -> str:
     """docs/validation-classes.md."""
     real = {k: v for k, v in results.items() if k in STUDIES}
-    parts = [
-        f"## {STUDIES[k].about}\n\n" + "\n".join(coverage(real[k])) for k in ("clusters", "individuals") if k in real
-    ]
+    parts = [f"## {STUDIES[k].about}\n\n" + "\n".join(coverage(real[k])) for k in COVERAGE if k in real]
     told = pd.concat([v.assign(study=k) for k, v in real.items()], ignore_index=True)
     close = "; ".join(f"{k}: {STUDIES[k].about}" for k in real if k.startswith("close"))
     rows = [
@@ -235,15 +235,14 @@ Of all {len(both)} data sets, one class wins in {share(both["wins"])}. `bh.class
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("studies", nargs="*", help=", ".join([*STUDIES, *FALSE]))
-    parser.add_argument("--replications", type=int, default=100)
+    parser.add_argument("--replications", type=int, help="100 for coverage, else 50")
     options = parser.parse_args()
     results = {}
     for k, (name, study) in enumerate((STUDIES | FALSE).items()):
         if not options.studies or name in options.studies:
             make = found if name in STUDIES else unmasked
-            results[name] = kept(
-                name, options.replications, lambda r, k=k, study=study, make=make: make(study, (SEED + k, r))
-            )
+            replications = options.replications or (100 if name in COVERAGE else 50)
+            results[name] = kept(name, replications, lambda r, k=k, study=study, make=make: make(study, (SEED + k, r)))
     if len(results) == len(STUDIES | FALSE):
         text = page(results)
         (ROOT / "docs" / "validation-classes.md").write_text(text, encoding="utf-8")
