@@ -13,10 +13,11 @@ from bayeshte.checks.rivals import Rivals, class_rivals
 from bayeshte.convergence import MAX_RHAT, Check
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families import EffectMixture
-from bayeshte.families.effect_mixture_arrays import Arrays, unstack
+from bayeshte.families.effect_mixture_arrays import Arrays
 from bayeshte.families.effect_mixture_classes import Classification, classification
 from bayeshte.families.effect_mixture_estimands import class_outcomes
 from bayeshte.fit import Fit, fit
+from bayeshte.labelled import unstack
 from bayeshte.marginal import mixture, mixture_modes
 from bayeshte.summary import rows
 

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import log_softmax
 
+from bayeshte.labelled import Labelled, flatten
 from bayeshte.marginal.mixture import Layout, Parameters, Units, subset, units
 
 #: variables of a posterior, in the order of the tables
@@ -19,7 +20,7 @@ INTERCEPT = "intercept"
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(Labelled):
     """The design under the names of the equations.
 
     Attributes
@@ -28,21 +29,6 @@ class Arrays:
         Variables ``y, arm_code, cluster_code (row)``, ``X (row, covariate)``, ``W (unit, member)``, perhaps
         ``trials (row)``, and the analysed columns as ``column_0, ...``; coords hold all labels.
     """
-
-    design: xr.Dataset
-
-    def __getattr__(self, name):
-        if name in ("family", "outcome", "treatment", "reference", "cluster", "unit"):
-            return self.design.attrs[name]
-        raise AttributeError(name)
-
-    @property
-    def coords(self) -> dict[str, np.ndarray]:
-        """Labels by dim, as PyMC takes them."""
-        return {str(k): v.to_numpy() for k, v in self.design.coords.items()}
-
-    def labels(self, dim: str) -> list[str]:
-        return [str(v) for v in self.design[dim].to_numpy()] if dim in self.design.coords else []
 
     @property
     def classes(self) -> int:
@@ -53,16 +39,6 @@ class Arrays:
     def shared(self) -> tuple[str, ...]:
         """Parameters that all classes have in common."""
         return tuple(self.design.attrs["shared"])
-
-    @cached_property
-    def contrasts(self) -> list[str]:
-        """Arms but the reference."""
-        return self.labels(self.treatment) if self.treatment else []
-
-    @property
-    def arms(self) -> str:
-        """Name of the dim of all arms, the reference first."""
-        return f"{self.treatment}_arm"
 
     @property
     def n_units(self) -> int:
@@ -75,27 +51,15 @@ class Arrays:
         out.__dict__["units"] = subset(self.units, pick)
         return out
 
-    @cached_property
-    def y(self) -> np.ndarray:
-        return self.design["y"].to_numpy()
-
     @property
     def trials(self) -> np.ndarray | None:
         """Of binomial outcomes."""
         return self.design["trials"].to_numpy() if "trials" in self.design else None
 
     @cached_property
-    def arm(self) -> np.ndarray:
-        return self.design["arm_code"].to_numpy()
-
-    @cached_property
     def code(self) -> np.ndarray:
         """Unit of each row: its cluster, or the row itself."""
         return np.arange(len(self.arm)) if self.unit == "row" else self.design["cluster_code"].to_numpy()
-
-    @cached_property
-    def X(self) -> np.ndarray:
-        return self.design["X"].to_numpy()
 
     @cached_property
     def W(self) -> np.ndarray:
@@ -107,24 +71,10 @@ class Arrays:
         """Whether membership has covariates, alpha, in place of plain class probabilities, pi."""
         return bool(self.design.attrs["membership"])
 
-    @cached_property
-    def varying(self) -> list[str]:
-        """Random effects within a class: intercept, arms."""
-        return self.labels("varying")
-
-    @property
-    def q(self) -> int:
-        return len(self.varying)
-
     @property
     def sigmas(self) -> bool:
         """Whether the outcome has a residual SD."""
         return self.family in ("gaussian", "student")
-
-    @property
-    def T(self) -> np.ndarray:
-        """Arm indicators, (row, contrast)."""
-        return indicators(self.arm, len(self.contrasts))
 
     @property
     def full(self) -> np.ndarray:
@@ -217,21 +167,3 @@ def linear_predictor(T, X, gamma0, gamma1, gamma2, u0, u1):
         Random effects of each row's cluster, or 0.
     """
     return gamma0 + u0 + ((gamma1 + u1) * T).sum(-1) + (gamma2 * X).sum(-1)
-
-
-def indicators(arm: np.ndarray, contrasts: int) -> np.ndarray:
-    """(row, contrast) indicators of the arms 1, 2, ..."""
-    return (arm[:, None] == np.arange(1, contrasts + 1)).astype(float)
-
-
-def flatten(values: xr.DataArray) -> np.ndarray:
-    """Draws of a variable with chains stacked: (chain * draw, ...)."""
-    a = values.transpose("chain", "draw", ...).to_numpy()
-    return a.reshape(-1, *a.shape[2:])
-
-
-def unstack(values: np.ndarray, draws: xr.Dataset, **dims) -> xr.DataArray:
-    """(draw, ...) back to labelled chains and draws."""
-    shape = (draws.sizes["chain"], draws.sizes["draw"])
-    coords = {c: draws[c].to_numpy() if c in draws.coords else np.arange(draws.sizes[c]) for c in ("chain", "draw")}
-    return xr.DataArray(values.reshape(*shape, *values.shape[1:]), dims=("chain", "draw", *dims), coords=coords | dims)

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from scipy.special import log_softmax, logsumexp
 
-from bayeshte.families.effect_mixture_arrays import COEFFICIENTS, STORED, Arrays, flatten, unstack
+from bayeshte.families.effect_mixture_arrays import COEFFICIENTS, STORED, Arrays
+from bayeshte.labelled import flatten, unstack
 from bayeshte.marginal import mixture, relabel
 
 CHUNK = 2_000_000  # values (draw, unit, class) held at once

@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from bayeshte.families.effect_mixture_arrays import INTERCEPT, Arrays, indicators, unstack
+from bayeshte.families.effect_mixture_arrays import INTERCEPT, Arrays
 from bayeshte.families.effect_mixture_classes import classification
 from bayeshte.families.effect_mixture_outcomes import CHUNK, Coefficients, labels, mean_outcome
+from bayeshte.labelled import indicators, unstack
 from bayeshte.spec import Estimand
 
 

@@ -10,7 +10,8 @@ from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families import effect_mixture_classes as latent_classes
-from bayeshte.families.effect_mixture_arrays import Arrays, flatten, indicators, linear_predictor, unstack
+from bayeshte.families.effect_mixture_arrays import Arrays, linear_predictor
+from bayeshte.labelled import flatten, indicators, unstack
 from bayeshte.marginal import glmm
 from bayeshte.marginal.mixture import log_prior_probabilities
 

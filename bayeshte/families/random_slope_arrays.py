@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from bayeshte.labelled import Labelled, flatten
 from bayeshte.marginal.gaussian import Moments, Parameters, moments
 from bayeshte.summary import elements
 
@@ -22,7 +23,7 @@ def label(variable: str, element: str | None = None) -> str:
 
 
 @dataclass(frozen=True)
-class Arrays:
+class Arrays(Labelled):
     """The design under the names of the equations.
 
     Attributes
@@ -32,58 +33,24 @@ class Arrays:
         and the analysed columns as ``column_0, ...``; coords hold all labels.
     """
 
-    design: xr.Dataset
-
-    def __getattr__(self, name):
-        if name in ("family", "outcome", "treatment", "reference", "cluster"):
-            return self.design.attrs[name]
-        raise AttributeError(name)
-
-    @property
-    def coords(self) -> dict[str, list]:
-        """Labels by dim, as PyMC takes them."""
-        return {str(k): v.to_numpy() for k, v in self.design.coords.items()}
-
     def labels(self, dims: str | tuple[str, ...]) -> list[str]:
         """Element labels of a vector, or of a matrix row by row, as tables print them."""
         if isinstance(dims, str):
-            return [str(v) for v in self.design[dims].to_numpy()] if dims in self.design.coords else []
+            return super().labels(dims)
         first, second = (self.labels(d) for d in dims)
         return [f"{a}, {b}" for a in first for b in second]
-
-    @cached_property
-    def contrasts(self) -> list[str]:
-        """Arms but the reference."""
-        return self.labels(self.treatment) if self.treatment else []
 
     @property
     def n_contrasts(self) -> int:
         return len(self.contrasts)
 
     @property
-    def arms(self) -> str:
-        """Name of the dim of all arms, the reference first."""
-        return f"{self.treatment}_arm"
-
-    @property
     def n_clusters(self) -> int:
         return self.design.sizes[self.cluster] if self.cluster else 1
 
     @cached_property
-    def y(self) -> np.ndarray:
-        return self.design["y"].to_numpy()
-
-    @cached_property
-    def arm(self) -> np.ndarray:
-        return self.design["arm_code"].to_numpy()
-
-    @cached_property
     def code(self) -> np.ndarray:
         return self.design["cluster_code"].to_numpy()
-
-    @cached_property
-    def X(self) -> np.ndarray:
-        return self.design["X"].to_numpy()
 
     @cached_property
     def M(self) -> np.ndarray:
@@ -103,26 +70,12 @@ class Arrays:
     def se(self) -> np.ndarray | None:
         return self.design["se"].to_numpy() if "se" in self.design else None
 
-    @cached_property
-    def varying(self) -> list[str]:
-        return self.labels("varying")
-
-    @property
-    def q(self) -> int:
-        """Number of random effects of a cluster."""
-        return len(self.varying)
-
     @property
     def sigmas(self) -> int:
         """Number of residual SDs."""
         if self.family not in CONTINUOUS or self.se is not None:
             return 0
         return self.n_contrasts + 1 if self.design.attrs["sigma_by_arm"] else 1
-
-    @property
-    def T(self) -> np.ndarray:
-        """Arm indicators, (row, contrast)."""
-        return indicators(self.arm, self.n_contrasts)
 
     @cached_property
     def arm_counts(self) -> np.ndarray:
@@ -199,17 +152,6 @@ class Draws(Parameters):
 
     def __getitem__(self, part: slice) -> "Draws":
         return replace(self, beta=self.beta[part], factor=self.factor[part], precision=self.precision[part])
-
-
-def indicators(arm: np.ndarray, contrasts: int) -> np.ndarray:
-    """(row, contrast) indicators of the arms 1, 2, ..."""
-    return (arm[:, None] == np.arange(1, contrasts + 1)).astype(float)
-
-
-def flatten(values: xr.DataArray) -> np.ndarray:
-    """Draws of a variable with chains stacked: (chain * draw, ...)."""
-    a = values.transpose("chain", "draw", ...).to_numpy()
-    return a.reshape(-1, *a.shape[2:])
 
 
 def scalars(posterior: xr.Dataset) -> list[tuple[str, xr.DataArray]]:

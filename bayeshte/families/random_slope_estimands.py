@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.families.random_slope_arrays import Arrays
-from bayeshte.families.random_slope_outcomes import averages, cluster_means, is_linear, rows_of, unstack
+from bayeshte.families.random_slope_outcomes import averages, cluster_means, is_linear, rows_of
+from bayeshte.labelled import unstack
 from bayeshte.spec import Estimand
 
 

@@ -15,8 +15,9 @@ from scipy import sparse, special, stats
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays, flatten, indicators
+from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays
 from bayeshte.families.random_slope_design import main_formula
+from bayeshte.labelled import flatten, indicators, unstack
 from bayeshte.marginal import gaussian, glmm, glmm_integral
 
 CHUNK = 4_000_000  # values held at once
@@ -140,16 +141,6 @@ def cluster_means(predictor, D: Arrays, posterior: xr.Dataset) -> np.ndarray:
     rows = rows_of(D, (1 / np.bincount(D.code)[D.code])[None])
     values = predictions(D, posterior, rows, np.zeros(len(rows.code), int), "these", predictor)
     return (sparse.csr_array((rows.weight[0], (rows.code, np.arange(len(rows.code))))) @ values.T).T
-
-
-def unstack(values: np.ndarray, posterior: xr.Dataset, **dims) -> xr.DataArray:
-    """(draw, ...) back to labelled chains and draws."""
-    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
-    return xr.DataArray(
-        values.reshape(*shape, *values.shape[1:]),
-        dims=("chain", "draw", *dims),
-        coords={"chain": posterior["chain"], "draw": posterior["draw"], **dims},
-    )
 
 
 def population(spec, D: Arrays, frame: pd.DataFrame | None, weight: np.ndarray | None, arm: str | None, clusters: str):
