@@ -73,19 +73,12 @@ class Fit:
         Raises
         ------
         SpecError
-            Without clusters, or with classes of individuals and intercepts of their clusters.
+            Without clusters.
         """
-        a = self.design.attrs
-        if not a["cluster"]:
+        if not self.design.attrs["cluster"]:
             raise SpecError(
                 "The model has no clusters to leave out: write unit='row', or name their column with cluster=, "
                 "varying=() and intercept_varies=False."
-            )
-        first = self.spec.log_likelihood(self.posterior.isel(chain=[0], draw=[0]), self.design, "cluster")
-        if a["cluster"] not in first.dims:  # rows, given the random effects
-            raise SpecError(
-                f"The likelihood of a whole {a['cluster']}, its random effects integrated, is not available where individuals "
-                "belong to classes; leaving out clusters and prior sensitivity need it. bh.loo(fit, unit='row') does not."
             )
         return self.spec.log_likelihood(self.posterior[self.parameters], self.design, "cluster")
 

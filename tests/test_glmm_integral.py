@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 from cases import SPECS, frame
+from mixture_cases import SPECS as MIXTURES
+from mixture_cases import as_draws, random_points, trial
 from scipy import stats
 from scipy.special import logsumexp
 
 import bayeshte as bh
+from bayeshte.families.effect_mixture_arrays import Arrays as Mixture
 from bayeshte.families.random_slope_arrays import Arrays
 from bayeshte.marginal import gaussian, glmm, glmm_integral
 
@@ -79,3 +82,28 @@ def test_leaving_out_clusters():
     assert "by quadrature with" in found.what
     assert len(found.pointwise) == Arrays(fit.design).n_clusters
     assert bh.prior_sensitivity(fit)["likelihood"].notna().all()
+
+
+@pytest.mark.parametrize("name", ["persons in clusters", "persons in clusters, binary", "persons in clusters, student"])
+def test_individuals_in_classes(name):
+    """Clusters whose rows belong to classes, against a grid of the intercept that they share."""
+    data, _ = trial(2, clusters=5)
+    design = (spec := MIXTURES[name]).design(data)
+    density = spec.marginal(design, spec.frozen_priors(design))
+    draws = as_draws(density, random_points(density, 3))
+    D = Mixture(design)
+    found = spec.log_likelihood(draws.drop_vars("u"), design, "cluster")
+    points = np.linspace(-9, 9, 1001)
+    step = np.log(points[1] - points[0]) + stats.norm.logpdf(points)
+    for t in range(3):
+        one = draws.isel(draw=[t])
+        u = one["sd"].to_numpy().ravel() * points
+        many = one.isel(draw=np.zeros(len(u), int)).assign_coords(draw=np.arange(len(u)))
+        many["u"] = many["u"].dims, np.tile(u[None, :, None, None], (1, 1, 5, 1))
+        rows = spec.log_likelihood(many, design, "row").to_numpy()[0]
+        code = design["cluster_code"].to_numpy()
+        for j in range(5):
+            expected = logsumexp(rows[:, code == j].sum(1) + step)
+            assert float(found[0, t, j]) == pytest.approx(expected, abs=0.01)
+    assert found.attrs["quadrature_error"] < 0.05
+    assert D.units.n_clusters == 5

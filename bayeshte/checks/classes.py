@@ -238,8 +238,8 @@ def fit_classes(
         raise SpecError("fit_classes compares numbers of latent classes: give it a bh.EffectMixture.")
     if spec.class_of == "individual" and spec.intercept_varies:
         raise SpecError(
-            "The likelihood of individuals in classes, random intercepts of their clusters integrated, is not available: write "
-            "intercept_varies=False to compare numbers of classes, or compare fits with bh.compare(..., unit='row')."
+            "The maximum likelihood of individuals in classes, with random intercepts of their clusters, is not available: write "
+            "intercept_varies=False to compare numbers of classes, or compare fits with bh.compare."
         )
     numbers = sorted(set(classes))
     if not numbers:

@@ -108,7 +108,7 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     Raises
     ------
     SpecError
-        ``unit="cluster"`` without clusters, or with classes of individuals and intercepts of their clusters.
+        ``unit="cluster"`` without clusters.
     """
     if unit not in ("cluster", "row"):
         raise SpecError(f"unit={unit!r}: write 'cluster' or 'row'.")

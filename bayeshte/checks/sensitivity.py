@@ -41,11 +41,6 @@ def prior_sensitivity(fit: Fit) -> pd.DataFrame:
         ``parameter``; ``prior``, ``likelihood``: change of the distribution (cumulative Jensen-Shannon distance) per
         doubling of the power; ``diagnosis``: "prior-data conflict" if both are at least 0.05, "strong prior or weak
         likelihood" if only the prior's is, else "-".
-
-    Raises
-    ------
-    SpecError
-        For a family whose likelihood cannot be integrated over random effects.
     """
     values = _quantities(fit)
     tree = xr.DataTree.from_dict(

@@ -242,7 +242,8 @@ class EffectMixture(ModelSpec):
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with classes and random effects integrated; by row given the class and random effects of its cluster.
 
-        Of individuals by row with classes integrated; given the random intercepts of clusters, if there are any.
+        Of individuals by row with classes integrated, given the random intercepts of clusters, if there are any; by cluster these
+        are integrated by quadrature.
         """
         return outcomes.log_likelihood(draws, design, unit)
 

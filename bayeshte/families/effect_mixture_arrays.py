@@ -134,7 +134,7 @@ class Arrays(Labelled):
         if q:
             corr = self.by_class(draws, "corr") if "corr" in draws else np.ones((S, K, 1, 1))
             factor = np.linalg.cholesky(corr) * self.by_class(draws, "sd")[..., None]
-        u = flatten(draws["u"])[..., 0] if len(self.units.cluster) else np.zeros((S, 0))
+        u = flatten(draws["u"])[..., 0] if len(self.units.cluster) and "u" in draws else np.zeros((S, 0))
         return Parameters(beta, shape, factor, self.alpha(draws), u)
 
     def alpha(self, draws: xr.Dataset) -> np.ndarray:

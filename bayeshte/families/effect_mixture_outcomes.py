@@ -12,7 +12,7 @@ from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families import effect_mixture_classes as latent_classes
 from bayeshte.families.effect_mixture_arrays import Arrays, linear_predictor
 from bayeshte.labelled import flatten, indicators, unstack
-from bayeshte.marginal import glmm
+from bayeshte.marginal import glmm, glmm_integral
 from bayeshte.marginal.mixture import log_prior_probabilities
 
 CHUNK = 4_000_000  # values held at once
@@ -196,11 +196,13 @@ def row_constants(D: Arrays) -> np.ndarray:
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
     """Pointwise log-likelihood; see `ModelSpec.log_likelihood`."""
     D = Arrays(design)
+    if unit == "cluster" and D.unit == "row" and D.q:
+        return _integrated(D, draws)
     if unit == "cluster" or D.unit == "row":
         values = latent_classes.unit_log_likelihood(D, draws) + np.bincount(D.code, row_constants(D), D.n_units)
         if D.unit != "row":
             return unstack(values, draws, **{D.cluster: D.labels(D.cluster)})
-        if unit == "row" or not D.cluster or D.q:
+        if unit == "row" or not D.cluster:
             return unstack(values, draws, row=design["row"].to_numpy())
         code = design["cluster_code"].to_numpy()
         summed = np.stack([np.bincount(code, v, design.sizes[D.cluster]) for v in values])
@@ -217,6 +219,13 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
     else:
         values = glmm.log_likelihood_rows(eta, D.y, D.family)
     return unstack(values, draws, row=design["row"].to_numpy())
+
+
+def _integrated(D: Arrays, draws: xr.Dataset) -> xr.DataArray:
+    """By cluster, classes of its rows and the intercept that they share integrated; see `Fit.cluster_log_likelihood`."""
+    found = glmm_integral.log_likelihood_of_classes(D.units, D.parameters(draws), flatten(draws["sd"])[:, 0])
+    constant = np.bincount(D.design["cluster_code"], row_constants(D), D.units.n_clusters)
+    return unstack(found.values + constant, draws, **{D.cluster: D.labels(D.cluster)}).assign_attrs(found.attributes)
 
 
 def _in_own(D: Arrays, draws: xr.Dataset, name: str, label: np.ndarray) -> np.ndarray | None:

@@ -254,6 +254,5 @@ def _integrated(D: Arrays, draws: xr.Dataset) -> xr.DataArray:
     values = found.values + np.bincount(D.code, constant, D.n_clusters)
     out = unstack(values, draws, **{D.cluster: D.labels(D.cluster)})
     if D.q:
-        text = f"by quadrature with {found.nodes} nodes a random effect, error at most {found.error:.1g}"
-        out.attrs = {"integrated": text, "nodes": found.nodes, "quadrature_error": found.error}
+        out.attrs = found.attributes
     return out

@@ -65,6 +65,19 @@ def poisson_points(eta, n, s, ll, score):
         score[i] = s[i] - mean
 
 
+@njit(**OPTIONS)
+def point_of_family(family, eta, n, s, shape, ll, score, dsigma, dnu):
+    """Log-likelihood of every row, and its derivatives in eta, and in sigma and nu where there are any."""
+    if family == LOGIT:
+        logit_points(eta, n, s, ll, score)
+    elif family == POISSON:
+        poisson_points(eta, n, s, ll, score)
+    elif family == STUDENT:
+        student_points(eta, s, shape[0], shape[1], ll, score, dsigma, dnu)
+    else:
+        gaussian_points(eta, s, shape[0], ll, score, dsigma)
+
+
 @njit(**SUMS)
 def add_columns(X, N, p, lo, coefficients, out):
     """out += X coefficients for the rows from `lo` on; X holds a column after the other."""
@@ -91,14 +104,7 @@ def points(family, data, N, p, lo, hi, beta, shape, shift, eta, ll, score, dsigm
         e[i] = shift[lo + i]
     add_columns(data, N, p, lo, beta, e)
     n, s = data[p * N + lo : p * N + hi], data[p * N + N + lo : p * N + N + hi]
-    if family == LOGIT:
-        logit_points(e, n, s, ll, score)
-    elif family == POISSON:
-        poisson_points(e, n, s, ll, score)
-    elif family == STUDENT:
-        student_points(e, s, shape[0], shape[1], ll, score, dsigma, dnu)
-    else:
-        gaussian_points(e, s, shape[0], ll, score, dsigma)
+    point_of_family(family, e, n, s, shape, ll, score, dsigma, dnu)
 
 
 @njit(**SUMS)
