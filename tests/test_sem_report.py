@@ -451,7 +451,7 @@ def _overlap_with_lkj(x: np.ndarray) -> float:
 class TestReport:
     def test_sections(self, page):
         found = [attrs["id"] for tag, attrs in Tags(page).seen if tag == "section"]
-        assert found == [s.name for s in SECTIONS if s.name not in ("clusters", "balance")]
+        assert found == [s.name for s in SECTIONS if s.name not in ("clusters", "balance", "classes")]
         assert page.index('class="headline"') < page.index('id="diagnosis"') < page.index('id="model"')
         assert page.index('id="figure-path"') < page.index('id="priors"'), "the diagram is with the model"
         assert page.count('id="figure-path"') == 1
