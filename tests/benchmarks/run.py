@@ -20,6 +20,7 @@ from pathlib import Path
 
 import items
 import mediation
+import mixture
 import numpy as np
 import pandas as pd
 
@@ -180,7 +181,7 @@ def main() -> None:
     slope = mediation.sampled(mediation.SLOPE, mediation.diary(), repeats=3, draws=200, tune=200)
     five = mediation.sampled(mediation.FIVE, mediation.attitudes(), draws=250, tune=300)
     text += mediation.section(structural, mediation.activity(), mediation.large(), slope, five)
-    text += items.section(given.skip_r)
+    text += items.section(given.skip_r) + mixture.section()
     (HERE.parents[1] / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
     print(text)
 
