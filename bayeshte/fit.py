@@ -73,12 +73,20 @@ class Fit:
         Raises
         ------
         SpecError
-            Without clusters.
+            Without clusters, or for a family that cannot integrate its likelihood over them.
         """
-        if not self.design.attrs["cluster"]:
+        cluster = self.design.attrs["cluster"]
+        if not cluster:
             raise SpecError(
                 "The model has no clusters to leave out: write unit='row', or name their column with cluster=, "
                 "varying=() and intercept_varies=False."
+            )
+        first = self.spec.log_likelihood(self.posterior.isel(chain=[0], draw=[0]), self.design, "cluster")
+        if cluster not in first.dims:  # rows, given the random effects
+            raise SpecError(
+                f"The likelihood of a whole {cluster}, its random effects integrated, is not available for "
+                f"{type(self.spec).__name__}; leaving out clusters and prior sensitivity need it, "
+                "bh.loo(fit, unit='row') does not."
             )
         return self.spec.log_likelihood(self.posterior[self.parameters], self.design, "cluster")
 

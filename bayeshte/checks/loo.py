@@ -108,7 +108,7 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     Raises
     ------
     SpecError
-        ``unit="cluster"`` without clusters.
+        ``unit="cluster"`` without clusters, or for a family that cannot integrate its likelihood over them.
     """
     if unit not in ("cluster", "row"):
         raise SpecError(f"unit={unit!r}: write 'cluster' or 'row'.")

@@ -41,6 +41,11 @@ def prior_sensitivity(fit: Fit) -> pd.DataFrame:
         ``parameter``; ``prior``, ``likelihood``: change of the distribution (cumulative Jensen-Shannon distance) per
         doubling of the power; ``diagnosis``: "prior-data conflict" if both are at least 0.05, "strong prior or weak
         likelihood" if only the prior's is, else "-".
+
+    Raises
+    ------
+    SpecError
+        For a family that cannot integrate its likelihood over clusters.
     """
     values = _quantities(fit)
     tree = xr.DataTree.from_dict(
