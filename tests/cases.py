@@ -62,6 +62,8 @@ SPECS = {
     "known errors": bh.RandomSlope(**BASE, varying="high", standard_error="se"),
     "mplus": bh.RandomSlope(**BASE, varying="high", priors="mplus"),
     "student": bh.RandomSlope(**BASE, varying="high", family="student"),
+    "skew normal": bh.RandomSlope(**BASE, varying="high", moderators="x", family="skew normal"),
+    "skew normal, no clusters": bh.RandomSlope(**BASE | {"cluster": None}, family="skew normal"),
     "logit": bh.RandomSlope(**BASE | {"outcome": "passed"}, varying="high", covariates="x", family="logit"),
     "probit": bh.RandomSlope(**BASE | {"outcome": "passed"}, moderators="sex", varying=(), family="probit"),
     "poisson": bh.RandomSlope(**BASE | {"outcome": "errors"}, covariates="x", slopes="x", varying=(), family="poisson"),

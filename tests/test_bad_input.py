@@ -619,7 +619,7 @@ def test_specifications_that_contradict_themselves(changes, said):
 # --- outcomes and standard errors ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["gaussian", "student", "poisson"])
+@pytest.mark.parametrize("family", ["gaussian", "student", "skew normal", "poisson"])
 def test_constant_outcome(family):
     refused(bh.DataError, "outcome 'y' is constant", f"1 in all {N} rows", data=frame().assign(y=1), family=family)
 
@@ -854,8 +854,9 @@ def test_little_or_odd_data_can_be_fitted(change):
         ("poisson", lambda d: np.where(d["arm"] == "high", 0, d["errors"])),
         ("poisson", lambda d: 1_000_000 * d["errors"]),
         ("student", lambda d: np.where(np.arange(N) == 5, 1e9, d["y"])),
+        ("skew normal", lambda d: np.where(np.arange(N) == 5, 1e3, d["y"])),
     ],
-    ids=["arms separate", "clusters separate", "an arm of zeros", "large counts", "an outlier"],
+    ids=["arms separate", "clusters separate", "an arm of zeros", "large counts", "an outlier", "an outlier, skewed"],
 )
 def test_outcomes_at_the_edge_can_be_fitted(family, y):
     fit = fitted(frame().assign(y=y), family=family, varying=())

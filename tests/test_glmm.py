@@ -20,10 +20,13 @@ FAMILIES = list(glmm.FAMILIES)
 
 
 def outcomes(eta, family, rng):
-    """Simulated outcomes; Student t with scale 0.8 and 5 degrees of freedom."""
+    """Simulated outcomes; Student t with scale 0.8 and 5 degrees of freedom, or skewed with SD 0.8 and shape -3."""
     match family:
         case "student":
             return eta + 0.8 * rng.standard_t(5, len(eta))
+        case "skew normal":
+            noise = stats.skewnorm(-3)
+            return eta + 0.8 * (noise.rvs(len(eta), random_state=rng) - noise.mean()) / noise.std()
         case "poisson":
             return rng.poisson(np.exp(eta)).astype(float)
         case _:
@@ -45,15 +48,16 @@ def simulate(family, q, J=12, m=6, p=3, seed=1, levels=None):
 def outputs(family, p, q, J):
     """Names of what the kernel writes."""
     out = [Output("beta", (p,)), Output("sd", (q,))]
-    if family == "student":
-        out += [Output("sigma", ()), Output("nu", ())]
+    if family in glmm.SHAPES:
+        out += [Output("sigma", ()), Output(glmm.SHAPES[family], ())]
     return (*out, Output("corr", (q, q)), Output("u", (J if q else 0, q)))
 
 
 def priors(family, p, q):
-    """Priors of beta, sd, sigma, nu."""
+    """Priors of beta, sd, sigma, nu or alpha."""
     out = [Normal(0, 2)] * (p - 1) + [Uniform(-3, 3)] + [HalfNormal(3)] * q
-    return out + ([HalfNormal(1), Gamma(2, 0.1)] if family == "student" else [])
+    shape = {"student": Gamma(2, 0.1), "skew normal": Normal(0, 4)}
+    return out + ([HalfNormal(1), shape[family]] if family in shape else [])
 
 
 def density(X, y, random, cluster, family, J=13) -> Density:
@@ -121,13 +125,14 @@ def test_equals_the_graph(family, q):
         beta = v["beta"]
         values = {"gamma0": beta[0], "gamma1": beta[1:2], "gamma2": beta[2:3], "gamma3": beta[3:].reshape(1, 1)}
         values |= {"sd": v["sd"], "_corr_factor": v["corr"], "u": v["u"], "sigma": v.get("sigma"), "nu": v.get("nu")}
+        values["alpha"] = v.get("alpha")
         point = {}
         for rv in model.free_RVs:
             value, transform = values[rv.name], model.rvs_to_transforms[rv]
             if transform is not None:
                 value = transform.forward(value, *rv.owner.inputs).eval(mode=FAST)
             point[model.rvs_to_values[rv].name] = np.asarray(value)
-        ratio = (f.floats[f.at + f.n_top + f.n_top**2 + p] / v["sigma"]) ** 2 if family == "student" else 1.0
+        ratio = (f.floats[f.at + f.n_top + f.n_top**2 + p] / v["sigma"]) ** 2 if family in glmm.SHAPES else 1.0
         expected = logp(point) + log_jacobian(f, v["sd"][:, None] * v["corr"], p, J, ratio)
         expected -= np.log(2 * v["sd"]).sum()  # an sd with a sign is its own coordinate, not its logarithm
         expected += log_jacobian_of_correlations(f, z, q)
@@ -208,14 +213,18 @@ def test_the_coordinates_leave_the_posterior_alone():
 
 
 def single_row(family, eta, y, sigma=1.0, nu=4.0):
-    """Log density and derivative in eta of one row with linear predictor `eta`, from the kernel under flat priors."""
-    extra = [Power(0), Power(0)] if family == "student" else []
+    """Log density and derivative in eta of one row with linear predictor `eta`, from the kernel under flat priors.
+
+    `nu` is alpha of the skew normal, which is its own coordinate.
+    """
+    extra = {"student": [Power(0), Power(0)], "skew normal": [Power(0), Flat()]}.get(family, [])
     rows = glmm.collapse(np.ones((1, 1)), np.array([y]), np.array([], int), np.array([0]), 1, family)
     empty = [np.zeros((1, 0, k)) for k in (0, 1, 1)]
     f = glmm._tables(rows, np.ones(3), *empty, [Flat(), *extra], None, outputs(family, 1, 0, 1))
-    z = np.concatenate([[eta], np.log([sigma, nu])[: len(extra)]])
-    lp, grad = f(z)
-    return lp - z[1:].sum(), grad[0]
+    shape = [np.log(sigma), nu if family == "skew normal" else np.log(nu)] if extra else []
+    lp, grad = f(np.array([eta, *shape]))
+    jacobian = sum(v for v, prior in zip(shape, extra, strict=True) if prior.support == "positive")
+    return lp - jacobian, grad[0]
 
 
 @pytest.mark.parametrize("eta", [-1e4, -50.0, -37.0, -8.0, -1.0, 0.0, 0.3, 1.0, 8.0, 37.0, 50.0, 1e4])
@@ -249,13 +258,38 @@ def test_tails_of_counts_and_student_t():
     assert single_row("student", 0.2, 0.5, nu=1e12)[0] == pytest.approx(stats.norm(0.2).logpdf(0.5), abs=1e-10)
 
 
+def test_tails_of_the_skew_normal():
+    """Against SciPy's log_ndtr; the derivative in eta against central differences; alpha = 0 is the normal density."""
+    for alpha in (-30.0, -4.0, -0.1, 0.0, 1.0, 30.0):
+        m, k = glmm.skew_moments(alpha)
+        for y in (-40.0, -3.0, 0.0, 0.7, 3.0, 40.0):
+            lp, slope = single_row("skew normal", 0.2, y, sigma=0.7, nu=alpha)
+            z = m + k * (y - 0.2) / 0.7
+            expected = np.log(2 * k / 0.7) - 0.5 * np.log(2 * np.pi) - z**2 / 2 + special.log_ndtr(alpha * z)
+            assert lp == pytest.approx(expected, rel=1e-13, abs=1e-12)
+            step = 1e-5
+            near = [single_row("skew normal", 0.2 + h, y, sigma=0.7, nu=alpha)[0] for h in (step, -step)]
+            assert slope == pytest.approx((near[0] - near[1]) / (2 * step), rel=1e-6, abs=1e-5)
+    assert single_row("skew normal", 0.2, 0.5, nu=0.0)[0] == pytest.approx(stats.norm(0.2).logpdf(0.5), abs=1e-13)
+
+
+@pytest.mark.parametrize("skewness", [-0.9, -0.3, 0.0, 0.6])
+def test_shape_of_skewness(skewness):
+    assert float(stats.skewnorm(glmm.shape_of_skewness(skewness)).stats("s")) == pytest.approx(skewness, abs=1e-12)
+    assert np.isfinite(glmm.shape_of_skewness(3.0))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_log_likelihood_rows(family):
     rng = np.random.default_rng(8)
     eta = rng.normal(0, 2, (4, 9))
     y = outcomes(eta[0], family, rng)
     sigma, nu = rng.uniform(0.5, 2, 4), rng.uniform(2, 9, 4)
+    unit = stats.skewnorm(nu[:, None])
     reference = {
+        "skew normal": lambda: (
+            unit.logpdf(unit.mean() + unit.std() * (y - eta) / sigma[:, None]) + np.log(unit.std() / sigma[:, None])
+        ),
         "student": lambda: stats.t(nu[:, None], eta, sigma[:, None]).logpdf(y),
         "logit": lambda: stats.bernoulli(special.expit(eta)).logpmf(y),
         "probit": lambda: stats.bernoulli(stats.norm.cdf(eta)).logpmf(y),

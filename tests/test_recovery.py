@@ -174,9 +174,19 @@ def student(rng) -> Study:
     return Study(data.assign(y=eta + noise), of_family("student"), truth | {"sigma": 0.8, "nu": 4}, u)
 
 
+def skew_normal(rng) -> Study:
+    """SD 0.8, alpha 4: |n1| and n2 mixed by Azzalini's stochastic representation."""
+    data, eta, u, truth = other_outcomes(rng, 1.0)
+    raw = 4 * np.abs(rng.standard_normal(len(eta))) + rng.standard_normal(len(eta))
+    mean = 4 * np.sqrt(2 / np.pi)
+    noise = 0.8 * (raw - mean) / np.sqrt(17 - mean**2)
+    return Study(data.assign(y=eta + noise), of_family("skew normal"), truth | {"sigma": 0.8, "alpha": 4}, u)
+
+
 VARIANTS: tuple[Callable, ...] = (
     *(intercept_and_slope, three_arms_one_varying, slope_on_a_covariate, partially_nested, intercept_only, no_clusters),
     *(sigma_by_arm, moderators, within_and_between, known_standard_errors, logit, probit, poisson, student),
+    skew_normal,
 )
 
 

@@ -149,6 +149,16 @@ SCENARIOS = {
         ),
         trial,
     ),
+    "skew normal": Scenario(
+        "skewed residuals",
+        bh.RandomSlope(
+            **ROLES,
+            moderators="x",
+            family="skew normal",
+            priors=COEFFICIENTS | TERMS | SPREAD | {"sigma": bh.Gamma(4, 4), "alpha": bh.Normal(0, 4)},
+        ),
+        trial,
+    ),
     "path model": Scenario(
         "one level, three mediators whose residuals covary in a chain: a prior that is cut to positive definite matrices",
         bh.SEM(

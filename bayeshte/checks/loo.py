@@ -108,7 +108,7 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     Raises
     ------
     SpecError
-        ``unit="cluster"`` without clusters, or for a family whose likelihood cannot be integrated over random effects.
+        ``unit="cluster"`` without clusters, or with classes of individuals and intercepts of their clusters.
     """
     if unit not in ("cluster", "row"):
         raise SpecError(f"unit={unit!r}: write 'cluster' or 'row'.")
@@ -214,7 +214,7 @@ def without(fit: Fit, label: str) -> Fit:
     return assemble(fit.spec, design, fit.priors, tree, dict(fit.record) | {"seed": seed}, complete)
 
 
-def compare(fits: Mapping[str, Fit], unit: str = "cluster") -> pd.DataFrame:
+def compare(fits: Mapping[str, Fit], unit: str = "cluster", refit: bool = True) -> pd.DataFrame:
     """Models of the same data beside each other, best first.
 
     Parameters
@@ -224,6 +224,8 @@ def compare(fits: Mapping[str, Fit], unit: str = "cluster") -> pd.DataFrame:
     unit : {"cluster", "row"}
         What is left out, see `bayeshte.loo`. For a model without random effects to be compared by cluster, name its
         cluster with ``varying=()`` and ``intercept_varies=False``.
+    refit : bool
+        As in `bayeshte.loo`.
 
     Returns
     -------
@@ -243,7 +245,7 @@ def compare(fits: Mapping[str, Fit], unit: str = "cluster") -> pd.DataFrame:
         raise SpecError("There is nothing to compare: give at least two fits by name, {'a': fit_a, 'b': fit_b}.")
     for (a, first), (b, second) in itertools.combinations(fits.items(), 2):
         _check_same_data(a, first, b, second, unit)
-    results = {name: loo(fit, unit) for name, fit in fits.items()}
+    results = {name: loo(fit, unit, refit) for name, fit in fits.items()}
     order = sorted(results, key=lambda name: -results[name].elpd)
     best = results[order[0]].pointwise["elpd"]
     elpd = np.column_stack([results[name].pointwise["elpd"].loc[best.index] for name in order])

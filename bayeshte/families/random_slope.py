@@ -7,6 +7,7 @@ For person i in cluster j, arm indicators T (one for every arm but the reference
 
     Gaussian    Y_ij = eta_ij + e_ij,  e_ij ~ N(0, sigma^2), sigma by arm on request, or known (meta-analysis)
     Student t   Y_ij = eta_ij + e_ij,  e_ij ~ t_nu(0, sigma)
+    skew normal Y_ij = eta_ij + e_ij,  e_ij skew normal (Azzalini, 1985) with mean 0, SD sigma and shape alpha
     logit       P(Y_ij = 1) = 1 / (1 + exp(-eta_ij));   probit  P(Y_ij = 1) = Phi(eta_ij)
     Poisson     Y_ij ~ Poisson(exp(eta_ij))
 
@@ -30,6 +31,7 @@ from bayeshte.families.random_slope_description import describe
 from bayeshte.families.random_slope_design import build, check_spec
 from bayeshte.families.random_slope_equations import equations
 from bayeshte.families.random_slope_priors import resolve
+from bayeshte.families.random_slope_skewness import skew_normal
 from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.density import Density, Output
 from bayeshte.prior import Prior, random_variable
@@ -84,7 +86,7 @@ class RandomSlope(ModelSpec):
         Covariates to split at their observed cluster means: ``ses`` gives ``ses_within`` and ``ses_between`` and the
         contextual effect, their difference. Both names can be used in formulas.
     family : str
-        ``"gaussian"``, ``"student"``, ``"logit"``, ``"probit"`` or ``"poisson"``.
+        ``"gaussian"``, ``"student"``, ``"skew normal"``, ``"logit"``, ``"probit"`` or ``"poisson"``.
     sigma_by_arm : bool
         Whether the residual SD differs by arm (Gaussian).
     standard_error : str, optional
@@ -176,6 +178,8 @@ class RandomSlope(ModelSpec):
                     pm.Normal("y", eta, parameter("sigma"), observed=D.y, dims="row")
                 case "student":
                     pm.StudentT("y", nu=parameter("nu"), mu=eta, sigma=parameter("sigma"), observed=D.y, dims="row")
+                case "skew normal":
+                    skew_normal("y", eta, parameter("sigma"), parameter("alpha"), observed=D.y, dims="row")
                 case "logit":
                     pm.Bernoulli("y", logit_p=eta, observed=D.y, dims="row")
                 case "probit":
@@ -198,7 +202,7 @@ class RandomSlope(ModelSpec):
         return glmm.density(D.full, D.y, np.array(D.random, int), D.code, D.n_clusters, self.family, *given)
 
     def _outputs(self, D) -> list[Output]:
-        """What the kernel stores, in its order: beta, sd, sigma, nu, Cholesky factor of the correlations, u if sampled."""
+        """What the kernel stores, in its order: beta, sd, sigma, its shape, Cholesky factor of the correlations, u if sampled."""
         k, m = D.n_contrasts, D.M.shape[1]
         out = [Output("gamma0", ())]
         if k:
@@ -213,8 +217,8 @@ class RandomSlope(ModelSpec):
             out.append(Output("sigma", ()))
         elif D.sigmas:
             out.append(Output("sigma", (D.sigmas,), (D.arms,)))
-        if self.family == "student":
-            out.append(Output("nu", ()))
+        if self.family in glmm.SHAPES:
+            out.append(Output(glmm.SHAPES[self.family], ()))
         out.append(Output("_corr_factor", (D.q, D.q), ("varying", "varying_")))
         if D.q and self.family != "gaussian":
             out.append(Output("u", (D.n_clusters, D.q), (D.cluster, "varying")))

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.families.random_slope_arrays import Arrays
+from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays
 from bayeshte.latex import text
 from bayeshte.spec import Description, Estimand
 
 LIKELIHOODS = {
     "gaussian": "normal",
     "student": "Student t",
+    "skew normal": "skew normal",
     "logit": "Bernoulli with a logit link",
     "probit": "Bernoulli with a probit link",
     "poisson": "Poisson with a log link",
@@ -77,7 +78,7 @@ def _sentence(spec, D: Arrays) -> str:
 
 def _unit(D: Arrays) -> str:
     """What the default priors are scaled by."""
-    if D.family not in ("gaussian", "student"):
+    if D.family not in CONTINUOUS:
         return f"{0.6 if D.family == 'probit' else 1} on the link scale"
     if D.se is not None:
         value = float(np.sqrt(D.y.var() + np.median(D.se) ** 2))
@@ -151,6 +152,8 @@ def _spread(D: Arrays) -> Iterator[tuple[str, str, str]]:
         yield r"\sigma", "sigma", kind + (" within clusters" if D.q else "")
     if D.family == "student":
         yield r"\nu", "nu", "degrees of freedom: below 10 the tails are heavy"
+    if D.family == "skew normal":
+        yield r"\alpha", "alpha", "shape of the residual: 0 normal, positive skewed to the right, 4 a skewness of 0.78"
 
 
 # ---------------------------------------------------------------------------------------------- data

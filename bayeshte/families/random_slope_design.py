@@ -15,6 +15,7 @@ from bayeshte.families.random_slope_arrays import STORED, Arrays
 OUTCOMES = {
     "gaussian": lambda frame, name: columns.numeric(frame, name, "outcome"),
     "student": lambda frame, name: columns.numeric(frame, name, "outcome"),
+    "skew normal": lambda frame, name: columns.numeric(frame, name, "outcome"),
     "logit": columns.binary,
     "probit": columns.binary,
     "poisson": columns.counts,

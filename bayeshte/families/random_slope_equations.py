@@ -29,6 +29,7 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     noise = {
         "gaussian": rf"{outcome} &\sim N(\eta_{{ij}},\ \sigma^2)",
         "student": rf"{outcome} &\sim t_\nu(\eta_{{ij}},\ \sigma)",
+        "skew normal": rf"{outcome} &\sim \text{{skew normal}}(\text{{mean}}\ \eta_{{ij}},\ \text{{SD}}\ \sigma,\ \alpha)",
         "logit": rf"{outcome} &\sim \text{{Bernoulli}}(\text{{logit}}^{{-1}}\,\eta_{{ij}})",
         "probit": rf"{outcome} &\sim \text{{Bernoulli}}(\Phi(\eta_{{ij}}))",
         "poisson": rf"{outcome} &\sim \text{{Poisson}}(\exp \eta_{{ij}})",

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import sparse, stats
+from scipy import sparse, special, stats
 
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.random_slope_arrays import Arrays, flatten, indicators
+from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays, flatten, indicators
 from bayeshte.families.random_slope_design import main_formula
-from bayeshte.marginal import gaussian, glmm
+from bayeshte.marginal import gaussian, glmm, glmm_integral
 
 CHUNK = 4_000_000  # values held at once
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
@@ -46,7 +46,7 @@ def _code(code: np.ndarray, clusters: str) -> np.ndarray:
 
 def is_linear(D: Arrays) -> bool:
     """Whether the expected outcome is linear in covariates and random effects."""
-    return D.family in ("gaussian", "student")
+    return D.family in CONTINUOUS
 
 
 def reduce(rows: Rows, linear: bool) -> Rows:
@@ -110,7 +110,7 @@ def _random_columns(D: Arrays, T: np.ndarray, S: np.ndarray) -> np.ndarray:
 
 def mean_outcome(family: str, eta: np.ndarray, variance: np.ndarray | None = None) -> np.ndarray:
     """E(Y | eta), or its mean over eta ~ N(eta, variance): exact but for logit (31-point Gauss-Hermite)."""
-    if variance is None or family in ("gaussian", "student"):
+    if variance is None or family in CONTINUOUS:
         return eta if family == "gaussian" else glmm.inverse_link(eta, family)
     if family == "probit":
         return glmm.inverse_link(eta / np.sqrt(1 + variance), family)
@@ -235,6 +235,8 @@ def log_likelihood(spec, draws: xr.Dataset, design: xr.Dataset, unit: str, predi
         step = max(1, CHUNK // max(1, D.n_clusters * max(1, D.q) ** 2 * m.n.shape[1]))
         parts = [gaussian.log_likelihood(m, t[s : s + step]) for s in range(0, len(t.beta), step)]
         return unstack(np.concatenate(parts), draws, **{D.cluster: D.labels(D.cluster)})
+    if unit == "cluster" and D.cluster:
+        return _integrated(D, draws)
     flat = stacked(draws, D)
     T = D.T
     gammas = [flat[g] for g in ("gamma0", "gamma1", "gamma2", "gamma3")]
@@ -244,6 +246,23 @@ def log_likelihood(spec, draws: xr.Dataset, design: xr.Dataset, unit: str, predi
         by_arm = D.design.attrs["sigma_by_arm"]
         values = stats.norm.logpdf(D.y, eta, D.se if sigma is None else sigma[:, D.arm] if by_arm else sigma)
     else:
-        nu = flatten(draws["nu"]) if D.family == "student" else None
-        values = glmm.log_likelihood_rows(eta, D.y, D.family, None if sigma is None else sigma[:, 0], nu)
+        shape = flatten(draws[glmm.SHAPES[D.family]]) if D.family in glmm.SHAPES else None
+        values = glmm.log_likelihood_rows(eta, D.y, D.family, None if sigma is None else sigma[:, 0], shape)
     return unstack(values, draws, row=design["row"].to_numpy())
+
+
+def _integrated(D: Arrays, draws: xr.Dataset) -> xr.DataArray:
+    """By cluster, random effects integrated by quadrature; see `Fit.cluster_log_likelihood` for the attributes."""
+    rows = glmm.collapse(D.full, D.y, np.array(D.random, int), D.code, D.n_clusters, D.family)
+    t = D.parameters(draws)
+    shape = np.ones((len(t.beta), 2))
+    if D.family in glmm.SHAPES:
+        shape = np.column_stack([flatten(draws["sigma"]), flatten(draws[glmm.SHAPES[D.family]])])
+    found = glmm_integral.log_likelihood(rows, t.beta, t.factor, shape)
+    constant = -special.gammaln(D.y + 1) if D.family == "poisson" else np.zeros(len(D.y))
+    values = found.values + np.bincount(D.code, constant, D.n_clusters)
+    out = unstack(values, draws, **{D.cluster: D.labels(D.cluster)})
+    if D.q:
+        text = f"by quadrature with {found.nodes} nodes a random effect, error at most {found.error:.1g}"
+        out.attrs = {"integrated": text, "nodes": found.nodes, "quadrature_error": found.error}
+    return out
