@@ -11,7 +11,7 @@ For person i in cluster j, arm indicators T (one for every arm but the reference
     logit       P(Y_ij = 1) = 1 / (1 + exp(-eta_ij));   probit  P(Y_ij = 1) = Phi(eta_ij)
     Poisson     Y_ij ~ Poisson(exp(eta_ij))
     negative binomial   E(Y_ij) = exp(eta_ij) = mu_ij,  Var(Y_ij) = mu_ij + mu_ij^2 / phi
-    ordered     P(Y_ij >= k) = F(eta_ij - tau_k), F logistic or normal; tau_1 = 0, tau_k+1 = tau_k + width_k
+    ordered     P(Y_ij >= k) = F(eta_ij - kappa_k), F logistic or normal; kappa_1 = 0, kappa_k+1 = kappa_k + width_k
 
 Any of the random effects may be absent. `linear_predictor` below is the only place where the first line is written: the
 PyMC graph and the potential outcomes of the estimands both call it.
@@ -29,6 +29,7 @@ import xarray as xr
 from bayeshte.families import random_slope_estimands as reports
 from bayeshte.families import random_slope_outcomes as outcomes
 from bayeshte.families.random_slope_arrays import LATENT, STORED, Arrays, derived, label, scalars
+from bayeshte.families.random_slope_categories import probabilities
 from bayeshte.families.random_slope_description import describe
 from bayeshte.families.random_slope_design import build, check_spec
 from bayeshte.families.random_slope_equations import equations
@@ -36,7 +37,7 @@ from bayeshte.families.random_slope_priors import resolve
 from bayeshte.families.random_slope_skewness import skew_normal
 from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.density import Density, Output
-from bayeshte.marginal.glmm_outcomes import SHAPES
+from bayeshte.marginal.glmm_outcomes import ORDERED, SHAPES
 from bayeshte.prior import Prior, random_variable
 from bayeshte.replication import from_graph
 from bayeshte.spec import Description, Estimand, ModelSpec
@@ -194,9 +195,8 @@ class RandomSlope(ModelSpec):
                     pm.NegativeBinomial("y", mu=pt.exp(eta), alpha=parameter("phi"), observed=D.y, dims="row")
                 case "ordered logit" | "ordered probit":
                     width = parameter("width", "inner_category") if D.labels("inner_category") else pt.zeros(0)
-                    cuts = pt.concatenate([pt.zeros(1), pt.cumsum(width)])
-                    kind = pm.OrderedLogistic if self.family == "ordered logit" else pm.OrderedProbit
-                    kind("y", eta=eta, cutpoints=cuts, compute_p=False, observed=D.y.astype(int), dims="row")
+                    p = probabilities(eta, width, ORDERED[self.family])
+                    pm.Categorical("y", p, observed=D.y.astype(int), dims="row")
         return model
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:

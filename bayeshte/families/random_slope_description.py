@@ -136,7 +136,9 @@ def _coefficients(D: Arrays) -> Iterator[tuple[str, str, str]]:
     who = f" in {D.reference}" if D.contrasts else ""
     scale = f", on the {SCALES[D.family]}" if D.family in SCALES else ""
     moderated = bool(D.contrasts and D.labels("moderator"))
-    yield r"\gamma_0", "gamma0", f"expected outcome{who}{where}{scale}"
+    what = f"P({D.thresholds[0]})" if D.thresholds else "expected outcome"
+    scale_of_it = f", as {SCALES[D.family]}" if D.thresholds else scale
+    yield r"\gamma_0", "gamma0", f"{what}{who}{where}{scale_of_it}"
     if D.contrasts:
         at = " where the moderators are zero" if moderated else ""
         average = " in the average cluster" if D.q else ""
@@ -166,7 +168,7 @@ def _spread(D: Arrays) -> Iterator[tuple[str, str, str]]:
     if D.family == "negative binomial":
         yield r"\phi", "phi", "dispersion: the variance is mean + mean^2 / phi; Poisson where it is large"
     if D.thresholds:
-        yield r"\tau_k", "", f"thresholds of {', '.join(D.thresholds)}; the first is zero"
+        yield r"\kappa_k", "", f"thresholds of {', '.join(D.thresholds)}; the first is zero"
     if D.labels("inner_category"):
         yield (
             r"\text{width}_k",

@@ -99,7 +99,9 @@ def _effects(D: Arrays, predictor) -> list[Estimand]:
     out.append(Estimand("ATU", f"average over those who were in the reference arm{where}{what}", by(kind="untreated")))
     for k, above in enumerate(D.thresholds):
         text = f"difference of average probabilities of the persons in the data{where}"
-        out.append(Estimand(f"effect on P({above})", text, by(kind="persons", threshold=k), headline=True))
+        out.append(
+            Estimand(f"effect on P({above})", text, by(kind="persons", threshold=k), headline=len(D.thresholds) < 4)
+        )
     if not linear and not D.thresholds:
         name = "rate ratio" if D.family in COUNTS else "risk ratio"
         text = f"ratio of the average expected outcomes of the persons in the data{where}"

@@ -77,7 +77,11 @@ def _distributions(fit: Fit) -> tuple[PlotCollection, str, str]:
     pc, up = _panels(_tree(y, replicated, "arm", np.array(arms)[codes]), shares, layout(len(arms), 3, 2.0))
     for arm in arms:
         title = style.wrap(f"{a['treatment']} = {arm}", 2.1, lines=2) if a["treatment"] else "y"
-        pc.get_target("y", {"arm": arm}).set_title(title)
+        ax = pc.get_target("y", {"arm": arm})
+        ax.set_title(title)
+        categories = a.get("categories", ())
+        if len(categories):
+            ax.set_xticks(range(len(categories)), [style.shorten(c, 10) for c in categories])
     return pc, f"{a['outcome']}: observed (black), {len(replicated)} replicated data sets (blue)", up
 
 
