@@ -8,7 +8,8 @@ import pandas as pd
 from bayeshte.errors import SpecError
 from bayeshte.tables.sheet import ITALIC, Sheet, columns_of, grouped_rows, groups, typeset
 
-FONT, SIZE = "Times New Roman", 10
+FONT, SIZE = "Times New Roman", 9
+CHARACTER, MARGIN = 0.066, 0.16  # inches: width of a character, about; left and right of a cell together
 RULES = {"top": 12, "head": 6, "bottom": 12}  # eighths of a point
 
 
@@ -81,6 +82,7 @@ def _fill(table, sheet: Sheet) -> None:
         texts = [indent + stubs[0], *stubs[1:], *cells] if stubs else list(cells)
         for cell, name, text in zip(table.add_row().cells, columns, texts, strict=True):
             _write(cell, text, right=name in sheet.numbers)
+    _widths(table, sheet)
     _rules(table)
 
 
@@ -91,6 +93,21 @@ def _write(cell, text: str, italic: bool = False, right: bool = False) -> None:
     paragraph.add_run(str(text)).italic = italic
     if right:
         paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
+
+
+def _widths(table, sheet: Sheet) -> None:
+    """Columns as wide as their longest text; titles of groups stretch over all."""
+    from docx.shared import Inches
+
+    rows = [[*stubs, *cells] for _, stubs, cells in grouped_rows(sheet)]
+    longest = [max(map(len, map(str, texts))) for texts in zip(columns_of(sheet), *rows, strict=True)]
+    table.autofit = False
+    for length, column in zip(longest, table.columns, strict=True):
+        width = Inches(CHARACTER * length + MARGIN)
+        column.width = width
+        for cell in column.cells:
+            if cell._tc.grid_span == 1:
+                cell.width = width
 
 
 def _rules(table) -> None:
