@@ -5,16 +5,19 @@ import pytest
 from cases import SPECS, frame
 from mixture_cases import SPECS as MIXTURES
 from mixture_cases import as_draws, random_points, trial
-from scipy import stats
+from scipy import special, stats
 from scipy.special import logsumexp
 
 import bayeshte as bh
 from bayeshte.families.effect_mixture_arrays import Arrays as Mixture
 from bayeshte.families.random_slope_arrays import Arrays
-from bayeshte.marginal import gaussian, glmm, glmm_integral
+from bayeshte.marginal import gaussian, glmm, glmm_integral, glmm_outcomes
+from bayeshte.marginal.glmm_outcomes import COUNTS, ORDERED
 
-FAMILIES = list(glmm.FAMILIES)
-SHAPE = {"student": (0.8, 4.0), "skew normal": (0.8, -3.0)}
+FAMILIES = list(glmm_outcomes.FAMILIES)
+SHAPE = {"student": (0.8, 4.0), "skew normal": (0.8, -3.0), "negative binomial": (1.5,)} | dict.fromkeys(
+    ORDERED, (0.6, 1.1)
+)
 
 
 def simulated(family, q, J=5, m=6, seed=1):
@@ -26,7 +29,9 @@ def simulated(family, q, J=5, m=6, seed=1):
     y = eta + rng.normal(size=J * m)
     if family in ("logit", "probit"):
         y = (y > 0.3).astype(float)
-    if family == "poisson":
+    if family in ORDERED:
+        y = np.searchsorted([0.0, 0.6, 1.7], y).astype(float)
+    if family in COUNTS:
         y = rng.poisson(np.exp(eta)).astype(float)
     return X, y, cluster, glmm.collapse(X, y, np.arange(q), cluster, J + 1, family)
 
@@ -40,20 +45,20 @@ def test_against_a_grid(family, q):
     corr = np.linalg.cholesky([[1, -0.6], [-0.6, 1]])[:q, :q]
     factor = sds[:, :, None] * corr
     beta = np.tile([0.2, 0.5, -0.3], (3, 1))
-    shape = np.tile(SHAPE.get(family, (1.0, 1.0)), (3, 1))
+    shape = np.tile(SHAPE.get(family, ()), (3, 1))
     found = glmm_integral.log_likelihood(rows, beta, factor, shape)
     points = np.linspace(-9, 9, 401 if q == 1 else 161)
     grid = np.stack(np.meshgrid(*[points] * q, indexing="ij"), -1).reshape(-1, q) if q else np.zeros((1, 0))
     log_step = q * np.log(points[1] - points[0]) + stats.norm.logpdf(grid).sum(1)
-    constant = -glmm.gammaln(y + 1) if family == "poisson" else np.zeros(len(y))
+    constant = -special.gammaln(y + 1) if family in COUNTS else np.zeros(len(y))
     expected = np.zeros((3, 6))
     for t in range(3):
         u = grid @ factor[t].T
         for j in range(5):
             own = cluster == j
             eta = X[own] @ beta[t] + u @ X[own][:, :q].T
-            sigma, nu = (np.full(len(eta), v) for v in shape[t])
-            ll = glmm.log_likelihood_rows(eta, y[own], family, sigma, nu).sum(1) - constant[own].sum()
+            given = np.tile(shape[t], (len(eta), 1))
+            ll = glmm_outcomes.log_likelihood_rows(eta, y[own], family, given).sum(1) - constant[own].sum()
             expected[t, j] = logsumexp(ll + log_step)
     assert np.abs(found.values - expected).sum(1).max() < 1.5 * found.error + 1e-5
     assert found.error <= glmm_integral.TOLERANCE

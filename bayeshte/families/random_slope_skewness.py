@@ -12,7 +12,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayeshte.marginal.glmm import skew_moments
+from bayeshte.marginal.glmm_outcomes import skew_moments
 
 
 def skew_normal(name: str, mean, sigma, alpha, **options):

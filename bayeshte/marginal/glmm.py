@@ -10,7 +10,7 @@ parameters; its mode is that of penalised quasi-likelihood (Breslow & Clayton, 1
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, gammaln, log_expit, log_ndtr, ndtr
+from scipy.special import gammaln
 
 from bayeshte.marginal.density import (
     Density,
@@ -21,13 +21,18 @@ from bayeshte.marginal.density import (
     prior_tables,
     unconstrain,
 )
+from bayeshte.marginal.glmm_outcomes import (
+    COUNTS,
+    FAMILIES,
+    ONE_BY_ONE,
+    RESIDUAL,
+    latent_scores,
+    log_likelihood,
+    score_and_weight,
+    shape_of_skewness,
+)
 from bayeshte.prior import Prior
 
-#: outcome family: its code in the kernel
-FAMILIES = {"student": 0, "logit": 1, "probit": 2, "poisson": 3, "skew normal": 5}
-#: those with a residual, of scale sigma, and the parameter of its shape
-SHAPES = {"student": "nu", "skew normal": "alpha"}
-MOST_SKEWED = 0.95  # skewness of a start; that of a skew normal is below 0.9953
 ROUNDS = 4  # of the pilot fit
 
 
@@ -74,9 +79,13 @@ class Rows:
 def collapse(
     X: np.ndarray, y: np.ndarray, random: np.ndarray, cluster: np.ndarray, n_clusters: int, family: str
 ) -> Rows:
-    """Rows equal in cluster and X become one, with their number and the sum of y; those with a residual are only sorted."""
-    key = np.arange(len(y)) if family in SHAPES else np.unique(cluster, return_inverse=True)[1]
-    for column in X.T:
+    """Rows equal in cluster and X become one, with their number and the sum of y; those with a residual are only sorted.
+
+    Where the sum is not sufficient, they are equal in y too, and that is in the place of the sum.
+    """
+    each = family in ONE_BY_ONE
+    key = np.arange(len(y)) if family in RESIDUAL else np.unique(cluster, return_inverse=True)[1]
+    for column in (y, *X.T) if each else X.T:
         if key.max() == len(y) - 1:  # all rows differ
             break
         values, code = np.unique(column, return_inverse=True)
@@ -88,12 +97,12 @@ def collapse(
     return Rows(
         X=X[at],
         n=np.bincount(key)[order].astype(float),
-        s=np.bincount(key, y)[order],
+        s=y[at] if each else np.bincount(key, y)[order],
         cluster=cluster[at],
         random=np.asarray(random, np.int64),
         n_clusters=n_clusters,
         family=family,
-        constant=-float(gammaln(y + 1).sum()) if family == "poisson" else 0.0,
+        constant=-float(gammaln(y + 1).sum()) if family in COUNTS else 0.0,
     )
 
 
@@ -124,7 +133,7 @@ def density(
     family : str
         One of `FAMILIES`.
     priors : list of Prior
-        Of beta (p), sd (q) and, where there is a residual, sigma and its shape.
+        Of beta (p), sd (q) and the parameters of the outcome, `SHAPES`.
     lkj : Prior or None
         Prior of the correlation matrix; None with fewer than two random effects.
     outputs : tuple of Output
@@ -181,7 +190,7 @@ def _tables(rows: Rows, theta, A, g, B, priors, lkj, outputs) -> Density:
     first = np.searchsorted(rows.cluster, np.arange(J + 1))
     ints = np.concatenate([[d, n_scalars, q, p, J, N, FAMILIES[rows.family]], codes, rows.random, first])
     by_cluster = np.concatenate([A.reshape(J, -1), g.reshape(J, -1), B.reshape(J, -1)], axis=1).T.ravel()
-    offset = [*theta[:p], theta[p + q] if rows.family in SHAPES else 1.0]
+    offset = [*theta[:p], theta[p + q] if rows.family in RESIDUAL else 1.0]
     floats = np.concatenate(
         [[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), offset, by_cluster, rows.X.T.ravel(), rows.n, rows.s]
     )
@@ -201,17 +210,17 @@ def _pilot(rows: Rows, theta: np.ndarray, corr: np.ndarray) -> tuple[np.ndarray,
     """A (J, q, q), g (J, q, 1) and B (J, q, p) at the modes of the random effects given the parameters.
 
     Newton's method on y, u = C y, in all clusters at once; a step that makes a cluster's posterior worse is halved.
-    `theta` are the scalars (beta, sd, sigma, nu or alpha), `corr` is the Cholesky factor of the correlations.
+    `theta` are the scalars (beta, sd, shape), `corr` is the Cholesky factor of the correlations.
     """
     p, q, J, Z = rows.X.shape[1], len(rows.random), rows.n_clusters, rows.Z
     C = theta[p : p + q, None] * corr
-    shape = tuple(theta[p + q :]) if rows.family in SHAPES else (1.0, 1.0)
+    shape = theta[p + q :]
     fixed = rows.X @ theta[:p]
 
     def evaluate(y):
         eta = fixed + (Z * (y @ C.T)[rows.cluster]).sum(1)
-        ll = _log_likelihood(eta, rows.n, rows.s, rows.family, *shape)
-        score, weight = score_and_weight(eta, rows.n, rows.s, rows.family, *shape)
+        ll = log_likelihood(eta, rows.n, rows.s, rows.family, shape)
+        score, weight = score_and_weight(eta, rows.n, rows.s, rows.family, shape)
         value = np.bincount(rows.cluster, ll, minlength=J) - 0.5 * (y**2).sum(1)
         return value, rows.by_cluster(Z, score[:, None]), weight[:, None]
 
@@ -243,6 +252,10 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
             outcome = 0.6 * np.log((s + 0.5) / (n - s + 0.5))
         case "poisson":
             outcome = np.log((s + 0.5) / n)
+        case "negative binomial":
+            outcome = np.log(s + 0.5)
+        case "ordered logit" | "ordered probit":
+            outcome, widths = latent_scores(s, n, rows.family)
         case _:
             outcome = s
     norm = np.sqrt(n @ rows.X**2)
@@ -254,13 +267,21 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
             error = outcome - rows.X @ beta
             residual = max(np.median(np.abs(error)) / 0.7, 1e-300)
             weight = 5 / (4 + (error / residual) ** 2)
-    shape = 8.0
-    if rows.family == "skew normal":
-        error = outcome - rows.X @ beta
-        residual = max(error.std(), 1e-300)
-        shape = shape_of_skewness(float(((error - error.mean()) ** 3).mean() / residual**3))
+    match rows.family:
+        case "student":
+            shape = [residual, 8.0]
+        case "skew normal":
+            error = outcome - rows.X @ beta
+            residual = max(error.std(), 1e-300)
+            shape = [residual, shape_of_skewness(float(((error - error.mean()) ** 3).mean() / residual**3))]
+        case "negative binomial":
+            shape = [2.0]
+        case "ordered logit" | "ordered probit":
+            shape = widths
+        case _:
+            shape = []
     spread = np.maximum(norm[rows.random] / np.sqrt(n.sum()), 1e-300)
-    values = np.concatenate([beta, residual / 2 / spread, [residual, shape][: len(priors) - p - q]])
+    values = np.concatenate([beta, residual / 2 / spread, shape])
     unit = np.concatenate([2 * residual / norm, np.full(len(priors) - p, 0.3), np.ones(q * (q - 1) // 2)])
     start = np.zeros_like(unit)
     for k, (prior, value) in enumerate(zip(priors, values, strict=True)):
@@ -272,88 +293,3 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
     if rows.family == "skew normal":
         unit[p + q + 1] = 1.0
     return start, unit
-
-
-def shape_of_skewness(skewness: float) -> float:
-    """alpha of the skew normal with a skewness, at most 0.95 (Azzalini, 1985): the inverse of the third moment."""
-    g = min(abs(skewness), MOST_SKEWED) ** (2 / 3)
-    square = np.pi / 2 * g / (g + ((4 - np.pi) / 2) ** (2 / 3))  # delta^2
-    return float(np.copysign(np.sqrt(square / (1 - square)), skewness))
-
-
-def skew_moments(alpha):
-    """Mean and SD of the skew normal with location 0, scale 1 and shape `alpha`, an array or a PyTensor variable."""
-    mean = (2 / np.pi) ** 0.5 * alpha / (1 + alpha**2) ** 0.5
-    return mean, (1 - mean**2) ** 0.5
-
-
-def _mills(x):
-    """phi(x) / Phi(x)."""
-    return np.exp(-0.5 * x**2 - log_ndtr(x)) / np.sqrt(2 * np.pi)
-
-
-def score_and_weight(eta, n, s, family, sigma, shape) -> tuple[np.ndarray, np.ndarray]:
-    """First derivative in eta of the log-likelihood, and the information: observed, for Student t expected."""
-    match family:
-        case "logit":
-            mean = expit(eta)
-            return s - n * mean, n * mean * (1 - mean)
-        case "probit":
-            a, b = _mills(eta), _mills(-eta)
-            return s * a - (n - s) * b, np.maximum(s * a * (a + eta) + (n - s) * b * (b - eta), 0)
-        case "poisson":
-            mean = n * np.exp(eta)
-            return s - mean, mean
-        case "skew normal":
-            m, k = skew_moments(shape)
-            z = m + k * (s - eta) / sigma
-            h = _mills(shape * z)
-            bend = 1 + shape**2 * np.maximum(h * (h + shape * z), 0)
-            return (z - shape * h) * k / sigma, bend * (k / sigma) ** 2
-        case _:
-            r = (s - eta) / sigma
-            weight = np.full(eta.shape, (shape + 1) / (shape + 3) / sigma**2)
-            return (shape + 1) * r / ((shape + r**2) * sigma), weight
-
-
-def _log_likelihood(eta, n, s, family, sigma, shape) -> np.ndarray:
-    """Log-likelihood of n outcomes with sum s, up to log y! of counts, elementwise."""
-    match family:
-        case "logit":
-            return s * eta + n * log_expit(-eta)
-        case "probit":
-            return s * log_ndtr(eta) + (n - s) * log_ndtr(-eta)
-        case "poisson":
-            return s * eta - n * np.exp(eta)
-        case "skew normal":
-            m, k = skew_moments(shape)
-            z = m + k * (s - eta) / sigma
-            return np.log(2 * k / sigma) - 0.5 * np.log(2 * np.pi) - 0.5 * z**2 + log_ndtr(shape * z)
-        case _:
-            constant = gammaln((shape + 1) / 2) - gammaln(shape / 2) - 0.5 * np.log(shape * np.pi) - np.log(sigma)
-            return constant - (shape + 1) / 2 * np.log1p(((s - eta) / sigma) ** 2 / shape)
-
-
-def log_likelihood_rows(
-    eta: np.ndarray, y: np.ndarray, family: str, sigma: np.ndarray | None = None, shape: np.ndarray | None = None
-) -> np.ndarray:
-    """Log-likelihood of every row given its linear predictor: (S, N).
-
-    Parameters
-    ----------
-    eta : ndarray (S, N)
-    y : ndarray (N,)
-    sigma, shape : ndarray (S,), optional
-        Of outcomes with a residual: its scale, and nu or alpha.
-    """
-    if family in SHAPES:
-        return _log_likelihood(eta, 1, y, family, sigma[:, None], shape[:, None])
-    out = _log_likelihood(eta, 1, y, family, None, None)
-    return out - gammaln(y + 1) if family == "poisson" else out
-
-
-def inverse_link(eta: np.ndarray, family: str) -> np.ndarray:
-    """Mean of the outcome at linear predictor `eta`; for Student t its location."""
-    return {"student": np.asarray, "skew normal": np.asarray, "logit": expit, "probit": ndtr, "poisson": np.exp}[
-        family
-    ](eta)

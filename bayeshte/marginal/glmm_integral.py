@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayeshte.marginal import mixture
-from bayeshte.marginal.glmm import FAMILIES, Rows
+from bayeshte.marginal.glmm import Rows
+from bayeshte.marginal.glmm_outcomes import FAMILIES
 from bayeshte.marginal.structural_integration import rule
 
 #: Nodes a random effect, while twice as many make no more than `MOST` in all; largest error of the log-likelihood of a draw.
@@ -49,8 +50,8 @@ def log_likelihood(rows: Rows, beta: np.ndarray, factor: np.ndarray, shape: np.n
     beta : ndarray (S, p)
     factor : ndarray (S, q, q)
         Lower Cholesky factors of the covariance matrices of the random effects.
-    shape : ndarray (S, 2)
-        sigma and nu or alpha; ones where there is no residual.
+    shape : ndarray (S, k)
+        Parameters of the outcome, `SHAPES`.
     """
     q = len(rows.random)
     return _chosen(lambda n, *given: quadrature(rows, *given, n), (beta, factor, shape), q)

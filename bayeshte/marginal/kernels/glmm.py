@@ -2,19 +2,20 @@
 
     eta_ij = x_ij' beta + z_ij' u_j,   u_j = C y_j,   y_j ~ N(0, I),   z = the columns `random` of x,   C = diag(sd) Lc,
 
-with a Student t, skew normal, logit, probit or Poisson (log) outcome. `information.py` has the coordinates t_j of u_j; its tables
-come from a pilot fit, and r = 1, but (sigma of the pilot / sigma)^2 for Student t and skew normal. With the Jacobian,
+with an outcome of `outcomes.py`. `information.py` has the coordinates t_j of u_j; its tables come from a pilot fit, and r = 1,
+but (sigma of the pilot / sigma)^2 for Student t and skew normal. With the Jacobian,
 
     log p = log prior + sum_j [sum_i log p(y_ij | eta_ij) - |y_j|^2 / 2 - q log(2 pi) / 2 - log det(M_j) / 2].
 
-Rows with equal x in the same cluster are one row with n trials and sum s (`rows.py`). Clusters are handled in groups.
+Rows with equal x in the same cluster are one row with n trials and sum s, negative binomial and ordered ones if their outcome s
+is equal too. Clusters are handled in groups.
 
 Tables. ints: d, scalars, q, p, J, N, family, (transform, family) of the scalars, random (q), first row of each cluster
 and N (J + 1). floats: constant, eta, hyper (4 a scalar), centre (d), scale (d d), offset (p), sigma of the pilot,
 A (q q J), g (q J), B (q p J), X (p N), n (N), s (N), the cluster or row varying fastest. Rows are sorted by cluster;
-without random effects J = 1. The scalars are beta (p), sd (q) and, for Student t, sigma, nu, for skew normal sigma,
-alpha. Coordinates: d that are preconditioned, then t (J q, the effect varying fastest). An sd may be sampled with a sign
-(`density.prior_tables`): the density is the same with the signs of an sd, its correlations and its t all changed.
+without random effects J = 1. The scalars are beta (p), sd (q) and the shape of the outcome. Coordinates: d that are
+preconditioned, then t (J q, the effect varying fastest). An sd may be sampled with a sign (`density.prior_tables`): the
+density is the same with the signs of an sd, its correlations and its t all changed.
 """
 
 import numpy as np
@@ -22,6 +23,7 @@ from numba import carray, cfunc, njit, types
 
 from bayeshte.marginal.kernels.information import U, locate, pull_back
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
+from bayeshte.marginal.kernels.outcomes import constant_of_family, has_residual, rows_of_family
 from bayeshte.marginal.kernels.parameters import (
     correlation,
     correlation_gradient,
@@ -30,14 +32,7 @@ from bayeshte.marginal.kernels.parameters import (
     scalars,
     unsigned,
 )
-from bayeshte.marginal.kernels.rows import (
-    SKEW_NORMAL,
-    STUDENT,
-    SUMS,
-    rows_of_family,
-    skew_normal_constant,
-    student_constant,
-)
+from bayeshte.marginal.kernels.rows import SUMS
 
 GROUP, BLOCK = 32, 512  # clusters and rows at a time: long loops over rows, and all that is needed again in fast memory
 
@@ -127,14 +122,11 @@ def log_density(z, ints, floats, grad):
     delta, dbeta = np.empty(p), np.zeros(p)
     for i in range(p):
         delta[i] = theta[i] - offset[i]
-    shape, dshape, ratio, dratio = theta[p + q :], np.zeros(2), 1.0, 0.0
-    scaled = family in (STUDENT, SKEW_NORMAL)
+    shape, dshape, ratio, dratio = theta[p + q :], np.zeros(n - p - q), 1.0, 0.0
+    scaled = has_residual(family)
     if scaled:
         ratio = (pilot_sigma / shape[0]) ** 2
-    if family == STUDENT:
-        lp += student_constant(N, shape[0], shape[1], dshape)
-    elif family == SKEW_NORMAL:
-        lp += skew_normal_constant(N, shape[0], shape[1], dshape)
+    lp += constant_of_family(family, N, shape, dshape)
 
     eta, score, v, du = np.empty(BLOCK), np.empty(BLOCK), np.empty((5, q, GROUP)), np.empty((q, GROUP))
     AC, R = np.empty((q, q, GROUP)), np.empty((q, q, GROUP))
@@ -193,8 +185,7 @@ def expand_c(dim, expanded, z_, out_, user_data):
     delta = np.empty(p)
     for i in range(p):
         delta[i] = out[i] - floats[at + i]
-    scaled = ints[6] in (STUDENT, SKEW_NORMAL)
-    ratio = (floats[at + p] / out[p + q]) ** 2 if scaled else 1.0
+    ratio = (floats[at + p] / out[p + q]) ** 2 if has_residual(ints[6]) else 1.0
     for i in range(q):
         for j in range(q):
             C[i, j] = out[p + i] * corr[i, j]

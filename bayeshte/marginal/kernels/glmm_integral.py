@@ -14,13 +14,7 @@ import numpy as np
 from numba import njit
 
 from bayeshte.marginal.kernels.linear import OPTIONS
-from bayeshte.marginal.kernels.rows import (
-    SKEW_NORMAL,
-    STUDENT,
-    rows_of_family,
-    skew_normal_constant,
-    student_constant,
-)
+from bayeshte.marginal.kernels.outcomes import constant_of_family, rows_of_family
 
 STEPS, STEP, CLOSE = 60, 1e-4, 1e-5  # of Newton's method: at most; of the differences; when it ends
 
@@ -118,19 +112,15 @@ def mode(y, family, fixed, Z, n, s, C, shape, eta, score, dshape, R):
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def cluster_integrals(family, X, n, s, random, first, beta, C, shape, nodes, log_weights, out):
-    """Log-likelihood of every cluster at every draw, to out (S, J); X (p, N), beta (S, p), C (S, q, q), shape (S, 2)."""
+    """Log-likelihood of every cluster at every draw, to out (S, J); X (p, N), beta (S, p), C (S, q, q), shape (S, k)."""
     q, p, longest = len(random), len(X), 0
     for j in range(len(first) - 1):
         longest = max(longest, first[j + 1] - first[j])
     fixed, Z = np.empty(longest), np.empty((q, longest))
-    eta, score, dshape = np.empty(longest), np.empty(longest), np.zeros(2)
+    eta, score, dshape = np.empty(longest), np.empty(longest), np.zeros(shape.shape[1])
     y, x, gradient, R = np.empty(q), np.empty(q), np.empty(q), np.zeros((q, q))
     for t in range(len(beta)):
-        constant = 0.0
-        if family == STUDENT:
-            constant = student_constant(1.0, shape[t, 0], shape[t, 1], dshape)
-        elif family == SKEW_NORMAL:
-            constant = skew_normal_constant(1.0, shape[t, 0], shape[t, 1], dshape)
+        constant = constant_of_family(family, 1.0, shape[t], dshape)
         for j in range(len(first) - 1):
             lo, hi = first[j], first[j + 1]
             B = hi - lo

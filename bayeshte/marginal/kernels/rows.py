@@ -214,20 +214,6 @@ def skew_normal_constant(N, sigma, alpha, dshape):
 
 
 @njit(**OPTIONS)
-def rows_of_family(family, eta, n, s, shape, score, dshape):
-    """Log-likelihood of rows without the constant of their density, their score, and derivatives in shape added."""
-    if family == LOGIT:
-        return logit_rows(eta, n, s, score)
-    if family == PROBIT:
-        return probit_rows(eta, n, s, score)
-    if family == POISSON:
-        return poisson_rows(eta, n, s, score)
-    if family == STUDENT:
-        return student_rows(eta, s, shape[0], shape[1], score, dshape)
-    return skew_normal_rows(eta, s, shape[0], shape[1], score, dshape)
-
-
-@njit(**OPTIONS)
 def log_gamma_step(x):
     """log Gamma(x + 1/2) - log Gamma(x) and its derivative, without the cancellation of two calls of lgamma at large x.
 
