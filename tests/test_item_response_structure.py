@@ -16,7 +16,7 @@ from scipy.special import expit
 import bayeshte as bh
 from bayeshte import store
 from bayeshte.families.item_response_arrays import Arrays
-from bayeshte.families.item_response_outcomes import people_of
+from bayeshte.families.item_response_averages import people_of
 from bayeshte.marginal.density import is_even
 from bayeshte.marginal.responses import distinct
 

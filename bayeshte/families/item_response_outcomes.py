@@ -14,6 +14,7 @@ from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
+from bayeshte.families.item_response_averages import integrated_means, people_of
 from bayeshte.families.item_response_curves import draw_responses, log_probability, mean_response, of_draws
 from bayeshte.families.item_response_design import main_formula
 from bayeshte.marginal import abilities as integrals
@@ -21,7 +22,6 @@ from bayeshte.marginal.responses import distinct
 
 CHUNK = 4_000_000  # values held at once
 KEPT = 20_000_000  # abilities (draw, person) that a posterior holds
-DEGREE = 32  # of the polynomial in the mean ability that stands for an expected score
 
 
 def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np.ndarray:
@@ -130,84 +130,6 @@ def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) ->
         raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
     position = {v: k for k, v in enumerate(labels)}
     return np.array([position[v] for v in given], np.int64)
-
-
-def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
-    """Expected number of right answers, or sum of categories, of all items had the persons in the data been in an arm.
-
-    Abilities are integrated; (draw,).
-    """
-    _, X, M = D.persons
-    people, who = distinct(np.column_stack([np.zeros(len(X)), np.full(len(X), arm), X, M]))
-    share = np.bincount(who) / len(who)
-    weight = share[:, None] * np.ones(D.n_items)
-    return integrated_means(D, draws, people, 1, np.arange(len(people)), np.zeros(len(people), int), weight)[:, 0]
-
-
-def people_of(who: np.ndarray, item: np.ndarray, weight: np.ndarray, n_items: int) -> tuple[np.ndarray, ...] | None:
-    """Rows with weights (group, row) as persons with weights of their items: person, group, weights (person, item).
-
-    None where most of them weight the items in their own way, so that nothing is saved.
-    """
-    group, row = np.nonzero(weight)
-    pairs, which = distinct(np.column_stack([who[row], group]))
-    cells = which * n_items + item[row]
-    of_items = np.bincount(cells, weight[group, row], minlength=len(pairs) * n_items).reshape(-1, n_items)
-    few = len(_patterns(of_items)[0]) * DEGREE <= len(pairs)
-    return (*pairs.T, of_items) if few else None
-
-
-def _patterns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How persons distribute their weight (person, item) over items: the distinct ways, and that of each person."""
-    return distinct(np.round(weight / weight.sum(1, keepdims=True), 12))
-
-
-def integrated_means(D: Arrays, draws: xr.Dataset, people: np.ndarray, n_groups: int, who, group, weight) -> np.ndarray:
-    """Weighted sums of chances of right answers, or mean categories, abilities integrated over their distribution: (draw, group).
-
-    people: a row a person, the second column its arm, which is that of all, then X and M. who, group (n,), weight (n, item):
-    persons, the sum that each belongs to, and weights of items. For persons who weight the items alike the expected score is
-    one smooth function of the mean ability: where they are more than `DEGREE`, its Chebyshev interpolant is evaluated.
-    """
-    arm = int(people[0, 1])
-    X, M = np.split(people[who, 2:], [D.design.sizes["covariate"]], axis=1)
-    T, beta = indicators(np.full(len(X), arm), D.n_contrasts), D.coefficients(draws)
-    sigma, easiness, total = D.spread(draws)[:, arm], D.easiness(draws)[:, arm], weight.sum(1)
-    shapes = D.shapes(draws)
-    patterns, which = _patterns(weight)
-    out = np.zeros((len(sigma), n_groups))
-    for k, share in enumerate(patterns):
-        own, items = np.flatnonzero(which == k), np.flatnonzero(share)
-        sums = sparse.csr_array((total[own], (np.arange(len(own)), group[own])), (len(own), out.shape[1]))
-        step = max(1, CHUNK // (min(len(own), DEGREE) * len(items) + len(own) * D.n_contrasts))
-        for start in range(0, len(out), step):
-            s = slice(start, start + step)
-            mu = ability_mean(T[own], X[own], M[own], *(v[s] for v in beta))
-
-            def score(at, s=s, items=items, share=share):
-                eta = (at[..., None] + easiness[s, None, items]).reshape(len(at), -1)
-                item, sd = np.tile(items, at.shape[1]), np.broadcast_to(sigma[s, None], eta.shape)
-                return mean_response(D, of_draws(shapes, s), eta, item, sd).reshape(*at.shape, -1) @ share[items]
-
-            out[s] += (score(mu) if len(own) <= DEGREE else _interpolated(score, mu)) @ sums
-    return out
-
-
-def _interpolated(function, x: np.ndarray) -> np.ndarray:
-    """A smooth function of x (draw, n), draw by draw, from its values at Chebyshev points."""
-    k = np.arange(DEGREE)
-    angles = np.pi * (k + 0.5) / DEGREE
-    low, high = x.min(1, keepdims=True), x.max(1, keepdims=True)
-    half = np.maximum(high - low, 1e-12) / 2
-    values = function((low + high) / 2 + half * np.cos(angles))
-    coefficients = values @ np.cos(np.outer(angles, k)) * np.where(k == 0, 1, 2) / DEGREE
-    z = (x - (low + high) / 2) / half
-    before, now = np.ones_like(z), z
-    total = coefficients[:, :1] + coefficients[:, 1:2] * z
-    for j in range(2, DEGREE):
-        before, now = now, 2 * z * now - before
-        total += coefficients[:, j : j + 1] * now
-    return total
 
 
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
