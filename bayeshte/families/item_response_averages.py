@@ -100,37 +100,44 @@ def _step(D: Arrays, shapes: Shapes, items: np.ndarray, sd: np.ndarray) -> np.nd
     return np.minimum(STEP * sd, own.min(1))
 
 
-def _grid(m: Means, s: slice, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Abilities (draw, K) and their weights (draw, K, group) of some draws."""
+def _sizes(m: Means, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Abilities that a draw needs: on one grid over all means, (draw,), and about each mean on either side, (draw,)."""
+    range_ = np.ptp(m.at, axis=1) + 2 * REACH * m.sd
+    one = np.divide(range_, step, out=np.full_like(step, np.inf), where=step > 0)
+    around = np.ceil(REACH / np.divide(step, m.sd, out=np.full_like(step, STEP), where=m.sd > 0))
+    return np.ceil(one) + 1, around
+
+
+def _grid(m: Means, s: np.ndarray, one: float, around: int) -> tuple[np.ndarray, np.ndarray]:
+    """Abilities (draw, K) and their weights (draw, K, group) of some draws, in the way that takes fewer."""
     at, share, sd = m.at[s], m.share[s], m.sd[s, None]
-    low, high = at.min(1, keepdims=True) - REACH * sd, at.max(1, keepdims=True) + REACH * sd
-    fine = np.divide(step[:, None], sd, out=np.full_like(sd, STEP), where=sd > 0).min()
-    around = int(np.ceil(REACH / fine))
-    few = at.shape[1] * (2 * around + 1)  # a grid about each point
-    size = 1 + np.max(np.divide(high - low, step[:, None], out=np.full_like(sd, np.inf), where=step[:, None] > 0))
-    if size >= few:
+    few = at.shape[1] * (2 * around + 1)
+    if one >= few:
         z = np.linspace(-REACH, REACH, 2 * around + 1)
         density = np.exp(-0.5 * z**2) / np.exp(-0.5 * z**2).sum()
-        theta = at[:, :, None] + sd[:, :, None] * z
-        weight = share[:, :, None] * density[:, None]
+        theta, weight = at[:, :, None] + sd[:, :, None] * z, share[:, :, None] * density[:, None]
         return theta.reshape(len(at), -1), weight.reshape(len(at), few, -1)
-    K = int(np.ceil(size)) + 1
-    h = (high - low) / (K - 1)
-    theta = low + h * np.arange(K)
+    low, high = at.min(1, keepdims=True) - REACH * sd, at.max(1, keepdims=True) + REACH * sd
+    h = (high - low) / (one - 1)
+    theta = low + h * np.arange(int(one))
     density = np.exp(-0.5 * ((theta[:, :, None] - at[:, None]) / sd[:, :, None]) ** 2)
     return theta, (density @ share) * (h / (sd * np.sqrt(2 * np.pi)))[:, :, None]
 
 
 def _expected(
     D: Arrays, easiness: np.ndarray, shapes: Shapes, m: Means, items: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Expected responses (draw, K, item) on the grid of abilities, and its weights (draw, K, group), of some draws at a time."""
-    step = _step(D, shapes, items, m.sd)
-    each = max(1, CHUNK // (8 * m.at.shape[1] * len(items)))
-    for start in range(0, len(m.at), each):
-        s = slice(start, start + each)
-        theta, weight = _grid(m, s, step[s])
-        eta = theta[:, :, None] + easiness[s, None, items]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Expected responses (draw, K, item) on the grid of abilities, and its weights (draw, K, group), of some draws at a time.
+
+    Draws come together that need about as many abilities: those with a steep item need many.
+    """
+    one, around = _sizes(m, _step(D, shapes, items, m.sd))
+    size = np.minimum(one, m.at.shape[1] * (2 * around + 1))
+    order = np.argsort(size, kind="stable")
+    piece = np.cumsum(size[order] * len(items)) // CHUNK
+    for s in np.split(order, np.flatnonzero(np.diff(piece)) + 1):
+        theta, weight = _grid(m, s, one[s].max(), int(around[s].max()))
+        eta = theta[:, :, None] + easiness[s][:, None, items]
         item = np.tile(items, theta.shape[1])
         p = mean_response(D, of_draws(shapes, s), eta.reshape(len(eta), -1), item).reshape(eta.shape)
         yield s, p, weight

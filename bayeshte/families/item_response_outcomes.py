@@ -132,16 +132,19 @@ def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) ->
     return np.array([position[v] for v in given], np.int64)
 
 
+def levels(D: Arrays, draws: xr.Dataset, what: str) -> np.ndarray:
+    """Ability plus easiness of every response, (draw, row), of the abilities that a posterior holds."""
+    return kept_abilities(draws, what)[:, D.person_code] + D.easiness(draws)[:, D.arm, D.item_code]
+
+
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
     """By person, the ability integrated, given the effects of clusters; or by response given both. See `ModelSpec`."""
     D = Arrays(design)
-    easiness = D.easiness(draws)
     if unit == "row":
-        theta = kept_abilities(draws, "The likelihood of single responses")[:, D.person_code]
-        eta = theta + easiness[:, D.arm, D.item_code]
+        eta = levels(D, draws, "The likelihood of single responses")
         log = log_probability(D, D.shapes(draws), eta, D.item_code, D.y)
         return unstack(log, draws, row=design["row"].to_numpy())
-    data = D.responses
+    data, easiness = D.responses, D.easiness(draws)
     integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws), D.shapes(draws))
     out = integral[:, data.unit]
     if D.form is None:
