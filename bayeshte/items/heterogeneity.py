@@ -23,6 +23,7 @@ from bayeshte.summary import rows
 
 COLUMNS = ("quantity", "value", "lower", "upper", "error", "p", "definition")
 SPREAD = "spread of item effects"
+LEAST = 40  # draws of the Bayes factor
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
     Raises
     ------
     SpecError
-        A fit without item effects or with fixed items, or a prior of sigma_zeta whose density at zero is not positive and
-        finite.
+        A fit without item effects or with fixed items, fewer than 40 draws, or a prior of sigma_zeta whose density at zero is not
+        positive and finite.
 
     Notes
     -----
@@ -120,6 +121,8 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
     over items; it is there for Rasch models of two arms.
     """
     check_item_effects(fit, "Tests of item effects")
+    if draws < LEAST:
+        raise SpecError(f"draws={draws}: the average of the Bayes factor needs at least {LEAST}.")
     if fit.spec.items == "fixed":
         raise SpecError(
             "Fixed items are no draws from a population, and there is no sigma_zeta to test: fit with items='random', or see "

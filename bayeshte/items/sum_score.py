@@ -8,9 +8,6 @@ from scipy import stats
 from bayeshte.items.common import arms_of, versus
 from bayeshte.summary import LEVEL
 
-#: what the score is a share of: of right answers, of categories
-SHARES = ("the share of right answers", "the sum of the categories over the highest possible")
-
 
 def sum_score(design: xr.Dataset, covariate: str) -> pd.DataFrame:
     """Least squares of persons' scores on treatment, covariates, and treatment times the covariate.
@@ -47,8 +44,9 @@ def sum_score(design: xr.Dataset, covariate: str) -> pd.DataFrame:
     }
     se, z = np.sqrt(np.diag(cov)), stats.norm.ppf((1 + LEVEL) / 2)
     robust = f"standard error robust to clusters of {cluster} (CR1)" if cluster else "HC3 standard error"
+    what = "the share of right answers" if highest.max() == 1 else "the sum of the categories over the highest possible"
     text = (
-        f"least squares of {SHARES[highest.max() > 1]}, in SDs over persons of the reference arm; {robust} as SD, normal 95 % "
+        f"least squares of {what}, in SDs over persons of the reference arm; {robust} as SD, normal 95 % "
         "confidence interval"
     )
     out = [

@@ -81,7 +81,7 @@ def plot_item_curves(fit: Fit, items: list[str] | None = None, seed: int = 0) ->
         ax.set_title(style.shorten(name, 24))
         ax.set_ylim(-0.03, 1.03)
     for ax in used[-cols:]:
-        ax.set_xlabel("share right of the others" if binary else "share of the others' highest")
+        ax.set_xlabel("share right of the others" if binary else "score share on the others")
     outcome = (
         style.outcome_label(fit) if binary else f"mean {fit.design.attrs['outcome']}, share of the highest category"
     )
