@@ -356,6 +356,7 @@ def raw_variables(frame: pd.DataFrame) -> dict[str, xr.DataArray]:
         attrs: dict[str, object] = {"name": name}
         if isinstance(values.dtype, pd.CategoricalDtype):
             attrs["categories"] = [str(c) for c in values.cat.categories]
+            attrs |= {"ordered": 1} if values.cat.ordered else {}
             values = values.astype(str)
         array = values.to_numpy()
         if array.dtype.kind not in "biuf":
@@ -372,7 +373,8 @@ def raw_frame(design: xr.Dataset) -> pd.DataFrame:
             continue
         series = pd.Series(values.to_numpy())
         if "categories" in values.attrs:
-            series = pd.Series(pd.Categorical(series, categories=values.attrs["categories"]))
+            levels, ordered = values.attrs["categories"], "ordered" in values.attrs
+            series = pd.Series(pd.Categorical(series, categories=levels, ordered=ordered))
         out[values.attrs["name"]] = series
     return pd.DataFrame(out).set_axis(pd.Index(design["row"].to_numpy()), axis=0)
 

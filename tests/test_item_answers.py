@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from item_answers import KINDS, ROLES, log_curve, trial
 from scipy.special import expit, logsumexp
 
 import bayeshte as bh
+from bayeshte import design as columns
 from bayeshte.checks.predictive import evenly_spaced
 from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_curves import moments
@@ -349,3 +351,44 @@ def test_table_of_the_tests_says_what_is_missing():
         bh.item_heterogeneity(fit, draws=20)
     with pytest.raises(bh.SpecError, match="Rasch models"):
         likelihood_ratio(fit)
+
+
+# -------------------------------------------------------------------------------------------------- simulated data
+
+PROPER = {
+    "sigma_b": bh.HalfNormal(0.5),
+    "sigma_theta": bh.HalfNormal(1),
+    "beta0": bh.Normal(0, 0.5),
+    "beta1": bh.Normal(0, 1),
+}
+
+
+@pytest.mark.parametrize("words", [None, ("never", "sometimes", "often", "always")])
+def test_simulated_answers_have_the_labels_of_the_data(words):
+    """Numbers from 1, or ordered text, of items that start and end at different categories."""
+    data = trial(1, persons=200, items=4)[0]
+    data["answer"] += (data["word"] == "w01").astype(int)
+    if words:
+        data["answer"] = pd.Categorical.from_codes(data["answer"], words, ordered=True)
+    else:
+        data["answer"] += 1
+    spec = bh.ItemResponse(**ROLES, model="partial credit", priors=PROPER)
+    design = spec.design(data)
+    (truth, frame), *_ = bh.simulate(spec, data, seed=2)
+    again = spec.design(frame)
+    assert list(again["threshold"].to_numpy()) == list(truth["threshold"].to_numpy())
+    assert frame["answer"].dtype == data["answer"].dtype
+    assert set(frame.loc[frame["word"] == "w01", "answer"]) <= set(data.loc[data["word"] == "w01", "answer"])
+    raw = columns.raw_frame(design)
+    assert spec.design(raw)["y"].equals(design["y"].assign_coords(row=raw.index.to_numpy()))
+
+
+def test_calibration_counts_data_that_lack_a_category():
+    """With few persons a category stays empty now and then: such data are refused by its name, the others are ranked."""
+    spec = bh.ItemResponse(**ROLES, model="partial credit", item_effects=False, priors=PROPER)
+    data = trial(1, persons=60, items=3)[0]
+    found = bh.calibrate(spec, data, simulations=6, draws=200, tune=300, seed=1, progress=False)
+    refused = found.status[found.status.str.startswith("refused")]
+    assert 0 < len(refused) < 6
+    assert refused.str.contains("labels of 'threshold' are not in the simulated data, such as .*'w0").any()
+    assert found.failed >= len(refused)

@@ -427,6 +427,7 @@ def test_graded_items_sample_well(graded):
     assert np.corrcoef(fit.posterior["b"].mean(("chain", "draw")), truth["b"])[0, 1] > 0.9
     tau = fit.posterior["tau"]
     own = [k for k, v in enumerate(tau["threshold"].to_numpy()) if str(v).startswith("w02")]
+    assert len(own) == 3
     assert (np.diff(tau.isel(threshold=own), axis=-1) > 0).all()
     np.testing.assert_allclose(tau.isel(threshold=own).sum("threshold"), 0, atol=1e-10)
 

@@ -135,8 +135,8 @@ class ItemResponse(ModelSpec):
         return joint(design, priors, centred)
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
-        """The responses."""
-        return {self.response: values["y"]}
+        """The responses, categories under the labels that they have on their item."""
+        return {self.response: outcomes.labelled(self.response, values["y"], design)}
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: abilities integrated, effects of items and clusters sampled in good coordinates."""

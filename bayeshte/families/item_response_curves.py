@@ -28,7 +28,7 @@ def with_shapes(draws: xr.Dataset, D: Arrays) -> xr.Dataset:
         draws = draws.assign(a=np.exp(draws["log_a"]))
     if "step" in draws and "tau" not in draws:
         tau = D.form.all_thresholds(draws["step"].transpose("chain", "draw", "threshold_step").to_numpy())
-        draws = draws.assign(tau=(("chain", "draw", "threshold"), tau))
+        draws = draws.assign(tau=(("chain", "draw", "threshold"), tau)).assign_coords(threshold=D.labels("threshold"))
     return draws
 
 

@@ -163,6 +163,17 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
     )
 
 
+def labelled(response: str, y: np.ndarray, design: xr.Dataset) -> np.ndarray:
+    """Responses y (draw, row) as in the data: categories, counted from 0 on each item, as numbers or as labels of an order."""
+    D = Arrays(design)
+    if D.binary:
+        return y
+    labels = np.array(D.labels("category"))
+    if not isinstance(columns.raw_frame(design)[response].dtype, pd.CategoricalDtype):
+        labels = labels.astype(int)
+    return labels[D.form.first[D.item_code] + y]
+
+
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:
     """New responses `y` (draw, row), one data set for each of the draws, which are one chain; see `ModelSpec.replicates`.
 
