@@ -36,6 +36,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
+from bayeshte.families import item_response_clusters
 from bayeshte.families import item_response_estimands as reports
 from bayeshte.families import item_response_outcomes as outcomes
 from bayeshte.families.item_response_arrays import LATENT, STORED, Arrays
@@ -235,7 +236,10 @@ class ItemResponse(ModelSpec):
         return outcomes.expected(self, draws, design, arm, clusters, frame, weight)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-        """By person with the ability integrated, given the items; or by row given both."""
+        """By person with the ability integrated, given the items; by row given both; or by cluster of persons ("person_cluster"),
+        their effect integrated too."""
+        if unit == "person_cluster":
+            return item_response_clusters.log_likelihood(draws, design)
         return outcomes.log_likelihood(draws, design, unit)
 
     def replicates(

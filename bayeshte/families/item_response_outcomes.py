@@ -15,7 +15,7 @@ from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
 from bayeshte.families.item_response_averages import integrated_means, people_of
-from bayeshte.families.item_response_curves import draw_responses, log_probability, mean_response, of_draws
+from bayeshte.families.item_response_curves import Shapes, draw_responses, log_probability, mean_response, of_draws
 from bayeshte.families.item_response_design import main_formula
 from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.responses import distinct
@@ -146,21 +146,27 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
         return unstack(log, draws, row=design["row"].to_numpy())
     data, easiness = D.responses, D.easiness(draws)
     integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws), D.shapes(draws))
-    out = integral[:, data.unit]
-    if D.form is None:
-        table, column, width = easiness, D.item_code, D.n_items  # the easiness of each right answer
-        weight = D.y
-    else:
-        table = integrals.of_responses(D.form, easiness, *D.shapes(draws))
-        column, width, weight = D.form.first[D.item_code] + D.y.astype(int), D.form.first[-1], np.ones(len(D.y))
-    for arm in range(len(D.arms)):
-        own = arm == D.arm
-        given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
-        out += (given @ table[:, arm].T).T
+    out = integral[:, data.unit] + beside_integral(D, easiness, D.shapes(draws))
     values = unstack(out, draws, **{D.person: D.labels(D.person)})
     return (
         values.assign_attrs(integrated=f"given the effects of their {D.cluster} (conditional)") if D.cluster else values
     )
+
+
+def beside_integral(D: Arrays, easiness: np.ndarray, shapes: Shapes) -> np.ndarray:
+    """What the log-likelihood of a person has beside the integral over the ability, (draw, person)."""
+    if D.form is None:
+        table, column, width = easiness, D.item_code, D.n_items  # the easiness of each right answer
+        weight = D.y
+    else:
+        table = integrals.of_responses(D.form, easiness, *shapes)
+        column, width, weight = D.form.first[D.item_code] + D.y.astype(int), D.form.first[-1], np.ones(len(D.y))
+    out = np.zeros((len(easiness), D.n_persons))
+    for arm in range(len(D.arms)):
+        own = arm == D.arm
+        given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
+        out += (given @ table[:, arm].T).T
+    return out
 
 
 def labelled(response: str, y: np.ndarray, design: xr.Dataset) -> np.ndarray:
