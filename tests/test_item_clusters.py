@@ -74,8 +74,6 @@ def test_leaving_out_schools(fitted):
     assert "leaving out one school at a time" in found.what
     assert "halving whose nodes moves no log-likelihood by more than" in found.what
     assert found.refits == 0
-    persons = bh.loo(fit)
-    assert found.elpd < persons.elpd + 1e-6, "a person is harder to foresee without others of the school"
     ours = fit.spec.log_likelihood(fit.posterior, fit.design, "person_cluster")
     weight = -ours.to_numpy()  # plain importance sampling, which Pareto smoothing improves
     plain = -(logsumexp(weight, axis=(0, 1)) - np.log(weight[..., 0].size))
