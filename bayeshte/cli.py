@@ -11,6 +11,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated
@@ -127,7 +128,8 @@ def run(
     entry = _entry(name, analysis)
     folder = out or Path("out") / entry.name
     frame = entry.data()
-    _built(entry, frame)  # whatever is wrong is refused before the results of an earlier run are removed
+    with analysis.located() if analysis else nullcontext():
+        _built(entry, frame)  # whatever is wrong is refused before the results of an earlier run are removed
     _make_room(folder)
     print_notes(analysis)
     with warnings.catch_warnings():
@@ -187,7 +189,9 @@ def check(name: Name, data: Data = None, priors: Priors = "mplus", as_bayes: AsB
     if analysis and analysis.spec is None:
         return print_statistics(analysis)
     entry = _entry(name, analysis)
-    design, resolved = _built(entry, entry.data())
+    frame = entry.data()
+    with analysis.located() if analysis else nullcontext():
+        design, resolved = _built(entry, frame)
     say(entry.title, "bold")
     lines = entry.spec.equations(design)
     for k, line in enumerate(lines):

@@ -210,4 +210,4 @@ def test_statements_about_variables_outside_the_analysis_are_said(trial):
     notes = mplus.read(trial).data_notes
     assert any("square = x**2: square not in the analysis" in n for n in notes)
     assert any("CENTER x square (GRANDMEAN): square not in the analysis" in n for n in notes)
-    assert any("MISSING: values are missing in 40 rows: y 5" in n for n in notes)
+    assert any("MISSING: values that are missing among 40 rows: y 5" in n for n in notes)

@@ -131,11 +131,40 @@ def test_our_own_fit_of_the_default_priors():
     fit = bh.fit(
         bh.SEM(model="diff ~ age + age2", priors="mplus"), persons(), draws=4000, seed=1, cores=1, progress=False
     )
+    compare(fit, ["diff ~ age", "diff ~ age2", "diff ~1", "diff ~~ diff"], expected, kept=150)  # of three chains
+
+
+def test_our_own_fit_of_an_input_with_define_and_priors(tmp_path):
+    """The input as a whole: the square of age by DEFINE, MODEL PRIORS, and the print of that model under those priors."""
+    expected = printed("rens_wambs", "wambs_mplus")
+    (tmp_path / "model.inp").write_text("""
+        VARIABLE: NAMES = diff child sex age other; USEVARIABLES = diff age square;
+        DATA: FILE = none.dat;
+        DEFINE: square = age**2;
+        ANALYSIS: ESTIMATOR = BAYES; CHAINS = 3; FBITERATIONS = 2000;
+        MODEL: [diff] (intercept);
+          diff ON age (linear);
+          diff ON square (quadratic);
+          diff (e);
+        MODEL PRIORS: linear ~ N(.8, 5); quadratic ~ N(0, 10); intercept ~ N(-35, 20); e ~ IG(.5, .5);
+        OUTPUT: CINTERVAL(HPD);
+    """)
+    analysis = bh.mplus.read(tmp_path / "model.inp", data=DATA / "rens_wambs" / "phd-delays_nonames.csv")
+    fit = bh.fit(analysis.spec, analysis.data(), draws=2000, seed=1, cores=1, progress=False)
+    compare(fit, ["diff ~ age", "diff ~ square", "diff ~1", "diff ~~ diff"], expected, kept=3000)
+    statistics = bh.model_fit(fit).set_index("statistic")["value"]
+    assert statistics["PPP"] == pytest.approx(expected["PPP"], abs=0.03)  # 150 draws give an error of 0.04 to the print
+    for name in ("DIC", "pD", "BIC"):
+        assert statistics[name] == pytest.approx(expected[name], abs=0.3)
+
+
+def compare(fit: bh.Fit, parameters: list[str], expected: dict, kept: int):
+    """Estimates within 0.1 posterior SD, rounding and the error of a median of so many kept draws; SDs within 10 %."""
     assert fit.diagnosis.ok
-    mine = bh.summary(fit).set_index("parameter").loc[["diff ~ age", "diff ~ age2", "diff ~1", "diff ~~ diff"]]
+    mine = bh.summary(fit).set_index("parameter").loc[parameters]
     for (name, row), printed_row in zip(mine.iterrows(), expected["MODEL_RESULTS"], strict=True):
         estimate, sd, p, *_ = printed_row["values"]
-        error = 1.25 * sd / np.sqrt(150) + 5e-4  # of the median of 150 draws of three chains, and rounding
+        error = 1.25 * sd / np.sqrt(kept) + 5e-4
         assert abs(row["estimate"] - estimate) < 0.1 * sd + error, name
         assert abs(row["posterior_sd"] - sd) < 0.1 * sd + 5e-4, name
         assert row["p_one_tailed"] == pytest.approx(p, abs=PRINTED)

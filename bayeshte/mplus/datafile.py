@@ -136,7 +136,7 @@ def missing(frame: pd.DataFrame, settings: Settings) -> Iterator[str]:
     if settings.missing or settings.symbol:
         counts = frame[[v for v in settings.use if v not in (settings.cluster, *settings.keep)]].isna().sum()
         found = ", ".join(f"{v} {n}" for v, n in counts.items() if n)
-        yield f"data: MISSING: values are missing in {len(frame)} rows: {found or 'none'}."
+        yield f"data: MISSING: values that are missing among {len(frame)} rows: {found or 'none'}."
 
 
 # --------------------------------------------------------------------------------------------------------------- text

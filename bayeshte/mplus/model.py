@@ -112,7 +112,7 @@ def _by_level(statements: Sequence[Statement], settings: Settings) -> Iterator[t
     """Statements with their level; %WITHIN% and %BETWEEN% go."""
     level = None if settings.two_level else ""
     for statement in statements:
-        text = statement.text
+        text, line = statement.text, statement.line
         while match := re.match(r"\s*%\s*([^%\n]*?)\s*%\s*", text):
             word = " ".join(match[1].upper().split())
             if word == "OVERALL":
@@ -126,11 +126,11 @@ def _by_level(statements: Sequence[Statement], settings: Settings) -> Iterator[t
             if not settings.two_level:
                 raise statement.error(f"%{word}% needs ANALYSIS: TYPE = TWOLEVEL; and VARIABLE: CLUSTER = ...;")
             level = LEVELS[word.split(" ")[0]]
-            text = text[match.end() :]
+            text, line = text[match.end() :], line + match[0].count("\n")
         if text.strip():
             if level is None:
                 raise statement.error("a model of two levels says which: write %WITHIN% or %BETWEEN% before it.")
-            yield level, replace(statement, text=text.strip())
+            yield level, replace(statement, text=text.strip(), line=line)
 
 
 def _define(model: Model, statement: Statement, level: str) -> None:

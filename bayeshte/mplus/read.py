@@ -1,5 +1,6 @@
 """A Mplus input as an ordinary specification: `read` puts together what the other modules read."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,8 @@ import pandas as pd
 from bayeshte.errors import SpecError
 from bayeshte.families import SEM
 from bayeshte.mplus import constraint, datafile, define, mistakes, model, options, priors, source, text
+from bayeshte.mplus.located import located
+from bayeshte.mplus.model import Mention
 from bayeshte.mplus.options import Settings
 from bayeshte.mplus.source import Source
 from bayeshte.mplus.words import Words
@@ -34,6 +37,8 @@ class Analysis:
         The data in place of those that the input names.
     notes : tuple of str
         What was ignored, what was decided, what looks like a mistake.
+    mentions : tuple of Mention
+        What MODEL says of each parameter, and in which statement.
     """
 
     path: Path
@@ -43,6 +48,7 @@ class Analysis:
     words: Words = field(default_factory=Words)
     file: Path | None = None
     notes: tuple[str, ...] = ()
+    mentions: tuple[Mention, ...] = field(default=(), repr=False)
 
     @property
     def title(self) -> str:
@@ -77,6 +83,10 @@ class Analysis:
     def __repr__(self):
         model = repr(self.spec.table) if self.spec else "TYPE = BASIC"
         return "\n".join([self.title, model, *(f"- {note}" for note in self.notes)])
+
+    def located(self) -> AbstractContextManager[None]:
+        """Errors of the model in this block end with the statements of the input that they are about."""
+        return located(self.mentions)
 
     @property
     def data_notes(self) -> tuple[str, ...]:
@@ -138,17 +148,19 @@ def parse(
     others = "default" if default_priors else "mplus"
     notes = [*given.notes, *settings.notes]
     notes += [f"line {s.line}: {s.command} {s.shown}: {NO_TEST}" for s in given.of("MODEL TEST")]
-    arguments, unsaid = text.texts(parsed, settings, notes)
-    spec = SEM(
-        **arguments,
-        cluster=settings.cluster,
-        derived=derived.texts,
-        priors={**informative, OTHERS: others} if informative else others,
-    )
+    mentions = (*parsed.mentions.values(),)
+    with located(mentions):
+        arguments, unsaid = text.texts(parsed, settings, notes)
+        spec = SEM(
+            **arguments,
+            cluster=settings.cluster,
+            derived=derived.texts,
+            priors={**informative, OTHERS: others} if informative else others,
+        )
     products = {":".join(parts): name for name, parts in parsed.products.items()}
     words = Words(products, tuple(settings.use), derived.effects, unsaid)
     notes += [*parsed.notes, *_unused(parsed), *mistakes.of_model(spec)]
-    return Analysis(path, given, settings, spec, words, file, tuple(notes))
+    return Analysis(path, given, settings, spec, words, file, tuple(notes), mentions)
 
 
 NO_TEST = "there is no Wald test; name the difference with NEW in MODEL CONSTRAINT and look at its interval."

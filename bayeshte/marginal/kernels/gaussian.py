@@ -176,7 +176,7 @@ def draw_effects(delta, factor, w, stats, noise):
         clusters(delta[s], factor[s], p, q, K, J, w[s], stats, dw, ddelta, dfactor, noise[s])
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at preconditioned coordinates z; the gradient goes to grad."""
     d, n, q, p, K, J, sigmas = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]

@@ -2,28 +2,12 @@
 
     eta_ij = x_ij' beta + z_ij' u_j,   u_j = C y_j,   y_j ~ N(0, I),   z = the columns `random` of x,   C = diag(sd) Lc,
 
-with a Student t, logit, probit or Poisson (log) outcome. A pilot fit gives every cluster fixed tables A_j, g_j, B_j so
-that near it the log-likelihood is h_j' u_j - r u_j' A_j u_j / 2 with h_j = r [g_j - B_j (beta - offset)]; r = 1, but
-(sigma of the pilot / sigma)^2 for Student t. The sampled coordinates t_j are the noise of the conditional distribution
-that this approximation implies,
-
-    M_j = I + r C' A_j C = R_j R_j',   y_j = M_j^-1 C' h_j + R_j^-T t_j,   u_j = C y_j,
-
-so t_j is nearly N(0, I) and nearly independent of everything else: exactly so for a Gaussian likelihood. A_j = 0 is the
-non-centred form, large A_j the centred one. The tables move the coordinates, never the posterior. With the Jacobian,
+with a Student t, logit, probit or Poisson (log) outcome. `information.py` has the coordinates t_j of u_j; its tables come from
+a pilot fit, and r = 1, but (sigma of the pilot / sigma)^2 for Student t. With the Jacobian,
 
     log p = log prior + sum_j [sum_i log p(y_ij | eta_ij) - |y_j|^2 / 2 - q log(2 pi) / 2 - log det(M_j) / 2].
 
-Derivatives. With W = R^-1, m = C' h, e = W m, k = e + t, y = W' k, and the score G = d log p(y_j | u_j) / d u_j:
-
-    dy = C' G - y,   dt = W dy,   dm = W' dt,   dh = C dm,   dC = G y' + h dm' - r A C W' Q W,
-    d log r = e' dt + (tr W' Q W - tr Q) / 2,   Q = symmetric with the lower triangle of k dt' + dt e', plus I.
-
-Q is from the reverse mode of the Cholesky factor (Murray, 2016, arXiv:1602.07527), which takes the lower triangle of
-R' dR; here that is the lower triangle of -(k dt' + dt e' + I).
-
-Rows with equal x in the same cluster are one row with n trials and sum s (`rows.py`). Clusters are handled in groups, with
-the cluster as the last, contiguous axis, so that the loops over them are vectorised.
+Rows with equal x in the same cluster are one row with n trials and sum s (`rows.py`). Clusters are handled in groups.
 
 Tables. ints: d, scalars, q, p, J, N, family, (transform, family) of the scalars, random (q), first row of each cluster
 and N (J + 1). floats: constant, eta, hyper (4 a scalar), centre (d), scale (d d), offset (p), sigma of the pilot,
@@ -33,11 +17,10 @@ preconditioned, then t (J q, the effect varying fastest). An sd may be sampled w
 density is the same with the signs of an sd, its correlations and its t all changed.
 """
 
-import math
-
 import numpy as np
 from numba import carray, cfunc, njit, types
 
+from bayeshte.marginal.kernels.information import U, locate, pull_back
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -53,7 +36,6 @@ from bayeshte.marginal.kernels.rows import (
     PROBIT,
     STUDENT,
     SUMS,
-    log1p,
     logit_rows,
     poisson_rows,
     probit_rows,
@@ -62,7 +44,6 @@ from bayeshte.marginal.kernels.rows import (
 )
 
 GROUP, BLOCK = 32, 512  # clusters and rows at a time: long loops over rows, and all that is needed again in fast memory
-H, E, K, Y, U = 0, 1, 2, 3, 4  # vectors of the clusters of a group, v[H, a, g]: h, e, k, y, u
 
 
 @njit(**SUMS)
@@ -134,153 +115,7 @@ def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta,
     return ll
 
 
-@njit(**SUMS)
-def factorise(A, ratio, J, j0, m, C, q, AC, R, W):
-    """r A C, the factor R of M = I + r C' A C with 1 / R_aa on its diagonal, and W = R^-1; the sum of log det M."""
-    logdet = 0.0
-    for a in range(q):
-        for b in range(q):
-            for g in range(m):
-                AC[a, b, g] = 0.0
-            for c in range(b, q):
-                row = (a * q + c) * J + j0
-                for g in range(m):
-                    AC[a, b, g] += A[row + g] * (ratio * C[c, b])
-    for b in range(q):
-        for a in range(b, q):
-            for g in range(m):
-                R[a, b, g] = 1.0 if a == b else 0.0
-            for c in range(a, q):
-                for g in range(m):
-                    R[a, b, g] += C[c, a] * AC[c, b, g]
-            for c in range(b):
-                for g in range(m):
-                    R[a, b, g] -= R[a, c, g] * R[b, c, g]
-        for g in range(m):
-            logdet += log1p(R[b, b, g] - 1.0)
-            R[b, b, g] = 1.0 / math.sqrt(R[b, b, g])
-        for a in range(b + 1, q):
-            for g in range(m):
-                R[a, b, g] *= R[b, b, g]
-    for b in range(q):
-        for a in range(b, q):
-            for g in range(m):
-                W[a, b, g] = 1.0 if a == b else 0.0
-            for c in range(b, a):
-                for g in range(m):
-                    W[a, b, g] -= R[a, c, g] * W[c, b, g]
-            for g in range(m):
-                W[a, b, g] *= R[a, a, g]
-    return logdet
-
-
-@njit(**SUMS)
-def locate(tables, ratio, J, j0, m, z, d, delta, C, p, q, AC, R, W, v):
-    """From the sampled t to h, e, k, y, u of the clusters j0 .. j0 + m - 1; the sum of |y|^2 + log det M."""
-    total = factorise(tables, ratio, J, j0, m, C, q, AC, R, W)
-    for a in range(q):
-        row = (q * q + a) * J + j0
-        for g in range(m):
-            v[H, a, g] = ratio * tables[row + g]
-        for c in range(p):
-            row = (q * q + q + a * p + c) * J + j0
-            for g in range(m):
-                v[H, a, g] -= tables[row + g] * (ratio * delta[c])
-    for a in range(q):
-        for g in range(m):  # C' h, until k is known
-            v[Y, a, g] = 0.0
-        for c in range(a, q):
-            for g in range(m):
-                v[Y, a, g] += C[c, a] * v[H, c, g]
-    for a in range(q):
-        for g in range(m):
-            v[E, a, g] = 0.0
-        for b in range(a + 1):
-            for g in range(m):
-                v[E, a, g] += W[a, b, g] * v[Y, b, g]
-        for g in range(m):
-            v[K, a, g] = v[E, a, g] + z[d + (j0 + g) * q + a]
-    for a in range(q):
-        for g in range(m):
-            v[Y, a, g] = 0.0
-        for b in range(a, q):
-            for g in range(m):
-                v[Y, a, g] += W[b, a, g] * v[K, b, g]
-        for g in range(m):
-            total += v[Y, a, g] * v[Y, a, g]
-    for a in range(q):
-        for g in range(m):
-            v[U, a, g] = 0.0
-        for b in range(a + 1):
-            for g in range(m):
-                v[U, a, g] += C[a, b] * v[Y, b, g]
-    return total
-
-
-@njit(**SUMS)
-def pull_back(tables, ratio, J, j0, m, C, p, q, AC, Q, W, v, du, dy, dt, dm, T, grad, d, ddelta, dC):
-    """From the score in u to the derivatives in t (to grad), delta and C (added); returns that in log r."""
-    for a in range(q):
-        for g in range(m):
-            dy[a, g] = -v[Y, a, g]
-        for c in range(a, q):
-            for g in range(m):
-                dy[a, g] += C[c, a] * du[c, g]
-    for a in range(q):
-        for g in range(m):
-            dt[a, g] = 0.0
-        for b in range(a + 1):
-            for g in range(m):
-                dt[a, g] += W[a, b, g] * dy[b, g]
-        for g in range(m):
-            grad[d + (j0 + g) * q + a] = dt[a, g]
-    for a in range(q):
-        for g in range(m):
-            dm[a, g] = 0.0
-        for b in range(a, q):
-            for g in range(m):
-                dm[a, g] += W[b, a, g] * dt[b, g]
-    for a in range(q):
-        for c in range(p):
-            s, row = 0.0, (q * q + q + a * p + c) * J + j0
-            for b in range(a + 1):
-                for g in range(m):
-                    s += tables[row + g] * C[a, b] * dm[b, g]
-            ddelta[c] -= ratio * s
-    dratio = 0.0
-    for a in range(q):
-        for b in range(a + 1):
-            for g in range(m):
-                s = v[K, a, g] * dt[b, g] + dt[a, g] * v[E, b, g]
-                Q[a, b, g] = Q[b, a, g] = s + 1.0 if a == b else s
-        for g in range(m):
-            dratio += dt[a, g] * v[E, a, g] - 0.5 * Q[a, a, g]
-    for a in range(q):
-        for b in range(q):
-            for g in range(m):  # A C W'
-                T[a, b, g] = 0.0
-            for c in range(b + 1):
-                for g in range(m):
-                    T[a, b, g] += AC[a, c, g] * W[b, c, g]
-    for a in range(q):
-        for b in range(a + 1):
-            s = 0.0
-            for g in range(m):
-                s += du[a, g] * v[Y, b, g] + v[H, a, g] * dm[b, g]
-            for c in range(b, q):
-                for i in range(q):
-                    for g in range(m):
-                        s -= T[a, i, g] * Q[i, c, g] * W[c, b, g]
-            dC[a, b] += s
-    for a in range(q):
-        for b in range(q):
-            for c in range(min(a, b) + 1):
-                for g in range(m):
-                    dratio += 0.5 * Q[a, b, g] * W[a, c, g] * W[b, c, g]
-    return dratio
-
-
-@njit(**OPTIONS)
+@njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
     d, n, q, p, J, N, family = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]

@@ -17,7 +17,7 @@ from numba import carray, cfunc, njit, types
 
 from bayeshte.marginal.kernels.category_integral import ACCURACY
 from bayeshte.marginal.kernels.category_likelihood import likelihood_of_categories
-from bayeshte.marginal.kernels.glmm import U
+from bayeshte.marginal.kernels.information import U
 from bayeshte.marginal.kernels.item_coordinates import HEADER, begin, expand, finish, header, layout
 from bayeshte.marginal.kernels.item_shapes import first_group, group, next_group, shapes, shapes_gradient
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
@@ -63,7 +63,7 @@ def shift_of_coefficients(theta, floats, ints):
     return out
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
     d, n, q, s, P, p, J, F, S, N, G, R, n_sigma, _, E = header(ints)

@@ -10,7 +10,7 @@ every item by itself. Fixed items: u = H a, a_i ~ N(0, C C') for all items but t
 orthonormal basis of vectors that sum to zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise;
 x[random] are columns of x.
 
-u (or a) is parametrised by information as in `glmm.py`, whose M, h, t and derivatives are used here with items as
+u (or a) is parametrised by information as in `information.py`, whose M, h, t and derivatives are used here with items as
 clusters. That takes items to be independent given the other parameters. Their common level is not: adding a constant
 to all is nearly the same as taking it from all abilities, and known only as well as the mean ability of an arm is. V
 (orthonormal) has one column for each effect, the direction in which that of all items grows alike; with w = V' z of
@@ -34,7 +34,7 @@ clusters -, t of the items (F q), t of the clusters (S s), the effect varying fa
 import numpy as np
 from numba import njit
 
-from bayeshte.marginal.kernels.glmm import U, locate, pull_back
+from bayeshte.marginal.kernels.information import U, locate, pull_back
 from bayeshte.marginal.kernels.item_effects import (
     item_effects,
     item_effects_gradient,
@@ -133,7 +133,9 @@ def factors(x, theta, ints, floats, corr_items, C_items, corr_clusters, C_cluste
         lp += correlation(x[n:], q, floats[1], corr_items)
         scaled(theta[P:], corr_items, q, C_items)
     else:
-        corr_items[:] = np.eye(q)
+        for i in range(q):
+            for j in range(q):
+                corr_items[i, j] = 1.0 if i == j else 0.0
         scaled(floats[layout(ints)[4] :], corr_items, q, C_items)
         pairs = 0
     lp += correlation(x[n + pairs :], s, floats[2], corr_clusters)

@@ -8,10 +8,10 @@ from numba import carray, cfunc, njit, types
 
 from bayeshte.marginal.kernels.item_coordinates import HEADER, begin, expand, finish, header, layout
 from bayeshte.marginal.kernels.item_likelihood import likelihood
-from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
+from bayeshte.marginal.kernels.linear import rejection, views
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
     _, n, q, s, P, _, J, _, _, N, G, R, n_sigma, _, _ = header(ints)

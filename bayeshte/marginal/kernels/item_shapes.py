@@ -5,7 +5,7 @@
     adjacent     tau_i = H w_i,  w_im               ~ N(m, s^2),  H' H = I, sum_m tau_im = 0   (m = 0; Helmert contrasts)
 
 The shape of item i, s_i = (log a_i, w_i1 - m, ...) = C y_i with C = diag(sigma_a, s, s, ...), y ~ N(0, I), is located
-by information as u is in `glmm.py`. What it is expected to be depends on the level of the item in the arms, beside the
+by information as u is in `information.py`. What it is expected to be depends on the level of the item in the arms, beside the
 mean ability, and on the scale of abilities, as a pilot fit found for each item and arm t:
 
     h_i = g_i - sum_t [X_it1 (l_it - l_it of the pilot) + X_it2 c(sigma_t)],
@@ -26,7 +26,7 @@ import numpy as np
 from numba import njit
 
 from bayeshte.marginal.kernels.categories import CUMULATIVE
-from bayeshte.marginal.kernels.glmm import U, locate, pull_back
+from bayeshte.marginal.kernels.information import U, locate, pull_back
 from bayeshte.marginal.kernels.linear import OPTIONS
 from bayeshte.marginal.kernels.parameters import scale_shift
 

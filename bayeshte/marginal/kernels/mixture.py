@@ -181,7 +181,7 @@ def pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx
                 dx[at_member + r * (K - 1) + k] += V[c * (K - 1) + k] * dalpha[r, c]
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at preconditioned coordinates z; the gradient goes to grad."""
     d, n, K, p, q, blocks, U, m = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6], ints[9]

@@ -1,4 +1,4 @@
-"""Random intercepts of clusters beside classes of rows: sampled, in coordinates that a pilot fit makes easy (as in glmm.py).
+"""Random intercepts of clusters beside classes of rows: sampled, in coordinates that a pilot makes easy (as in information.py).
 
 u_j = C y_j with C the SD. The pilot gives, for every cluster j, the information A_j about u_j, B_jc about it and the coefficients
 beta_c of class c together, and g_j = A_j u_j + score at the mode of u_j. With h = g - sum_c B_c' (beta_c - offset_c) and

@@ -245,7 +245,7 @@ def levels_of(sizes, structure, t, cell, A, S, parts, K):
     return True
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad.
 
@@ -301,14 +301,14 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     return lp
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def checked(z, ints, floats, grad, lp, with_clusters, with_slopes):
     """nutpie's return code: 0, or a positive number for a point that is to be rejected."""
     lp[0] = log_density(z, ints, floats, grad, with_clusters, with_slopes)
     return rejection(lp[0], grad)
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def expand(z, ints, floats, out, with_slopes):
     """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, slopes (cluster, slope)."""
     numbers, priors, structure, _, by_cluster = take(ints, floats)

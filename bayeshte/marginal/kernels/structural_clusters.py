@@ -4,7 +4,7 @@ Notation and tables are those of kernels/structural.py. A random slope s_j is a 
 sampled, so it stands among the cluster's own variables v_j; given it the within level is linear, with matrices of the cluster:
 B (or c, if the regressor is a covariate) has s_j in a cell.
 
-The sampled coordinates t_j are parametrised by information (as in kernels/glmm.py). A pilot says that near its mode the log
+The sampled coordinates t_j are parametrised by information (as in information.py). A pilot says that near its mode the log
 likelihood of the cluster's rows is g'f - f'A f / 2 in f = (b_j, s_j). With f ~ N(m, S) given the cluster's own variables,
 
     P = (S^-1 + A)^-1,   h = g - A m,   s_j = [m + P h]_s + C t_j,   C C' = P_ss:

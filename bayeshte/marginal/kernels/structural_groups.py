@@ -21,7 +21,7 @@ from bayeshte.marginal.kernels.linear import OPTIONS
 WITHIN, BETWEEN = 0, 1
 
 
-@njit(**OPTIONS)
+@njit(inline="always")
 def groups(batches, P, Q, ints, floats, S, K, dS, dK):
     """Log-likelihood of the groups; adds to the derivatives in S (context, level) and K (context)."""
     ll, at, most = 0.0, 0, 1
