@@ -254,6 +254,18 @@ def labels_of(levels: Iterable) -> list[str]:
     return [str(int(v)) if isinstance(v, float | np.floating) and float(v).is_integer() else str(v) for v in levels]
 
 
+def codes_of(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
+    """Places of the values of a column among the labels of a fit; `instead` is what to do where one is not among them."""
+    if column not in frame:
+        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
+    given = labels_of(frame[column])
+    unknown = sorted(set(given) - set(labels))
+    if unknown:
+        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
+    position = {v: k for k, v in enumerate(labels)}
+    return np.array([position[v] for v in given], np.int64)
+
+
 def _distinct(labels: list[str], role: str, column: str) -> None:
     """Refuse labels that nobody could tell apart on paper."""
     seen: dict[str, int] = {}

@@ -4,19 +4,16 @@ import re
 
 import numpy as np
 import pandas as pd
-import pymc as pm
-import pytensor.tensor as pt
 import pytest
-import xarray as xr
 from cases import EVALUATE
 from item_answers import KINDS, ROLES, log_curve, trial
+from item_points import as_draws, joint_value, log_posterior
 from scipy import stats
 from scipy.special import expit, logsumexp, ndtr
 
 import bayeshte as bh
 from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.marginal import abilities as integrals
-from bayeshte.marginal.density import is_even
 from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
 from bayeshte.marginal.responses import responses
 
@@ -203,60 +200,11 @@ def case(request):
     return spec, design, priors, spec.marginal(design, priors)
 
 
-def as_draws(density, points, design) -> xr.Dataset:
-    """Parameters at several points as one chain of draws."""
-    values = [density.parameters(z) for z in points]
-    data = {o.name: (("chain", "draw", *o.dims), np.array([v[o.name] for v in values])[None]) for o in density.outputs}
-    coords = {d: design[d].to_numpy() for o in density.outputs for d in o.dims}
-    return xr.Dataset(data, {"chain": [0], "draw": np.arange(len(points))} | coords)
-
-
 def test_gradient_is_exact(case):
     density = case[3]
     for z in np.random.default_rng(0).normal(0, 1.0, (2, density.n_dim)):
         numeric = [(density(z + h)[0] - density(z - h)[0]) / 2e-5 for h in 1e-5 * np.eye(density.n_dim)]
         np.testing.assert_allclose(density(z)[1], numeric, rtol=2e-5, atol=2e-4)
-
-
-def free(density, design, z) -> np.ndarray:
-    """Parameters in which PyMC's distributions are densities."""
-    out = []
-    for name, v in density.parameters(z).items():
-        if name.endswith("_factor"):
-            v = v[np.tril_indices(len(v), -1)]
-        elif name == "u" and Arrays(design).fixed:
-            v = np.linalg.svd(np.ones((1, len(v))))[2][1:] @ v
-        out.append(v.ravel())
-    return np.concatenate(out)
-
-
-def log_posterior(density, design, priors, z) -> float:
-    """The kernel's log density at z as one of the parameters, in the measure of PyMC's distributions; Jacobian numerically."""
-    coarse, fine = (
-        np.column_stack([(free(density, design, z + h) - free(density, design, z - h)) / (2 * e) for h in steps])
-        for e, steps in ((e, e * np.eye(density.n_dim)) for e in (1e-4, 5e-5))
-    )
-    d = density.n_top
-    scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
-    others = ("rho", "corr", "gap", "tau", *(("b", "zeta") if Arrays(design).fixed else ()))
-    names = [v for v in priors if v.split("[")[0] not in others]
-    codes = density.ints[15 : 15 + len(names)]
-    twice = sum(is_even(priors[v]) and code == 3 for v, code in zip(names, codes, strict=True))
-    constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
-    return density(z)[0] + twice * np.log(2) - constant
-
-
-def joint_value(model: pm.Model, values: dict, dims: dict) -> dict:
-    """Values in the coordinates of a PyMC graph."""
-    point = {}
-    for rv in model.free_RVs:
-        value, transform = np.asarray(values[rv.name]), model.rvs_to_transforms[rv]
-        if rv.name == "u" and model.named_vars_to_dims.get("u") != dims["u"]:
-            value = value.T
-        if transform is not None:
-            value = transform.forward(pt.as_tensor(value), *rv.owner.inputs).eval(mode=EVALUATE)
-        point[model.rvs_to_values[rv].name] = np.asarray(value)
-    return point
 
 
 def log_rows(spec, design, draws, theta) -> np.ndarray:

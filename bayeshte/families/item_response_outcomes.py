@@ -12,7 +12,7 @@ from scipy import sparse
 
 from bayeshte import design as columns
 from bayeshte import formulas
-from bayeshte.errors import DataError, SpecError, near
+from bayeshte.errors import SpecError, near
 from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
 from bayeshte.families.item_response_averages import integrated_means, people_of
 from bayeshte.families.item_response_curves import Shapes, draw_responses, log_probability, mean_response, of_draws
@@ -109,27 +109,16 @@ def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[n
     columns.check_frame(frame, [*used, D.item])
     named = [D.item, *([D.treatment] if arm is None else []), *([D.person] if clusters == "these" else [])]
     frame, _ = columns.complete_rows(frame, [c for c in frame if c in {*used, *named}], "error")
-    item = _codes(frame, D.item, D.labels(D.item), "responses are predicted for the items of the data")
+    item = columns.codes_of(frame, D.item, D.labels(D.item), "responses are predicted for the items of the data")
     person = np.zeros(len(frame), np.int64)
     if clusters == "these":
-        person = _codes(frame, D.person, D.labels(D.person), "clusters='new' predicts for other persons")
+        person = columns.codes_of(frame, D.person, D.labels(D.person), "clusters='new' predicts for other persons")
     if arm is not None:
         code = np.full(len(frame), D.arms.index(arm))
     else:
-        code = _codes(frame, D.treatment, D.arms, "arm= predicts for one arm")
+        code = columns.codes_of(frame, D.treatment, D.arms, "arm= predicts for one arm")
     X, M = formulas.Terms(main_formula(spec), old).on(frame), formulas.Terms(spec.moderators, old).on(frame)
     return X, M, code, item, person
-
-
-def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
-    if column not in frame:
-        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
-    given = columns.labels_of(frame[column])
-    unknown = sorted(set(given) - set(labels))
-    if unknown:
-        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
-    position = {v: k for k, v in enumerate(labels)}
-    return np.array([position[v] for v in given], np.int64)
 
 
 def levels(D: Arrays, draws: xr.Dataset, what: str) -> np.ndarray:
