@@ -73,7 +73,7 @@ class Fit:
         Raises
         ------
         SpecError
-            Without clusters, or for a family whose likelihood cannot be integrated.
+            Without clusters, or with classes of individuals and intercepts of their clusters.
         """
         a = self.design.attrs
         if not a["cluster"]:
@@ -84,8 +84,8 @@ class Fit:
         first = self.spec.log_likelihood(self.posterior.isel(chain=[0], draw=[0]), self.design, "cluster")
         if a["cluster"] not in first.dims:  # rows, given the random effects
             raise SpecError(
-                f"The likelihood of a whole {a['cluster']}, its random effects integrated, is not available for "
-                f"family={a['family']!r}; leaving out clusters and prior sensitivity need it. bh.loo(fit, unit='row') does not."
+                f"The likelihood of a whole {a['cluster']}, its random effects integrated, is not available where individuals "
+                "belong to classes; leaving out clusters and prior sensitivity need it. bh.loo(fit, unit='row') does not."
             )
         return self.spec.log_likelihood(self.posterior[self.parameters], self.design, "cluster")
 
@@ -97,9 +97,15 @@ class Fit:
     def __repr__(self):
         n = self.posterior.sizes
         lines = [headline(self), self.diagnosis.verdict, summary(self).to_string(index=False, float_format="%.4g")]
+        lines += self._said_of_classes
         return "\n".join(
             [*lines, f"{n['chain']} chains x {n['draw']} draws. Next: bh.effects(fit), bh.report(fit, path)"]
         )
+
+    @property
+    def _said_of_classes(self) -> list[str]:
+        """The comparison of latent classes with one class, if it was made; see `bayeshte.class_rivals`."""
+        return [f"{self.record['one_class']['sentence']}."] if "one_class" in self.record else []
 
     def _repr_html_(self):
         found = effects(self, headline=True)
@@ -109,8 +115,9 @@ class Fit:
         style = shown.style.format(precision=3, escape="html").hide(axis="index")
         plot = self.spec.describe(self.design).plot
         next_ = [f"<code>bh.{verb}(fit)</code>" for verb in ("summary", "effects", plot)]
+        classes = "".join(f"<p>{escape(text)}</p>" for text in self._said_of_classes)
         return (
-            f"<p><b>{escape(headline(self))}</b></p>{self.diagnosis._repr_html_()}{style.to_html()}"
+            f"<p><b>{escape(headline(self))}</b></p>{self.diagnosis._repr_html_()}{style.to_html()}{classes}"
             f"<p>95 % equal-tailed intervals. Next: {', '.join(next_)}, <code>bh.report(fit, path)</code></p>"
         )
 

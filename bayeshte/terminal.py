@@ -154,7 +154,8 @@ def _blocks(sheet: Sheet, spare: Sequence[str] = ()) -> Group:
 _SYMBOLS = {
     r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\delta": "δ", r"\varepsilon": "ε", r"\zeta": "ζ", r"\eta": "η",
     r"\theta": "θ", r"\lambda": "λ", r"\mu": "μ", r"\nu": "ν", r"\pi": "π", r"\rho": "ρ", r"\sigma": "σ", r"\tau": "τ",
-    r"\psi": "ψ", r"\Psi": "Ψ", r"\Phi": "Φ", r"\sim": "~", r"^\top": "ᵀ", r"\exp": "exp", r"\log": "log", r"\dots": "...",
+    r"\kappa": "κ", r"\phi": "φ", r"\psi": "ψ", r"\Psi": "Ψ", r"\Phi": "Φ", r"\sim": "~", r"^\top": "ᵀ", r"\exp": "exp",
+    r"\log": "log", r"\dots": "...",
     r"\sum": "Σ", r"\textstyle": "", r"\ge": "≥", r"\le": "≤", r"\left": "", r"\right": "", r"\quad": "  ",
     r"\,": " ", r"\ ": " ", " &": " ", "&": " ", "^2": "²", "^{-1}": "⁻¹", "^W": "ᵂ", "^B": "ᴮ",
 }  # fmt: skip

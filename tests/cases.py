@@ -40,6 +40,7 @@ def frame(seed: int = 0, clusters: int = 12) -> pd.DataFrame:
             "sex": rng.choice(["f", "m"], N),
             "passed": rng.binomial(1, p),
             "errors": rng.poisson(np.exp((12 - y) / 10)),
+            "grade": pd.cut(y, [-np.inf, 9, 12, 15, np.inf], labels=["poor", "fair", "good", "excellent"]),
             "se": rng.uniform(1, 3, N),
         },
         index=[f"row {k}" for k in range(N)],
@@ -62,9 +63,20 @@ SPECS = {
     "known errors": bh.RandomSlope(**BASE, varying="high", standard_error="se"),
     "mplus": bh.RandomSlope(**BASE, varying="high", priors="mplus"),
     "student": bh.RandomSlope(**BASE, varying="high", family="student"),
+    "skew normal": bh.RandomSlope(**BASE, varying="high", moderators="x", family="skew normal"),
+    "skew normal, no clusters": bh.RandomSlope(**BASE | {"cluster": None}, family="skew normal"),
     "logit": bh.RandomSlope(**BASE | {"outcome": "passed"}, varying="high", covariates="x", family="logit"),
     "probit": bh.RandomSlope(**BASE | {"outcome": "passed"}, moderators="sex", varying=(), family="probit"),
     "poisson": bh.RandomSlope(**BASE | {"outcome": "errors"}, covariates="x", slopes="x", varying=(), family="poisson"),
+    "negative binomial": bh.RandomSlope(
+        **BASE | {"outcome": "errors"}, varying="high", covariates="x", family="negative binomial"
+    ),
+    "ordered logit": bh.RandomSlope(
+        **BASE | {"outcome": "grade"}, varying="high", moderators="sex", family="ordered logit"
+    ),
+    "ordered probit": bh.RandomSlope(
+        **BASE | {"outcome": "grade", "cluster": None}, covariates="x", family="ordered probit"
+    ),
     "logit, no clusters": bh.RandomSlope(
         **BASE | {"outcome": "passed", "cluster": None}, moderators="x", family="logit"
     ),

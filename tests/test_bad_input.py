@@ -619,7 +619,7 @@ def test_specifications_that_contradict_themselves(changes, said):
 # --- outcomes and standard errors ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["gaussian", "student", "poisson"])
+@pytest.mark.parametrize("family", ["gaussian", "student", "skew normal", "poisson", "negative binomial"])
 def test_constant_outcome(family):
     refused(bh.DataError, "outcome 'y' is constant", f"1 in all {N} rows", data=frame().assign(y=1), family=family)
 
@@ -854,8 +854,9 @@ def test_little_or_odd_data_can_be_fitted(change):
         ("poisson", lambda d: np.where(d["arm"] == "high", 0, d["errors"])),
         ("poisson", lambda d: 1_000_000 * d["errors"]),
         ("student", lambda d: np.where(np.arange(N) == 5, 1e9, d["y"])),
+        ("skew normal", lambda d: np.where(np.arange(N) == 5, 1e3, d["y"])),
     ],
-    ids=["arms separate", "clusters separate", "an arm of zeros", "large counts", "an outlier"],
+    ids=["arms separate", "clusters separate", "an arm of zeros", "large counts", "an outlier", "an outlier, skewed"],
 )
 def test_outcomes_at_the_edge_can_be_fitted(family, y):
     fit = fitted(frame().assign(y=y), family=family, varying=())
@@ -902,3 +903,26 @@ def test_data_are_never_changed(missing):
     assert data.dtypes.equals(before.dtypes)
     assert data.attrs == attrs
     assert data["sex"].cat.categories.tolist() == ["f", "m", "x"]
+
+
+def test_ordered_outcome():
+    third = np.arange(N) % 3
+    spec = dict(family="ordered logit")
+    refused(bh.DataError, "outcome 'y' must be whole numbers", "Text has no order", data=words(third), **spec)
+    refused(bh.DataError, "whole numbers", "'y'", data=frame().assign(y=third + 0.5), **spec)
+    unordered = frame().assign(y=pd.Categorical(third))
+    refused(bh.DataError, "categorical without an order", "as_ordered", data=unordered, **spec)
+    refused(bh.DataError, "has 21 categories, 20 are the most", data=frame().assign(y=np.arange(N) % 21), **spec)
+    refused(bh.DataError, "outcome 'y' is constant (1 in all", data=frame().assign(y=1), **spec)
+    gappy = design(frame().assign(y=np.where(third == 2, 7, third)), **spec)
+    np.testing.assert_array_equal(gappy["y"], third)
+    assert list(gappy.attrs["categories"]) == ["0", "1", "7"]
+    order = ["low", "middle", "high"]
+    text = frame().assign(y=pd.Categorical(np.array(order)[third], order, ordered=True))
+    np.testing.assert_array_equal(design(text, **spec)["y"], third)
+    assert list(design(text, **spec)["inner_category"].values) == ["middle"]
+
+
+def words(codes):
+    """The frame with text in place of categories."""
+    return frame().assign(y=np.array(["low", "middle", "high"])[codes])

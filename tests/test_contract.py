@@ -197,8 +197,17 @@ def test_intervening_on_the_graph_gives_the_average_effect(case):
     means = []
     for arm in range(arms):
         done = pm.do(model, fixed | {"arm_code": np.full(n, arm, "int32")})
-        mean = done["y"].owner.op.dist_params(done["y"].owner)[1 if spec.family == "student" else 0]
-        means.append(mean.eval(mode=EVALUATE).mean())
+        given = [v.eval(mode=EVALUATE) for v in done["y"].owner.op.dist_params(done["y"].owner)]
+        match spec.family:
+            case "student":
+                mean = given[1]
+            case "negative binomial":  # trials n, probability p
+                mean = given[0] * (1 - given[1]) / given[1]
+            case "ordered logit" | "ordered probit":  # probabilities of the categories
+                mean = given[0] @ np.arange(given[0].shape[-1])
+            case _:
+                mean = given[0]
+        means.append(mean.mean())
     ate = next(e for e in spec.estimands(design) if e.name == "ATE").draws(draws, design).to_numpy().ravel()
     np.testing.assert_allclose(np.array(means[1:]) - means[0], ate, rtol=1e-9, atol=1e-10)
 

@@ -147,7 +147,7 @@ def specifications(draw):
         within_between=st.sampled_from([("x",), ("x", "z")]),
         missing=st.just("drop"),
         sigma_by_arm=st.booleans(),
-        family=st.sampled_from(["student", "gaussian"]),
+        family=st.sampled_from(["student", "skew normal", "gaussian"]),
         priors=st.sampled_from(["default", "mplus"]),
     )
     changes = {k: draw(options[k]) for k in draw(st.lists(st.sampled_from(list(options)), max_size=2))}

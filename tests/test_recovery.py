@@ -174,9 +174,32 @@ def student(rng) -> Study:
     return Study(data.assign(y=eta + noise), of_family("student"), truth | {"sigma": 0.8, "nu": 4}, u)
 
 
+def skew_normal(rng) -> Study:
+    """SD 0.8, alpha 4: |n1| and n2 mixed by Azzalini's stochastic representation."""
+    data, eta, u, truth = other_outcomes(rng, 1.0)
+    raw = 4 * np.abs(rng.standard_normal(len(eta))) + rng.standard_normal(len(eta))
+    mean = 4 * np.sqrt(2 / np.pi)
+    noise = 0.8 * (raw - mean) / np.sqrt(17 - mean**2)
+    return Study(data.assign(y=eta + noise), of_family("skew normal"), truth | {"sigma": 0.8, "alpha": 4}, u)
+
+
+def negative_binomial(rng) -> Study:
+    """A gamma mixture of Poisson outcomes."""
+    data, eta, u, truth = other_outcomes(rng, 0.5)
+    y = rng.poisson(np.exp(eta) * rng.gamma(1.5, 1 / 1.5, len(eta)))
+    return Study(data.assign(y=y), of_family("negative binomial"), truth | {"phi": 1.5}, u)
+
+
+def ordered_logit(rng) -> Study:
+    data, eta, u, truth = other_outcomes(rng, 0.5)
+    y = np.searchsorted([0.0, 0.7, 2.0], eta + rng.logistic(size=len(eta))) + 1
+    return Study(data.assign(y=y), of_family("ordered logit"), truth | {"width[2]": 0.7, "width[3]": 1.3}, u)
+
+
 VARIANTS: tuple[Callable, ...] = (
     *(intercept_and_slope, three_arms_one_varying, slope_on_a_covariate, partially_nested, intercept_only, no_clusters),
     *(sigma_by_arm, moderators, within_and_between, known_standard_errors, logit, probit, poisson, student),
+    *(skew_normal, negative_binomial, ordered_logit),
 )
 
 

@@ -33,6 +33,7 @@ def trial(
         "y": rng.normal(size=len(school)),
         "passed": rng.integers(0, 2, len(school)),
         "errors": rng.poisson(2, len(school)),
+        "grade": rng.integers(0, 4, len(school)),
     }
     return pd.DataFrame({"arm": arm, "school": school, "x": x, "z": z} | outcomes)
 
@@ -148,6 +149,42 @@ SCENARIOS = {
             priors=COEFFICIENTS | TERMS | SPREAD | {"sigma": bh.Gamma(4, 4), "nu": bh.Gamma(2, 0.2)},
         ),
         trial,
+    ),
+    "skew normal": Scenario(
+        "skewed residuals",
+        bh.RandomSlope(
+            **ROLES,
+            moderators="x",
+            family="skew normal",
+            priors=COEFFICIENTS | TERMS | SPREAD | {"sigma": bh.Gamma(4, 4), "alpha": bh.Normal(0, 4)},
+        ),
+        trial,
+    ),
+    "negative binomial": Scenario(
+        "overdispersed counts",
+        bh.RandomSlope(
+            **ROLES | {"outcome": "errors"},
+            moderators="x",
+            family="negative binomial",
+            priors=TERMS
+            | {
+                "gamma0": bh.Normal(1, 0.5),
+                "gamma1": bh.Normal(0, 0.5),
+                "sd": bh.HalfNormal(0.5),
+                "phi": bh.Gamma(3, 1),
+            },
+        ),
+        trial,
+    ),
+    "ordered logit": Scenario(
+        "ordered categories",
+        bh.RandomSlope(
+            **ROLES | {"outcome": "grade"},
+            moderators="x",
+            family="ordered logit",
+            priors=RISKS | TERMS | SPREAD | {"width": bh.Gamma(4, 4)},
+        ),
+        lambda: trial(low=5, high=40),
     ),
     "path model": Scenario(
         "one level, three mediators whose residuals covary in a chain: a prior that is cut to positive definite matrices",

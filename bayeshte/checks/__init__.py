@@ -6,6 +6,7 @@ from bayeshte.checks.implied import implied_correlations
 from bayeshte.checks.loo import Loo, compare, loo
 from bayeshte.checks.model_fit import model_fit
 from bayeshte.checks.predictive import predictive_checks, replicate
+from bayeshte.checks.rivals import class_rivals
 from bayeshte.checks.sensitivity import prior_posterior_overlap, prior_sensitivity
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "class_check",
     "class_membership",
     "class_profiles",
+    "class_rivals",
     "compare",
     "fit_classes",
     "implied_correlations",

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy.special import entr, softmax
 
 from bayeshte.checks.loo import loo
+from bayeshte.checks.rivals import Rivals, class_rivals
 from bayeshte.convergence import MAX_RHAT, Check
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families import EffectMixture
@@ -122,13 +123,16 @@ def _assignment(p: np.ndarray) -> np.ndarray:
     )
 
 
-def class_check(fit: Fit) -> ClassCheck:
-    """Whether chains agree on what does not depend on the numbering of classes, and whether classes are empty or alike.
+def class_check(fit: Fit, rivals: bool = True) -> ClassCheck:
+    """Whether chains agree on what does not depend on the numbering of classes, whether classes are empty, alike, or not needed.
 
     Parameters
     ----------
     fit : Fit
         Of a `bayeshte.EffectMixture`.
+    rivals : bool
+        Whether models of one class are fitted and compared with the classes, `bayeshte.class_rivals`, if that was not done
+        before.
     """
     D = _arrays(fit)
     posterior = fit.posterior
@@ -147,6 +151,8 @@ def class_check(fit: Fit) -> ClassCheck:
     checks = [Check("modes", value <= MAX_RHAT, value, MAX_RHAT, text)]
     if D.classes > 1:
         checks += [_emptiness(D, found), _likeness(D, found.probability)]
+        if rivals and D.trials is None:
+            checks.append(_need(class_rivals(fit)))
     return ClassCheck(tuple(checks), chains)
 
 
@@ -181,6 +187,11 @@ def _likeness(D: Arrays, probability: np.ndarray) -> Check:
         other = np.delete(np.array(labels), k)[int(rest.argmax())]
         text += f": {labels[k]} is not separable, it is nearest to {other}. Fit fewer classes"
     return Check("separable classes", bool(own[k] >= SEPARABLE), float(own[k]), SEPARABLE, text)
+
+
+def _need(found: Rivals) -> Check:
+    """Whether classes predict better than one class."""
+    return Check("better than one class", found.ok, found.difference[0], 0.0, found.sentence)
 
 
 # ---------------------------------------------------------------------------------------------- how many
@@ -312,6 +323,6 @@ def _bayesian(spec: EffectMixture, data: pd.DataFrame, seed: int, sampling: dict
     """Leave-one-out and problems of the Bayesian fit."""
     made = fit(spec, data, seed=seed, progress=False, **sampling)
     found = loo(made, "cluster" if made.design.attrs["cluster"] else "row", refit=False)
-    check = class_check(made)
+    check = class_check(made, rivals=False)
     wrong = [c.message for c in check.checks if not c.ok] + ([] if made.diagnosis.ok else [made.diagnosis.verdict])
     return {"elpd": found.elpd, "se": found.se, "problems": "; ".join([*wrong, *found.troubles])}

@@ -112,7 +112,7 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     Raises
     ------
     SpecError
-        ``unit="cluster"`` without clusters, or for a family whose likelihood cannot be integrated over random effects;
+        ``unit="cluster"`` without clusters, or with classes of individuals and intercepts of their clusters;
         ``unit="person_cluster"`` for other families than `ItemResponse`, or where several effects vary over clusters of persons.
     """
     units = UNITS if "person_cluster" in fit.design.attrs else UNITS[:2]
@@ -223,7 +223,7 @@ def without(fit: Fit, label: str) -> Fit:
     return assemble(fit.spec, design, fit.priors, tree, dict(fit.record) | {"seed": seed}, complete)
 
 
-def compare(fits: Mapping[str, Fit], unit: str = "cluster") -> pd.DataFrame:
+def compare(fits: Mapping[str, Fit], unit: str = "cluster", refit: bool = True) -> pd.DataFrame:
     """Models of the same data beside each other, best first.
 
     Parameters
@@ -233,6 +233,8 @@ def compare(fits: Mapping[str, Fit], unit: str = "cluster") -> pd.DataFrame:
     unit : {"cluster", "row", "person_cluster"}
         What is left out, see `bayeshte.loo`. For a model without random effects to be compared by cluster, name its
         cluster with ``varying=()`` and ``intercept_varies=False``.
+    refit : bool
+        As in `bayeshte.loo`.
 
     Returns
     -------
@@ -252,7 +254,7 @@ def compare(fits: Mapping[str, Fit], unit: str = "cluster") -> pd.DataFrame:
         raise SpecError("There is nothing to compare: give at least two fits by name, {'a': fit_a, 'b': fit_b}.")
     for (a, first), (b, second) in itertools.combinations(fits.items(), 2):
         _check_same_data(a, first, b, second, unit)
-    results = {name: loo(fit, unit) for name, fit in fits.items()}
+    results = {name: loo(fit, unit, refit) for name, fit in fits.items()}
     order = sorted(results, key=lambda name: -results[name].elpd)
     best = results[order[0]].pointwise["elpd"]
     elpd = np.column_stack([results[name].pointwise["elpd"].loc[best.index] for name in order])
@@ -324,7 +326,7 @@ def _check_same_data(a: str, first: Fit, b: str, second: Fit, unit: str) -> None
     kinds = [{v.dtype.startswith("float") for v in f.model.observed_RVs} for f in (first, second)]
     if kinds[0] != kinds[1]:
         raise SpecError(f"{who}: one has a density, the other a probability of the outcome (families differ).")
-    if unit != "row" and one.attrs[unit] and two.attrs[unit]:
+    if unit != "row" and one.attrs.get(unit) and two.attrs.get(unit):
         members = [d[d.attrs[unit]].to_numpy()[d[f"{unit}_code"].to_numpy()] for d in (one, two)]
         if one.attrs[unit] != two.attrs[unit] or (members[0] != members[1]).any():
             names = [f"{d.attrs[unit]!r} ({d.sizes[d.attrs[unit]]} clusters)" for d in (one, two)]

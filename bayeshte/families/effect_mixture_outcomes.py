@@ -11,7 +11,7 @@ from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families import effect_mixture_classes as latent_classes
 from bayeshte.families.effect_mixture_arrays import Arrays, flatten, indicators, linear_predictor, unstack
-from bayeshte.marginal import glmm
+from bayeshte.marginal import glmm_outcomes
 from bayeshte.marginal.mixture import log_prior_probabilities
 
 CHUNK = 4_000_000  # values held at once
@@ -20,7 +20,7 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
 
 def mean_outcome(family: str, eta: np.ndarray) -> np.ndarray:
     """E(Y | eta), of binomial outcomes the chance of an event; of Student t outcomes the location."""
-    return eta if family == "gaussian" else glmm.inverse_link(eta, family)
+    return eta if family == "gaussian" else glmm_outcomes.inverse_link(eta, family)
 
 
 class Coefficients:
@@ -214,7 +214,7 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
     elif D.trials is not None:
         values = D.y * eta - D.trials * np.logaddexp(0, eta) + row_constants(D)
     else:
-        values = glmm.log_likelihood_rows(eta, D.y, D.family)
+        values = glmm_outcomes.log_likelihood_rows(eta, D.y, D.family)
     return unstack(values, draws, row=design["row"].to_numpy())
 
 

@@ -3,10 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bayeshte import design as columns
+from bayeshte.categories import MOST, positions
 from bayeshte.errors import DataError
-
-MOST = 20  # categories of an item
 
 
 def categories(
@@ -16,7 +14,7 @@ def categories(
 
     Categories that nobody chose on an item are closed up: the next ones move down. The third element says which.
     """
-    position, labels = _positions(frame, spec.response)
+    position, labels = positions(frame, spec.response, "response")
     out, names = np.empty(len(position)), []
     for i in range(len(items)):
         own = item == i
@@ -45,36 +43,3 @@ def categories(
         unused = [v for v in labels[labels.index(own[0]) : labels.index(own[-1])] if v not in own]
         closed += [f"{name}: {', '.join(unused)}"] if unused else []
     return out, names, closed
-
-
-def _positions(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, list[str]]:
-    """The place of each response in the order of the categories, and the labels in that order."""
-    values = frame[column]
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        if not values.cat.ordered:
-            levels = list(values.cat.categories)
-            raise DataError(
-                f"The response {column!r} is a categorical without an order: write data[{column!r}].cat.as_ordered() if "
-                f"{levels} is from low to high, else .cat.set_categories([...], ordered=True)."
-            )
-        return values.cat.codes.to_numpy().astype(np.int64), [str(v) for v in values.cat.categories]
-    codes, levels = columns.factorize(values)
-    other = [v for v in levels if not isinstance(v, bool | int | float) or float(v) != int(v)]
-    if other:
-        n = int(np.isin(codes, [levels.index(v) for v in other]).sum())
-        text = [v for v in other if isinstance(v, str)]
-        advice = (
-            f"Text has no order: data[{column!r}].astype(pd.CategoricalDtype([...], ordered=True)) with the categories from low "
-            "to high."
-            if text
-            else "Categories are whole numbers: round or group the values."
-        )
-        raise DataError(
-            f"The response {column!r} must be whole numbers or an ordered categorical; {n} of {len(codes)} rows are not: "
-            f"{', '.join(map(repr, other[:4]))}{', ...' if len(other) > 4 else ''}, the first in row "
-            f"{columns.first(frame, np.isin(codes, [levels.index(v) for v in other]))}. {advice}"
-        )
-    order = np.argsort(np.array(levels, float), kind="stable")
-    place = np.empty(len(levels), np.int64)
-    place[order] = np.arange(len(levels))
-    return place[codes], [str(int(levels[k])) for k in order]

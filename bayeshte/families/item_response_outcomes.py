@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
+from bayeshte import categories, formulas
 from bayeshte import design as columns
-from bayeshte import formulas
 from bayeshte.errors import SpecError, near
 from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
 from bayeshte.families.item_response_averages import integrated_means, people_of
@@ -163,10 +163,8 @@ def labelled(response: str, y: np.ndarray, design: xr.Dataset) -> np.ndarray:
     D = Arrays(design)
     if D.binary:
         return y
-    labels = np.array(D.labels("category"))
-    if not isinstance(columns.raw_frame(design)[response].dtype, pd.CategoricalDtype):
-        labels = labels.astype(int)
-    return labels[D.form.first[D.item_code] + y]
+    given = columns.raw_frame(design)[response]
+    return categories.labelled(D.form.first[D.item_code] + y, D.labels("category"), given)
 
 
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:

@@ -7,8 +7,11 @@ For person i in cluster j, arm indicators T (one for every arm but the reference
 
     Gaussian    Y_ij = eta_ij + e_ij,  e_ij ~ N(0, sigma^2), sigma by arm on request, or known (meta-analysis)
     Student t   Y_ij = eta_ij + e_ij,  e_ij ~ t_nu(0, sigma)
+    skew normal Y_ij = eta_ij + e_ij,  e_ij skew normal (Azzalini, 1985) with mean 0, SD sigma and shape alpha
     logit       P(Y_ij = 1) = 1 / (1 + exp(-eta_ij));   probit  P(Y_ij = 1) = Phi(eta_ij)
     Poisson     Y_ij ~ Poisson(exp(eta_ij))
+    negative binomial   E(Y_ij) = exp(eta_ij) = mu_ij,  Var(Y_ij) = mu_ij + mu_ij^2 / phi
+    ordered     P(Y_ij >= k) = F(eta_ij - kappa_k), F logistic or normal; kappa_1 = 0, kappa_k+1 = kappa_k + width_k
 
 Any of the random effects may be absent. `linear_predictor` below is the only place where the first line is written: the
 PyMC graph and the potential outcomes of the estimands both call it.
@@ -23,15 +26,20 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 
+from bayeshte import categories
+from bayeshte import design as columns
 from bayeshte.families import random_slope_estimands as reports
 from bayeshte.families import random_slope_outcomes as outcomes
 from bayeshte.families.random_slope_arrays import LATENT, STORED, Arrays, derived, label, scalars
+from bayeshte.families.random_slope_categories import probabilities
 from bayeshte.families.random_slope_description import describe
 from bayeshte.families.random_slope_design import build, check_spec
 from bayeshte.families.random_slope_equations import equations
 from bayeshte.families.random_slope_priors import resolve
+from bayeshte.families.random_slope_skewness import skew_normal
 from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.density import Density, Output
+from bayeshte.marginal.glmm_outcomes import ORDERED, SHAPES
 from bayeshte.prior import Prior, random_variable
 from bayeshte.replication import from_graph
 from bayeshte.spec import Description, Estimand, ModelSpec
@@ -84,7 +92,8 @@ class RandomSlope(ModelSpec):
         Covariates to split at their observed cluster means: ``ses`` gives ``ses_within`` and ``ses_between`` and the
         contextual effect, their difference. Both names can be used in formulas.
     family : str
-        ``"gaussian"``, ``"student"``, ``"logit"``, ``"probit"`` or ``"poisson"``.
+        ``"gaussian"``, ``"student"``, ``"skew normal"``, ``"logit"``, ``"probit"``, ``"poisson"``, ``"negative binomial"``,
+        ``"ordered logit"`` or ``"ordered probit"`` (ordered categories: whole numbers, or an ordered categorical).
     sigma_by_arm : bool
         Whether the residual SD differs by arm (Gaussian).
     standard_error : str, optional
@@ -176,17 +185,29 @@ class RandomSlope(ModelSpec):
                     pm.Normal("y", eta, parameter("sigma"), observed=D.y, dims="row")
                 case "student":
                     pm.StudentT("y", nu=parameter("nu"), mu=eta, sigma=parameter("sigma"), observed=D.y, dims="row")
+                case "skew normal":
+                    skew_normal("y", eta, parameter("sigma"), parameter("alpha"), observed=D.y, dims="row")
                 case "logit":
                     pm.Bernoulli("y", logit_p=eta, observed=D.y, dims="row")
                 case "probit":
                     pm.Bernoulli("y", p=0.5 * pt.erfc(-eta / np.sqrt(2)), observed=D.y, dims="row")
                 case "poisson":
                     pm.Poisson("y", pt.exp(eta), observed=D.y, dims="row")
+                case "negative binomial":
+                    pm.NegativeBinomial("y", mu=pt.exp(eta), alpha=parameter("phi"), observed=D.y, dims="row")
+                case "ordered logit" | "ordered probit":
+                    width = parameter("width", "inner_category") if D.labels("inner_category") else pt.zeros(0)
+                    p = probabilities(eta, width, ORDERED[self.family])
+                    pm.Categorical("y", p, observed=D.y.astype(int), dims="row")
         return model
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
-        """The outcome."""
-        return {self.outcome: values["y"]}
+        """The outcome, ordered categories under their labels."""
+        y = values["y"]
+        if self.family in ORDERED:
+            given = columns.raw_frame(design)[self.outcome]
+            y = categories.labelled(y.astype(int), design.attrs["categories"], given)
+        return {self.outcome: y}
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: random effects integrated exactly (Gaussian), or sampled in good coordinates."""
@@ -198,7 +219,7 @@ class RandomSlope(ModelSpec):
         return glmm.density(D.full, D.y, np.array(D.random, int), D.code, D.n_clusters, self.family, *given)
 
     def _outputs(self, D) -> list[Output]:
-        """What the kernel stores, in its order: beta, sd, sigma, nu, Cholesky factor of the correlations, u if sampled."""
+        """What the kernel stores, in its order: beta, sd, sigma, its shape, Cholesky factor of the correlations, u if sampled."""
         k, m = D.n_contrasts, D.M.shape[1]
         out = [Output("gamma0", ())]
         if k:
@@ -213,8 +234,11 @@ class RandomSlope(ModelSpec):
             out.append(Output("sigma", ()))
         elif D.sigmas:
             out.append(Output("sigma", (D.sigmas,), (D.arms,)))
-        if self.family == "student":
-            out.append(Output("nu", ()))
+        for name in SHAPES.get(self.family, ()):
+            if name == "width" and D.labels("inner_category"):
+                out.append(Output(name, (len(D.labels("inner_category")),), ("inner_category",)))
+            elif name not in ("sigma", "width"):
+                out.append(Output(name, ()))
         out.append(Output("_corr_factor", (D.q, D.q), ("varying", "varying_")))
         if D.q and self.family != "gaussian":
             out.append(Output("u", (D.n_clusters, D.q), (D.cluster, "varying")))

@@ -11,7 +11,9 @@ from bayeshte.summary import elements
 
 #: variables of a posterior, in the order of the tables
 LATENT = ("u", "effect")
-STORED = ("gamma0", "gamma1", "gamma2", "gamma3", "sd", "corr", "sigma", "nu", *LATENT)
+STORED = ("gamma0", "gamma1", "gamma2", "gamma3", "sd", "corr", "sigma", "nu", "alpha", "phi", "width", *LATENT)
+#: families whose outcome has a residual: eta is its expected value
+CONTINUOUS = ("gaussian", "student", "skew normal")
 
 
 def label(variable: str, element: str | None = None) -> str:
@@ -113,9 +115,14 @@ class Arrays:
     @property
     def sigmas(self) -> int:
         """Number of residual SDs."""
-        if self.family not in ("gaussian", "student") or self.se is not None:
+        if self.family not in CONTINUOUS or self.se is not None:
             return 0
         return self.n_contrasts + 1 if self.design.attrs["sigma_by_arm"] else 1
+
+    @property
+    def thresholds(self) -> list[str]:
+        """``"y >= c"`` for every category c of an ordered outcome but the lowest."""
+        return [f"{self.outcome} >= {c}" for c in list(self.design.attrs["categories"])[1:]]
 
     @property
     def T(self) -> np.ndarray:

@@ -6,19 +6,31 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.families.random_slope_arrays import Arrays
+from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays
 from bayeshte.latex import text
+from bayeshte.marginal.glmm_outcomes import ORDERED
 from bayeshte.spec import Description, Estimand
 
 LIKELIHOODS = {
     "gaussian": "normal",
     "student": "Student t",
+    "skew normal": "skew normal",
     "logit": "Bernoulli with a logit link",
     "probit": "Bernoulli with a probit link",
     "poisson": "Poisson with a log link",
+    "negative binomial": "negative binomial with a log link",
+    "ordered logit": "ordered categories with a logit link",
+    "ordered probit": "ordered categories with a probit link",
 }
 #: what the linear predictor is
-SCALES = {"logit": "log odds", "probit": "probit (z) scale", "poisson": "log of the expected count"}
+SCALES = {
+    "logit": "log odds",
+    "probit": "probit (z) scale",
+    "poisson": "log of the expected count",
+    "negative binomial": "log of the expected count",
+    "ordered logit": "log odds of a higher category",
+    "ordered probit": "probit (z) scale of a higher category",
+}
 INTEGRATED = (
     "random effects were integrated out of the likelihood and drawn back from their exact conditional distribution"
 )
@@ -77,8 +89,8 @@ def _sentence(spec, D: Arrays) -> str:
 
 def _unit(D: Arrays) -> str:
     """What the default priors are scaled by."""
-    if D.family not in ("gaussian", "student"):
-        return f"{0.6 if D.family == 'probit' else 1} on the link scale"
+    if D.family not in CONTINUOUS:
+        return f"{0.6 if D.family.endswith('probit') else 1} on the link scale"
     if D.se is not None:
         value = float(np.sqrt(D.y.var() + np.median(D.se) ** 2))
         return f"the outcome's SD and the typical standard error together, {_three_digits(value)}"
@@ -124,7 +136,9 @@ def _coefficients(D: Arrays) -> Iterator[tuple[str, str, str]]:
     who = f" in {D.reference}" if D.contrasts else ""
     scale = f", on the {SCALES[D.family]}" if D.family in SCALES else ""
     moderated = bool(D.contrasts and D.labels("moderator"))
-    yield r"\gamma_0", "gamma0", f"expected outcome{who}{where}{scale}"
+    what = f"P({D.thresholds[0]})" if D.thresholds else "expected outcome"
+    scale_of_it = f", as {SCALES[D.family]}" if D.thresholds else scale
+    yield r"\gamma_0", "gamma0", f"{what}{who}{where}{scale_of_it}"
     if D.contrasts:
         at = " where the moderators are zero" if moderated else ""
         average = " in the average cluster" if D.q else ""
@@ -151,6 +165,18 @@ def _spread(D: Arrays) -> Iterator[tuple[str, str, str]]:
         yield r"\sigma", "sigma", kind + (" within clusters" if D.q else "")
     if D.family == "student":
         yield r"\nu", "nu", "degrees of freedom: below 10 the tails are heavy"
+    if D.family == "negative binomial":
+        yield r"\phi", "phi", "dispersion: the variance is mean + mean^2 / phi; Poisson where it is large"
+    if D.thresholds:
+        yield r"\kappa_k", "", f"thresholds of {', '.join(D.thresholds)}; the first is zero"
+    if D.labels("inner_category"):
+        yield (
+            r"\text{width}_k",
+            "width[c]",
+            f"distance between the thresholds below and above category c, on the {SCALES[D.family]}",
+        )
+    if D.family == "skew normal":
+        yield r"\alpha", "alpha", "shape of the residual: 0 normal, positive skewed to the right, 4 a skewness of 0.78"
 
 
 # ---------------------------------------------------------------------------------------------- data
@@ -179,6 +205,12 @@ def _coding(D: Arrays) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def _facts(spec, D: Arrays) -> Iterator[tuple[str, str | np.ndarray | Estimand]]:
     yield f"Outcome {D.outcome}", D.y
+    if D.thresholds:
+        sizes = np.bincount(D.y.astype(int))
+        names = D.design.attrs["categories"]
+        yield "Rows by category, counted from 0", ", ".join(f"{c}: {n:,}" for c, n in zip(names, sizes, strict=True))
+    if len(D.design.attrs["unused_categories"]):
+        yield "Categories that do not occur, closed up", ", ".join(D.design.attrs["unused_categories"])
     if D.se is not None:
         yield f"Standard error {spec.standard_error}", D.se
     if D.contrasts:
@@ -206,9 +238,9 @@ def _arms_by_cluster(D: Arrays) -> pd.DataFrame:
 
 def _icc(D: Arrays) -> Estimand | None:
     """Share of the variance that lies between clusters; None where the model has no such number."""
-    if D.family not in ("gaussian", "logit", "probit") or D.se is not None or "intercept" not in D.varying:
+    latent = {"logit": np.pi**2 / 3, "probit": 1.0}.get(ORDERED.get(D.family, D.family))
+    if (D.family != "gaussian" and latent is None) or D.se is not None or "intercept" not in D.varying:
         return None
-    latent = {"logit": np.pi**2 / 3, "probit": 1.0}.get(D.family)
     plain = latent or (D.q == 1 and D.sigmas == 1)
     where = ", latent scale" if latent else ""
     where += "" if plain else f", in {D.reference}" if D.contrasts else ", slopes at zero"

@@ -8,16 +8,20 @@ import xarray as xr
 
 from bayeshte import design as columns
 from bayeshte import formulas
+from bayeshte.categories import ordered
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families.random_slope_arrays import STORED, Arrays
+from bayeshte.marginal.glmm_outcomes import ORDERED
 
 #: family: how its outcome is read
 OUTCOMES = {
     "gaussian": lambda frame, name: columns.numeric(frame, name, "outcome"),
     "student": lambda frame, name: columns.numeric(frame, name, "outcome"),
+    "skew normal": lambda frame, name: columns.numeric(frame, name, "outcome"),
     "logit": columns.binary,
     "probit": columns.binary,
     "poisson": columns.counts,
+    "negative binomial": columns.counts,
 }
 #: names that the model uses
 VARIABLES = (*STORED, "y", "X", "M", "arm_code", "cluster_code", "se", "_z", "_corr_factor")
@@ -26,8 +30,9 @@ VARIABLES = (*STORED, "y", "X", "M", "arm_code", "cluster_code", "se", "_z", "_c
 def check_spec(spec) -> None:
     """What can be refused without seeing data."""
     _check_types(spec)
-    if spec.family not in OUTCOMES:
-        raise SpecError(f"family={spec.family!r} is not known.{near(spec.family, OUTCOMES)}")
+    known = (*OUTCOMES, *ORDERED)
+    if spec.family not in known:
+        raise SpecError(f"family={spec.family!r} is not known.{near(spec.family, known)}")
     if spec.weights is not None:
         raise SpecError(
             "Weighted designs are not supported: a weighted likelihood is not a posterior. Put the variables that the "
@@ -86,8 +91,13 @@ def _check_types(spec) -> None:
 def build(spec, data: pd.DataFrame) -> xr.Dataset:
     """The design of a `RandomSlope`: see `Arrays` for what is in it."""
     frame, missing = _analysed(spec, data)
-    y = OUTCOMES[spec.family](frame, spec.outcome)
     coords: dict = {"row": columns.row_labels(frame.index)}
+    categories, unused = [], []
+    if spec.family in ORDERED:
+        y, categories, unused = ordered(frame, spec.outcome)
+        coords["inner_category"] = categories[1:-1]
+    else:
+        y = OUTCOMES[spec.family](frame, spec.outcome)
     variables: dict = {"y": ("row", y)}
     arms, code, clusters = [""], np.zeros(len(frame), np.int64), []
     if spec.treatment:
@@ -120,6 +130,8 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
         "standard_error": spec.standard_error or "",
         "sigma_by_arm": int(spec.sigma_by_arm),
         "rows_given": len(data),
+        "categories": categories,
+        "unused_categories": unused,
         "missing": [f"{k}: {v}" for k, v in missing.items()],
         "data_hash": columns.fingerprint(frame),
     }

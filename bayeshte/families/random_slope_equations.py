@@ -29,15 +29,21 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     noise = {
         "gaussian": rf"{outcome} &\sim N(\eta_{{ij}},\ \sigma^2)",
         "student": rf"{outcome} &\sim t_\nu(\eta_{{ij}},\ \sigma)",
+        "skew normal": rf"{outcome} &\sim \text{{skew normal}}(\text{{mean}}\ \eta_{{ij}},\ \text{{SD}}\ \sigma,\ \alpha)",
         "logit": rf"{outcome} &\sim \text{{Bernoulli}}(\text{{logit}}^{{-1}}\,\eta_{{ij}})",
         "probit": rf"{outcome} &\sim \text{{Bernoulli}}(\Phi(\eta_{{ij}}))",
         "poisson": rf"{outcome} &\sim \text{{Poisson}}(\exp \eta_{{ij}})",
+        "negative binomial": rf"{outcome} &\sim \text{{NegBin}}(\text{{mean}}\ \exp \eta_{{ij}},\ \phi)",
+        "ordered logit": rf"P({outcome} \ge k) &= \text{{logit}}^{{-1}}(\eta_{{ij}} - \kappa_k)",
+        "ordered probit": rf"P({outcome} \ge k) &= \Phi(\eta_{{ij}} - \kappa_k)",
     }[D.family]
     if D.sigmas > 1:
         noise = rf"{outcome} &\sim N(\eta_{{ij}},\ \sigma^2_{{{names['t']}}})"
     if D.se is not None:
         noise = rf"{outcome} &\sim N(\eta_{{ij}},\ {text(spec.standard_error)}_{{ij}}^2)"
     lines = [noise, rf"\eta_{{ij}} &= {eta}"]
+    if D.thresholds:
+        lines.append(r"\kappa_1 &= 0,\quad \kappa_{k+1} = \kappa_k + \text{width}_k")
     if D.q > 1:
         effects = r",\ ".join(random[v] for v in D.varying)
         lines.append(

@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayeshte.families.random_slope_arrays import Arrays
 from bayeshte.families.random_slope_outcomes import averages, cluster_means, is_linear, rows_of, unstack
+from bayeshte.marginal.glmm_outcomes import COUNTS
 from bayeshte.spec import Estimand
 
 
@@ -23,10 +24,20 @@ def _weights(D: Arrays, kind: str) -> np.ndarray:
     return np.stack([(D.arm == k) / (D.arm == k).sum() for k in arms])
 
 
-def effect_draws(posterior, design, *, predictor, kind: str, clusters: str = "these", contrast: str = "difference"):
-    """Draws of an average effect, one a contrast."""
+def effect_draws(
+    posterior,
+    design,
+    *,
+    predictor,
+    kind: str,
+    clusters: str = "these",
+    contrast: str = "difference",
+    threshold: int | None = None,
+):
+    """Draws of an average effect, one a contrast; with a threshold on the probability to be above it."""
     D = Arrays(design)
-    means = averages(predictor, D, posterior, rows_of(D, _weights(D, kind), clusters), clusters)
+    rows = rows_of(D, _weights(D, kind), clusters)
+    means = averages(predictor, D, posterior, rows, clusters, threshold=threshold)
     control, treated = means[:, :, :1], means[:, :, 1:]
     values = {
         "difference": lambda: treated - control,
@@ -50,14 +61,30 @@ def estimands(spec, design: xr.Dataset, predictor) -> list[Estimand]:
         )
         for x in spec.within_between
     ]
+    if D.thresholds:
+        text = "of the linear predictor without its intercept, where the outcome passes from one category to the next"
+        out.append(Estimand("threshold", text, _thresholds, "coefficient"))
     return out
+
+
+def _thresholds(posterior, design):
+    """-gamma0 + 0, width_1, width_1 + width_2, ...: what other programs print in place of an intercept."""
+    D = Arrays(design)
+    names = {"threshold": D.thresholds}
+    first = -posterior["gamma0"].expand_dims(threshold=1, axis=-1)
+    if "width" not in posterior:
+        return first.assign_coords(names)
+    rest = first.isel(threshold=0) + posterior["width"].cumsum("inner_category").rename(inner_category="threshold")
+    return xr.concat([first, rest.drop_vars("threshold")], "threshold").assign_coords(names)
 
 
 def _effects(D: Arrays, predictor) -> list[Estimand]:
     linear = is_linear(D)
     by = partial(partial, effect_draws, predictor=predictor)
     where = f", in these {D.n_clusters} clusters" if D.cluster else ""
-    what = "" if linear else " (difference of expected outcomes)"
+    what = (
+        "" if linear else f" (difference of {'mean categories, the lowest 0' if D.thresholds else 'expected outcomes'})"
+    )
     out = [Estimand("ATE", f"average over the persons in the data{where}{what}", by(kind="persons"), headline=True)]
     if D.cluster:
         out.append(
@@ -70,8 +97,13 @@ def _effects(D: Arrays, predictor) -> list[Estimand]:
         out.append(Estimand("ATE, average cluster", zero, by(kind="persons", clusters="average")))
     out.append(Estimand("ATT", f"average over those who were in the arm{where}{what}", by(kind="treated")))
     out.append(Estimand("ATU", f"average over those who were in the reference arm{where}{what}", by(kind="untreated")))
-    if not linear:
-        name = "rate ratio" if D.family == "poisson" else "risk ratio"
+    for k, above in enumerate(D.thresholds):
+        text = f"difference of average probabilities of the persons in the data{where}"
+        out.append(
+            Estimand(f"effect on P({above})", text, by(kind="persons", threshold=k), headline=len(D.thresholds) < 4)
+        )
+    if not linear and not D.thresholds:
+        name = "rate ratio" if D.family in COUNTS else "risk ratio"
         text = f"ratio of the average expected outcomes of the persons in the data{where}"
         out.append(Estimand(name, text, by(kind="persons", contrast="ratio"), "ratio"))
     if D.family in ("logit", "probit"):

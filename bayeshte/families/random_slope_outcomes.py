@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy import sparse, stats
+from scipy import sparse, special, stats
 
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import SpecError, near
-from bayeshte.families.random_slope_arrays import Arrays, flatten, indicators
+from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays, flatten, indicators
 from bayeshte.families.random_slope_design import main_formula
-from bayeshte.marginal import gaussian, glmm
+from bayeshte.marginal import gaussian, glmm, glmm_integral
+from bayeshte.marginal.glmm_outcomes import COUNTS, ORDERED, SHAPES, inverse_link, log_likelihood_rows
 
 CHUNK = 4_000_000  # values held at once
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
@@ -46,7 +47,7 @@ def _code(code: np.ndarray, clusters: str) -> np.ndarray:
 
 def is_linear(D: Arrays) -> bool:
     """Whether the expected outcome is linear in covariates and random effects."""
-    return D.family in ("gaussian", "student")
+    return D.family in CONTINUOUS
 
 
 def reduce(rows: Rows, linear: bool) -> Rows:
@@ -75,18 +76,20 @@ def reduce(rows: Rows, linear: bool) -> Rows:
 
 def stacked(posterior: xr.Dataset, D: Arrays) -> dict[str, np.ndarray]:
     """Draws of what the linear predictor needs, chains stacked, absent parts as arrays of size zero."""
-    names = [n for n in ("gamma0", "gamma1", "gamma2", "gamma3", "u", "sd", "corr") if n in posterior]
+    names = [n for n in ("gamma0", "gamma1", "gamma2", "gamma3", "u", "sd", "corr", "width") if n in posterior]
     flat = {n: flatten(posterior[n]) for n in names}
     S = len(flat["gamma0"])
     k, m, x = D.n_contrasts, D.M.shape[1], D.X.shape[1]
-    empty = {"gamma1": (k,), "gamma2": (x,), "gamma3": (k, m), "u": (D.n_clusters, D.q)}
+    empty = {"gamma1": (k,), "gamma2": (x,), "gamma3": (k, m), "u": (D.n_clusters, D.q), "width": (0,)}
     for name, shape in empty.items():
         flat.setdefault(name, np.zeros((S, *shape)))
     return flat
 
 
-def expected(predictor, D: Arrays, flat: dict[str, np.ndarray], rows: Rows, arm: int, clusters: str) -> np.ndarray:
-    """Expected outcome of every row had it been in `arm`: (draw, row)."""
+def expected(
+    predictor, D: Arrays, flat: dict[str, np.ndarray], rows: Rows, arm: int, clusters: str, threshold: int | None = None
+) -> np.ndarray:
+    """Expected outcome of every row had it been in `arm`, or its probability to be above a threshold: (draw, row)."""
     T = indicators(np.full(len(rows.code), arm), D.n_contrasts)
     zero = np.zeros((len(flat["gamma0"]), len(rows.code), D.q))
     u0, u1, u2 = D.split(flat["u"][:, rows.code] if clusters == "these" else zero)
@@ -98,7 +101,11 @@ def expected(predictor, D: Arrays, flat: dict[str, np.ndarray], rows: Rows, arm:
         corr = flat.get("corr", np.ones((len(eta), 1, 1)))
         scaled = Z[None] * flat["sd"][:, None, :]
         variance = np.einsum("sra,sab,srb->sr", scaled, corr, scaled, optimize=True)
-    return mean_outcome(D.family, eta, variance)
+    if D.family not in ORDERED:
+        return mean_outcome(D.family, eta, variance)
+    tau = np.cumsum(np.concatenate([np.zeros((len(eta), 1)), flat["width"]], axis=1), axis=1)
+    over = range(tau.shape[1]) if threshold is None else [threshold]
+    return sum(mean_outcome(ORDERED[D.family], eta - tau[:, [k]], variance) for k in over)
 
 
 def _random_columns(D: Arrays, T: np.ndarray, S: np.ndarray) -> np.ndarray:
@@ -110,19 +117,30 @@ def _random_columns(D: Arrays, T: np.ndarray, S: np.ndarray) -> np.ndarray:
 
 def mean_outcome(family: str, eta: np.ndarray, variance: np.ndarray | None = None) -> np.ndarray:
     """E(Y | eta), or its mean over eta ~ N(eta, variance): exact but for logit (31-point Gauss-Hermite)."""
-    if variance is None or family in ("gaussian", "student"):
-        return eta if family == "gaussian" else glmm.inverse_link(eta, family)
+    if variance is None or family in CONTINUOUS:
+        return inverse_link(eta, family)
     if family == "probit":
-        return glmm.inverse_link(eta / np.sqrt(1 + variance), family)
-    if family == "poisson":
-        return glmm.inverse_link(eta + variance / 2, family)
+        return inverse_link(eta / np.sqrt(1 + variance), family)
+    if family in COUNTS:
+        return inverse_link(eta + variance / 2, family)
     sd = np.sqrt(variance)
     nodes = zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True)
-    return sum(w * glmm.inverse_link(eta + sd * z, family) for z, w in nodes)
+    return sum(w * inverse_link(eta + sd * z, family) for z, w in nodes)
 
 
-def averages(predictor, D: Arrays, posterior: xr.Dataset, rows: Rows, clusters: str = "these", arms=None) -> np.ndarray:
-    """Weighted mean outcome had everybody been in each of `arms` (codes; all by default): (draw, group, arm)."""
+def averages(
+    predictor,
+    D: Arrays,
+    posterior: xr.Dataset,
+    rows: Rows,
+    clusters: str = "these",
+    arms=None,
+    threshold: int | None = None,
+) -> np.ndarray:
+    """Weighted mean outcome had everybody been in each of `arms` (codes; all by default): (draw, group, arm).
+
+    With a `threshold` (from 0) of an ordered outcome, the probability to be above it.
+    """
     flat = stacked(posterior, D)
     arms = range(D.n_contrasts + 1) if arms is None else arms
     S = len(flat["gamma0"])
@@ -131,7 +149,7 @@ def averages(predictor, D: Arrays, posterior: xr.Dataset, rows: Rows, clusters: 
     for s in range(0, S, step):
         part = {k: v[s : s + step] for k, v in flat.items()}
         for k, arm in enumerate(arms):
-            out[s : s + step, :, k] = expected(predictor, D, part, rows, arm, clusters) @ rows.weight.T
+            out[s : s + step, :, k] = expected(predictor, D, part, rows, arm, clusters, threshold) @ rows.weight.T
     return out
 
 
@@ -226,15 +244,37 @@ def log_likelihood(spec, draws: xr.Dataset, design: xr.Dataset, unit: str, predi
         step = max(1, CHUNK // max(1, D.n_clusters * max(1, D.q) ** 2 * m.n.shape[1]))
         parts = [gaussian.log_likelihood(m, t[s : s + step]) for s in range(0, len(t.beta), step)]
         return unstack(np.concatenate(parts), draws, **{D.cluster: D.labels(D.cluster)})
+    if unit == "cluster" and D.cluster:
+        return _integrated(D, draws)
     flat = stacked(draws, D)
     T = D.T
     gammas = [flat[g] for g in ("gamma0", "gamma1", "gamma2", "gamma3")]
     eta = predictor(T, D.X, D.M, D.S, *gammas, *D.split(flat["u"][:, D.code]))
-    sigma = flatten(draws["sigma"]).reshape(len(eta), -1) if D.sigmas else None
     if D.family == "gaussian":
+        sigma = flatten(draws["sigma"]).reshape(len(eta), -1) if D.sigmas else None
         by_arm = D.design.attrs["sigma_by_arm"]
         values = stats.norm.logpdf(D.y, eta, D.se if sigma is None else sigma[:, D.arm] if by_arm else sigma)
     else:
-        nu = flatten(draws["nu"]) if D.family == "student" else None
-        values = glmm.log_likelihood_rows(eta, D.y, D.family, None if sigma is None else sigma[:, 0], nu)
+        values = log_likelihood_rows(eta, D.y, D.family, _shape(D, draws))
     return unstack(values, draws, row=design["row"].to_numpy())
+
+
+def _shape(D: Arrays, draws: xr.Dataset) -> np.ndarray:
+    """Draws of the parameters of the outcome beside eta: (draw, k)."""
+    S = draws.sizes["chain"] * draws.sizes["draw"]
+    parts = [flatten(draws[name]).reshape(S, -1) for name in SHAPES.get(D.family, ()) if name in draws]
+    return np.concatenate([np.empty((S, 0)), *parts], axis=1)
+
+
+def _integrated(D: Arrays, draws: xr.Dataset) -> xr.DataArray:
+    """By cluster, random effects integrated by quadrature; see `Fit.cluster_log_likelihood` for the attributes."""
+    rows = glmm.collapse(D.full, D.y, np.array(D.random, int), D.code, D.n_clusters, D.family)
+    t = D.parameters(draws)
+    found = glmm_integral.log_likelihood(rows, t.beta, t.factor, _shape(D, draws))
+    constant = -special.gammaln(D.y + 1) if D.family in COUNTS else np.zeros(len(D.y))
+    values = found.values + np.bincount(D.code, constant, D.n_clusters)
+    out = unstack(values, draws, **{D.cluster: D.labels(D.cluster)})
+    if D.q:
+        text = f"by quadrature with {found.nodes} nodes a random effect, error at most {found.error:.1g}"
+        out.attrs = {"integrated": text, "nodes": found.nodes, "quadrature_error": found.error}
+    return out

@@ -2,8 +2,12 @@
 
 Default: with s the outcome's SD (1 on a link scale) and s_x that of a column, coefficients are Normal(0, 2.5 s / s_x),
 SDs of random effects HalfNormal(s / s_x), correlations LKJ(2), the residual SD HalfNormal(s). Shifting or scaling the
-outcome shifts and scales every prior with it. The intercept is that of the user's own coding (covariates are not centred),
-so its prior allows for what the coefficients' priors let it be: SD 2.5 s sqrt(1 + sum (mean_x / s_x)^2).
+outcome shifts and scales every prior with it. The shape alpha of a skew normal residual is Normal(0, 4): no side is preferred,
+and half of the mass is at a skewness beyond 0.6. phi of a negative binomial outcome is InverseGamma(0.4, 0.3), brms's default:
+its tail
+reaches to Poisson, little of it is near zero. Widths of ordered categories are HalfNormal(2.5 s). The intercept is that of the
+user's own coding (covariates are not centred), so its prior allows for what the coefficients' priors let it be: SD 2.5 s
+sqrt(1 + sum (mean_x / s_x)^2).
 """
 
 from collections.abc import Mapping
@@ -13,7 +17,7 @@ import xarray as xr
 
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.random_slope_arrays import Arrays, label
-from bayeshte.prior import LKJ, Flat, Gamma, HalfNormal, Normal, Power, Prior, override
+from bayeshte.prior import LKJ, Flat, Gamma, HalfNormal, InverseGamma, Normal, Power, Prior, override
 
 
 def resolve(given: str | Mapping[str, Prior], family: str, design: xr.Dataset) -> dict[str, Prior]:
@@ -45,6 +49,11 @@ def _default(D: Arrays, family: str) -> dict[str, Prior]:
     out |= {label("sigma", a): HalfNormal(s) for a in sigmas}
     if family == "student":
         out["nu"] = Gamma(2, 0.1)
+    if family == "skew normal":
+        out["alpha"] = Normal(0, 4)
+    if family == "negative binomial":
+        out["phi"] = InverseGamma(0.4, 0.3)
+    out |= {label("width", c): HalfNormal(2.5 * s) for c in D.labels("inner_category")}
     if D.q > 1:
         out["corr"] = LKJ(2)
     return out
@@ -53,13 +62,13 @@ def _default(D: Arrays, family: str) -> dict[str, Prior]:
 def _scale(D: Arrays, family: str) -> tuple[float, float]:
     """Centre and scale of the outcome on the scale of eta."""
     match family:
-        case "gaussian" | "student":
+        case "gaussian" | "student" | "skew normal":
             if D.se is not None:
                 return float(D.y.mean()), float(np.sqrt(D.y.var() + np.median(D.se) ** 2))
             return float(D.y.mean()), float(D.y.std())
-        case "poisson":
+        case "poisson" | "negative binomial":
             return float(np.log(D.y.mean())), 1.0
-        case "probit":
+        case "probit" | "ordered probit":
             return 0.0, 0.6
         case _:
             return 0.0, 1.0

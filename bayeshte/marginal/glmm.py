@@ -1,4 +1,4 @@
-"""Random slopes with Student t, binary and count outcomes: rows counted by pattern, a pilot fit, the kernel's tables.
+"""Random slopes with other than Gaussian outcomes: rows counted by pattern, a pilot fit, the kernel's tables.
 
 The random effects are sampled, in coordinates that the pilot fit makes easy. For every cluster j it gives the
 information A_j = sum w z z' about u_j, B_j = sum w z x', and g_j = A_j u_j + sum score z at the mode of u_j, with the
@@ -10,7 +10,7 @@ parameters; its mode is that of penalised quasi-likelihood (Breslow & Clayton, 1
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, gammaln, log_expit, log_ndtr, ndtr
+from scipy.special import gammaln
 
 from bayeshte.marginal.density import (
     Density,
@@ -21,10 +21,18 @@ from bayeshte.marginal.density import (
     prior_tables,
     unconstrain,
 )
+from bayeshte.marginal.glmm_outcomes import (
+    COUNTS,
+    FAMILIES,
+    ONE_BY_ONE,
+    RESIDUAL,
+    latent_scores,
+    log_likelihood,
+    score_and_weight,
+    shape_of_skewness,
+)
 from bayeshte.prior import Prior
 
-#: outcome family: its code in the kernel
-FAMILIES = {"student": 0, "logit": 1, "probit": 2, "poisson": 3}
 ROUNDS = 4  # of the pilot fit
 
 
@@ -71,9 +79,13 @@ class Rows:
 def collapse(
     X: np.ndarray, y: np.ndarray, random: np.ndarray, cluster: np.ndarray, n_clusters: int, family: str
 ) -> Rows:
-    """Rows equal in cluster and X become one, with their number and the sum of y; Student t rows are only sorted."""
-    key = np.arange(len(y)) if family == "student" else np.unique(cluster, return_inverse=True)[1]
-    for column in X.T:
+    """Rows equal in cluster and X become one, with their number and the sum of y; those with a residual are only sorted.
+
+    Where the sum is not sufficient, they are equal in y too, and that is in the place of the sum.
+    """
+    each = family in ONE_BY_ONE
+    key = np.arange(len(y)) if family in RESIDUAL else np.unique(cluster, return_inverse=True)[1]
+    for column in (y, *X.T) if each else X.T:
         if key.max() == len(y) - 1:  # all rows differ
             break
         values, code = np.unique(column, return_inverse=True)
@@ -85,12 +97,12 @@ def collapse(
     return Rows(
         X=X[at],
         n=np.bincount(key)[order].astype(float),
-        s=np.bincount(key, y)[order],
+        s=y[at] if each else np.bincount(key, y)[order],
         cluster=cluster[at],
         random=np.asarray(random, np.int64),
         n_clusters=n_clusters,
         family=family,
-        constant=-float(gammaln(y + 1).sum()) if family == "poisson" else 0.0,
+        constant=-float(gammaln(y + 1).sum()) if family in COUNTS else 0.0,
     )
 
 
@@ -121,7 +133,7 @@ def density(
     family : str
         One of `FAMILIES`.
     priors : list of Prior
-        Of beta (p), sd (q) and, for Student t, sigma and nu.
+        Of beta (p), sd (q) and the parameters of the outcome, `SHAPES`.
     lkj : Prior or None
         Prior of the correlation matrix; None with fewer than two random effects.
     outputs : tuple of Output
@@ -143,10 +155,26 @@ def density(
         values = np.concatenate([v.ravel() for v in out.parameters(np.zeros(out.n_dim)).values()])
         theta, corr = values[:n_scalars], values[n_scalars : n_scalars + q * q].reshape(q, q)
         out = precondition(tables(theta, *_pilot(rows, theta, corr)), start, unit)
+        out = _narrowed(out, len(y), p + q + 1) if family == "skew normal" else out
         start = out.floats[out.at : out.at + out.n_top]
         scale = out.floats[out.at + out.n_top : out.at + out.n_top * (out.n_top + 1)].reshape(out.n_top, -1)
         unit = np.sqrt((scale**2).sum(1))
     return out
+
+
+def _narrowed(out: Density, n: int, k: int) -> Density:
+    """The scale of alpha, coordinate k, made that of the likelihood where a mode near zero hides it.
+
+    At alpha = 0 the first derivatives of the log-likelihood that do not vanish are those of its sixth order: it is about
+    -n g^2 / 12 with the skewness g = (4 - pi) / 2 (2 / pi)^(3/2) alpha^3, so that sqrt(6 / n) is the SD of g.
+    """
+    d = out.n_top
+    centre, scale = out.floats[out.at : out.at + d], out.floats[out.at + d : out.at + d * (d + 1)].reshape(d, d).copy()
+    wide = (np.sqrt(6 / n) / ((4 - np.pi) / 2 * (2 / np.pi) ** 1.5)) ** (1 / 3)
+    sd = np.sqrt((scale[k] ** 2).sum())
+    if abs(centre[k]) < 1 and sd > wide:
+        scale[k] *= wide / sd
+    return out.with_coordinates(centre, scale)
 
 
 def _tables(rows: Rows, theta, A, g, B, priors, lkj, outputs) -> Density:
@@ -162,7 +190,7 @@ def _tables(rows: Rows, theta, A, g, B, priors, lkj, outputs) -> Density:
     first = np.searchsorted(rows.cluster, np.arange(J + 1))
     ints = np.concatenate([[d, n_scalars, q, p, J, N, FAMILIES[rows.family]], codes, rows.random, first])
     by_cluster = np.concatenate([A.reshape(J, -1), g.reshape(J, -1), B.reshape(J, -1)], axis=1).T.ravel()
-    offset = [*theta[:p], theta[p + q] if rows.family == "student" else 1.0]
+    offset = [*theta[:p], theta[p + q] if rows.family in RESIDUAL else 1.0]
     floats = np.concatenate(
         [[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), offset, by_cluster, rows.X.T.ravel(), rows.n, rows.s]
     )
@@ -182,17 +210,17 @@ def _pilot(rows: Rows, theta: np.ndarray, corr: np.ndarray) -> tuple[np.ndarray,
     """A (J, q, q), g (J, q, 1) and B (J, q, p) at the modes of the random effects given the parameters.
 
     Newton's method on y, u = C y, in all clusters at once; a step that makes a cluster's posterior worse is halved.
-    `theta` are the scalars (beta, sd, sigma, nu), `corr` is the Cholesky factor of the correlations.
+    `theta` are the scalars (beta, sd, shape), `corr` is the Cholesky factor of the correlations.
     """
     p, q, J, Z = rows.X.shape[1], len(rows.random), rows.n_clusters, rows.Z
     C = theta[p : p + q, None] * corr
-    shape = tuple(theta[p + q :]) if rows.family == "student" else (1.0, 1.0)
+    shape = theta[p + q :]
     fixed = rows.X @ theta[:p]
 
     def evaluate(y):
         eta = fixed + (Z * (y @ C.T)[rows.cluster]).sum(1)
-        ll = _log_likelihood(eta, rows.n, rows.s, rows.family, *shape)
-        score, weight = score_and_weight(eta, rows.n, rows.s, rows.family, *shape)
+        ll = log_likelihood(eta, rows.n, rows.s, rows.family, shape)
+        score, weight = score_and_weight(eta, rows.n, rows.s, rows.family, shape)
         value = np.bincount(rows.cluster, ll, minlength=J) - 0.5 * (y**2).sum(1)
         return value, rows.by_cluster(Z, score[:, None]), weight[:, None]
 
@@ -224,6 +252,10 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
             outcome = 0.6 * np.log((s + 0.5) / (n - s + 0.5))
         case "poisson":
             outcome = np.log((s + 0.5) / n)
+        case "negative binomial":
+            outcome = np.log(s + 0.5)
+        case "ordered logit" | "ordered probit":
+            outcome, widths = latent_scores(s, n, rows.family)
         case _:
             outcome = s
     norm = np.sqrt(n @ rows.X**2)
@@ -235,8 +267,21 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
             error = outcome - rows.X @ beta
             residual = max(np.median(np.abs(error)) / 0.7, 1e-300)
             weight = 5 / (4 + (error / residual) ** 2)
+    match rows.family:
+        case "student":
+            shape = [residual, 8.0]
+        case "skew normal":
+            error = outcome - rows.X @ beta
+            residual = max(error.std(), 1e-300)
+            shape = [residual, shape_of_skewness(float(((error - error.mean()) ** 3).mean() / residual**3))]
+        case "negative binomial":
+            shape = [2.0]
+        case "ordered logit" | "ordered probit":
+            shape = widths
+        case _:
+            shape = []
     spread = np.maximum(norm[rows.random] / np.sqrt(n.sum()), 1e-300)
-    values = np.concatenate([beta, residual / 2 / spread, [residual, 8.0][: len(priors) - p - q]])
+    values = np.concatenate([beta, residual / 2 / spread, shape])
     unit = np.concatenate([2 * residual / norm, np.full(len(priors) - p, 0.3), np.ones(q * (q - 1) // 2)])
     start = np.zeros_like(unit)
     for k, (prior, value) in enumerate(zip(priors, values, strict=True)):
@@ -245,58 +290,6 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
             start[k], unit[k] = value, 0.3 * value
         elif prior.support == "interval":
             unit[k] = 0.3
+    if rows.family == "skew normal":
+        unit[p + q + 1] = 1.0
     return start, unit
-
-
-def score_and_weight(eta, n, s, family, sigma, nu) -> tuple[np.ndarray, np.ndarray]:
-    """First derivative in eta of the log-likelihood, and the information: observed, for Student t expected."""
-    match family:
-        case "logit":
-            mean = expit(eta)
-            return s - n * mean, n * mean * (1 - mean)
-        case "probit":
-            a, b = (np.exp(-0.5 * eta**2 - log_ndtr(v)) / np.sqrt(2 * np.pi) for v in (eta, -eta))
-            return s * a - (n - s) * b, np.maximum(s * a * (a + eta) + (n - s) * b * (b - eta), 0)
-        case "poisson":
-            mean = n * np.exp(eta)
-            return s - mean, mean
-        case _:
-            r = (s - eta) / sigma
-            return (nu + 1) * r / ((nu + r**2) * sigma), np.full(eta.shape, (nu + 1) / (nu + 3) / sigma**2)
-
-
-def _log_likelihood(eta, n, s, family, sigma, nu) -> np.ndarray:
-    """Log-likelihood of n outcomes with sum s, up to log y! of counts, elementwise."""
-    match family:
-        case "logit":
-            return s * eta + n * log_expit(-eta)
-        case "probit":
-            return s * log_ndtr(eta) + (n - s) * log_ndtr(-eta)
-        case "poisson":
-            return s * eta - n * np.exp(eta)
-        case _:
-            constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi) - np.log(sigma)
-            return constant - (nu + 1) / 2 * np.log1p(((s - eta) / sigma) ** 2 / nu)
-
-
-def log_likelihood_rows(
-    eta: np.ndarray, y: np.ndarray, family: str, sigma: np.ndarray | None = None, nu: np.ndarray | None = None
-) -> np.ndarray:
-    """Log-likelihood of every row given its linear predictor: (S, N).
-
-    Parameters
-    ----------
-    eta : ndarray (S, N)
-    y : ndarray (N,)
-    sigma, nu : ndarray (S,), optional
-        Of Student t outcomes.
-    """
-    if family == "student":
-        return _log_likelihood(eta, 1, y, family, sigma[:, None], nu[:, None])
-    out = _log_likelihood(eta, 1, y, family, None, None)
-    return out - gammaln(y + 1) if family == "poisson" else out
-
-
-def inverse_link(eta: np.ndarray, family: str) -> np.ndarray:
-    """Mean of the outcome at linear predictor `eta`; for Student t its location."""
-    return {"student": np.asarray, "logit": expit, "probit": ndtr, "poisson": np.exp}[family](eta)

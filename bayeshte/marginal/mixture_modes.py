@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize
 from scipy.special import softmax
 
-from bayeshte.marginal import glmm
+from bayeshte.marginal import glmm_outcomes
 from bayeshte.marginal.density import Density, Output, curvature, is_even, precondition, unconstrain
 from bayeshte.marginal.mixture import (
     Layout,
@@ -375,4 +375,4 @@ def _score_and_weight(data: Units, eta, n, s, shape) -> tuple[np.ndarray, np.nda
     """First derivative in eta of the log-likelihood of rows, and the information."""
     if data.family == "gaussian":
         return (s - eta) / shape[0] ** 2, np.full(len(s), shape[0] ** -2.0)
-    return glmm.score_and_weight(eta, n, s, data.family, *shape)
+    return glmm_outcomes.score_and_weight(eta, n, s, data.family, shape)

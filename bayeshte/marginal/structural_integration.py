@@ -89,12 +89,12 @@ def quadrature(m: Matrices, data: Data, t: np.ndarray, n: int, which: np.ndarray
     return out
 
 
-def rule(slopes: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (node, slope) and log weights of the standard normal: products of the Gauss-Hermite rule with n nodes."""
+def rule(q: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes (node, q) and log weights of the standard normal: products of the Gauss-Hermite rule with n nodes."""
     x, w = np.polynomial.hermite_e.hermegauss(n)
     log_w = np.log(w / w.sum())
-    nodes = np.array(list(itertools.product(x, repeat=slopes)))
-    return nodes, np.array([sum(each) for each in itertools.product(log_w, repeat=slopes)])
+    nodes = np.array(list(itertools.product(x, repeat=q)), float)
+    return nodes, np.array([sum(each) for each in itertools.product(log_w, repeat=q)], float)
 
 
 def _structure(m: Matrices, data: Data) -> tuple[np.ndarray, ...]:

@@ -41,7 +41,7 @@ def plot_ppc(fit: Fit) -> PlotCollection:
     match fit.design.attrs["family"]:
         case "logit" | "probit" if "trials" not in fit.design:
             pc, across, up = _calibration(fit)
-        case "poisson":
+        case "poisson" | "negative binomial":
             pc, across, up = _counts(fit)
         case _ if "y" not in fit.design:
             pc, across, up = _variables(fit)
@@ -73,11 +73,15 @@ def _distributions(fit: Fit) -> tuple[PlotCollection, str, str]:
     a, codes = fit.design.attrs, fit.design["arm_code"].to_numpy()
     arms = [a["reference"], *style.contrasts(fit)]
     y, replicated = _replicated(fit, REPLICATES)
-    shares = a["family"] == "poisson" or any(_rounded(y[codes == k]) for k in range(len(arms)))
+    shares = a["family"] in ("poisson", "negative binomial") or any(_rounded(y[codes == k]) for k in range(len(arms)))
     pc, up = _panels(_tree(y, replicated, "arm", np.array(arms)[codes]), shares, layout(len(arms), 3, 2.0))
     for arm in arms:
         title = style.wrap(f"{a['treatment']} = {arm}", 2.1, lines=2) if a["treatment"] else "y"
-        pc.get_target("y", {"arm": arm}).set_title(title)
+        ax = pc.get_target("y", {"arm": arm})
+        ax.set_title(title)
+        categories = a.get("categories", ())
+        if len(categories):
+            ax.set_xticks(range(len(categories)), [style.shorten(c, 10) for c in categories])
     return pc, f"{a['outcome']}: observed (black), {len(replicated)} replicated data sets (blue)", up
 
 

@@ -182,8 +182,21 @@ def versus(fit: Fit, arm: str) -> str:
     return f"{arm} vs {fit.design.attrs['reference']}"
 
 
-_EXPECTED = {"logit": "P({} = 1)", "probit": "P({} = 1)", "poisson": "expected {}", "ordinal": "mean category of {}"}
-_LINK = {"logit": "log odds of {}", "probit": "probit of {}", "poisson": "log rate of {}", "ordinal": "ability, {}"}
+_EXPECTED = {
+    "logit": "P({} = 1)",
+    "probit": "P({} = 1)",
+    "poisson": "expected {}",
+    "ordinal": "mean category of {}",
+} | {
+    "negative binomial": "expected {}",
+    "ordered logit": "mean category of {}",
+    "ordered probit": "mean category of {}",
+}
+_LINK = {"logit": "log odds of {}", "probit": "probit of {}", "poisson": "log rate of {}", "ordinal": "ability, {}"} | {
+    "negative binomial": "log rate of {}",
+    "ordered logit": "log odds of a higher {}",
+    "ordered probit": "probit of a higher {}",
+}
 
 
 def is_linear(fit: Fit) -> bool:

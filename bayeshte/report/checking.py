@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from bayeshte.checks import Loo
+from bayeshte.checks import Loo, class_profiles
+from bayeshte.checks.rivals import comparison
 from bayeshte.report.material import Material
 from bayeshte.summary import name_of
 from bayeshte.tables.digits import DASH, number
@@ -24,6 +25,36 @@ def checks_section(m: Material) -> dict:
         "implied": implied(m),
         "no_implied": m.implied.message,
     }
+
+
+def classes_section(m: Material) -> dict | None:
+    """Whether latent classes are separable, and needed; nothing for a model without them."""
+    if m.classes.value is None or m.fit.spec.classes == 1:
+        return None
+    found = comparison(m.fit)
+    rows = []
+    for name, row in found.table.iterrows() if found else ():
+        lost = (
+            "best"
+            if row["difference"] == 0
+            else f"{number(row['difference'], 1)} (SE {number(row['se_difference'], 1)})"
+        )
+        rows.append({"Model": name, "elpd": number(row["elpd"], 1), "Difference": lost, "Convergence": row["verdict"]})
+    profiles = class_profiles(m.fit)
+    return {
+        "checks": m.classes.value.checks,
+        "profiles": profiles,
+        "rivals": pd.DataFrame(rows) if found else None,
+        "sentence": found.sentence if found else "",
+        "worse": bool(found) and not found.ok,
+        "cost": found.cost if found else "",
+    }
+
+
+def doubts(m: Material) -> list[str]:
+    """What speaks against latent classes, for the head of the page."""
+    found = m.classes.value
+    return [f"{c.message[0].upper()}{c.message[1:]}." for c in found.checks if not c.ok] if found else []
 
 
 def fit_statistics(m: Material) -> pd.DataFrame | None:

@@ -40,7 +40,7 @@ class Material:
         The estimands that come first.
     clusters : DataFrame or None
         Every cluster's effect.
-    predictive, loo, sensitivity, prior_overlap, model_fit, implied, balance, overlap : Attempt
+    predictive, loo, sensitivity, prior_overlap, model_fit, implied, classes, balance, overlap : Attempt
     figures : mapping of str to Figure
     """
 
@@ -58,6 +58,7 @@ class Material:
     prior_overlap: Attempt
     model_fit: Attempt
     implied: Attempt
+    classes: Attempt
     balance: Attempt
     overlap: Attempt
     figures: Mapping[str, Figure]
@@ -89,6 +90,7 @@ def gather(fit: Fit, meaningful: float | None = None, rope: tuple[float, float] 
         prior_overlap=attempt(checks.prior_posterior_overlap, fit),
         model_fit=attempt(checks.model_fit, fit),
         implied=attempt(checks.implied_correlations, fit),
+        classes=attempt(checks.class_check, fit),
         balance=attempt(checks.balance, fit),
         overlap=attempt(checks.overlap, fit),
         figures=plots.figures(fit, meaningful, rope, predictive.value),

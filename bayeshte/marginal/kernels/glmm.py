@@ -2,17 +2,18 @@
 
     eta_ij = x_ij' beta + z_ij' u_j,   u_j = C y_j,   y_j ~ N(0, I),   z = the columns `random` of x,   C = diag(sd) Lc,
 
-with a Student t, logit, probit or Poisson (log) outcome. `information.py` has the coordinates t_j of u_j; its tables come from
-a pilot fit, and r = 1, but (sigma of the pilot / sigma)^2 for Student t. With the Jacobian,
+with an outcome of `outcomes.py`. `information.py` has the coordinates t_j of u_j; its tables come from a pilot fit, and r = 1,
+but (sigma of the pilot / sigma)^2 for Student t and skew normal. With the Jacobian,
 
     log p = log prior + sum_j [sum_i log p(y_ij | eta_ij) - |y_j|^2 / 2 - q log(2 pi) / 2 - log det(M_j) / 2].
 
-Rows with equal x in the same cluster are one row with n trials and sum s (`rows.py`). Clusters are handled in groups.
+Rows with equal x in the same cluster are one row with n trials and sum s, negative binomial and ordered ones if their outcome s
+is equal too. Clusters are handled in groups.
 
 Tables. ints: d, scalars, q, p, J, N, family, (transform, family) of the scalars, random (q), first row of each cluster
 and N (J + 1). floats: constant, eta, hyper (4 a scalar), centre (d), scale (d d), offset (p), sigma of the pilot,
 A (q q J), g (q J), B (q p J), X (p N), n (N), s (N), the cluster or row varying fastest. Rows are sorted by cluster;
-without random effects J = 1. The scalars are beta (p), sd (q) and, for Student t, sigma, nu. Coordinates: d that are
+without random effects J = 1. The scalars are beta (p), sd (q) and the shape of the outcome. Coordinates: d that are
 preconditioned, then t (J q, the effect varying fastest). An sd may be sampled with a sign (`density.prior_tables`): the
 density is the same with the signs of an sd, its correlations and its t all changed.
 """
@@ -22,6 +23,7 @@ from numba import carray, cfunc, njit, types
 
 from bayeshte.marginal.kernels.information import U, locate, pull_back
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
+from bayeshte.marginal.kernels.outcomes import constant_of_family, has_residual, rows_of_family
 from bayeshte.marginal.kernels.parameters import (
     correlation,
     correlation_gradient,
@@ -30,18 +32,7 @@ from bayeshte.marginal.kernels.parameters import (
     scalars,
     unsigned,
 )
-from bayeshte.marginal.kernels.rows import (
-    LOGIT,
-    POISSON,
-    PROBIT,
-    STUDENT,
-    SUMS,
-    logit_rows,
-    poisson_rows,
-    probit_rows,
-    student_constant,
-    student_rows,
-)
+from bayeshte.marginal.kernels.rows import SUMS
 
 GROUP, BLOCK = 32, 512  # clusters and rows at a time: long loops over rows, and all that is needed again in fast memory
 
@@ -91,7 +82,7 @@ def project_by_cluster(X, N, q, random, first, j0, m, lo, hi, score, du):
 
 @njit(**OPTIONS)
 def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta, score, dbeta, dshape, du):
-    """Log-likelihood of the clusters j0 .. j0 + m - 1; adds to the derivatives in beta, (sigma, nu) and each u."""
+    """Log-likelihood of the clusters j0 .. j0 + m - 1; adds to the derivatives in beta, shape and each u."""
     N, ll = len(n), 0.0
     for a in range(q):
         for g in range(m):
@@ -102,14 +93,7 @@ def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta,
         e[:] = 0.0
         predict(X, N, p, lo, beta, e)
         add_effects(X, N, q, random, first, j0, m, lo, hi, v, e)
-        if family == LOGIT:
-            ll += logit_rows(e, n[lo:hi], s[lo:hi], g)
-        elif family == PROBIT:
-            ll += probit_rows(e, n[lo:hi], s[lo:hi], g)
-        elif family == POISSON:
-            ll += poisson_rows(e, n[lo:hi], s[lo:hi], g)
-        else:
-            ll += student_rows(e, s[lo:hi], shape[0], shape[1], g, dshape)
+        ll += rows_of_family(family, e, n[lo:hi], s[lo:hi], shape, g, dshape)
         project(X, N, p, lo, g, dbeta)
         project_by_cluster(X, N, q, random, first, j0, m, lo, hi, g, du)
     return ll
@@ -138,10 +122,11 @@ def log_density(z, ints, floats, grad):
     delta, dbeta = np.empty(p), np.zeros(p)
     for i in range(p):
         delta[i] = theta[i] - offset[i]
-    shape, dshape, ratio, dratio = theta[p + q :], np.zeros(2), 1.0, 0.0
-    if family == STUDENT:
+    shape, dshape, ratio, dratio = theta[p + q :], np.zeros(n - p - q), 1.0, 0.0
+    scaled = has_residual(family)
+    if scaled:
         ratio = (pilot_sigma / shape[0]) ** 2
-        lp += student_constant(N, shape[0], shape[1], dshape)
+    lp += constant_of_family(family, N, shape, dshape)
 
     eta, score, v, du = np.empty(BLOCK), np.empty(BLOCK), np.empty((5, q, GROUP)), np.empty((q, GROUP))
     AC, R = np.empty((q, q, GROUP)), np.empty((q, q, GROUP))
@@ -155,7 +140,7 @@ def log_density(z, ints, floats, grad):
             *(theta, shape, v, eta, score, dbeta, dshape, du),
         )
         dratio += pull_back(tables, ratio, J, j0, m, C, p, q, AC, R, W, v, du, dy, dt, dm, T, grad, d, dbeta, dC)
-    if family == STUDENT:
+    if scaled:
         dshape[0] -= 2.0 * dratio / shape[0]
 
     for i in range(p):
@@ -200,7 +185,7 @@ def expand_c(dim, expanded, z_, out_, user_data):
     delta = np.empty(p)
     for i in range(p):
         delta[i] = out[i] - floats[at + i]
-    ratio = (floats[at + p] / out[p + q]) ** 2 if ints[6] == STUDENT else 1.0
+    ratio = (floats[at + p] / out[p + q]) ** 2 if has_residual(ints[6]) else 1.0
     for i in range(q):
         for j in range(q):
             C[i, j] = out[p + i] * corr[i, j]

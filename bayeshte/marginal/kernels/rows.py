@@ -15,7 +15,7 @@ from scipy.special import erfcx
 
 from bayeshte.marginal.kernels.linear import OPTIONS
 
-STUDENT, LOGIT, PROBIT, POISSON = 0, 1, 2, 3
+STUDENT, LOGIT, PROBIT, POISSON, SKEW_NORMAL = 0, 1, 2, 3, 5  # 4 is Gaussian, in mixtures
 
 #: Products and sums may be fused; sums over rows may also be reordered, which vectorises them. NaN and infinity stay.
 FUSED = dict(OPTIONS, fastmath={"contract"})
@@ -26,6 +26,7 @@ LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # ln
 SHIFT = 1.5 * 2.0**52  # x + SHIFT rounds x to an integer and leaves it in the low bits
 SQRT_HALF_BITS = int(np.float64(math.sqrt(0.5)).view(np.int64))
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+SQRT_2_PI = math.sqrt(2.0 / math.pi)
 EXP = tuple(1.0 / math.factorial(k) for k in range(13, -1, -1))
 ARTANH = tuple(1.0 / (2 * k + 1) for k in range(10, -1, -1))
 
@@ -156,6 +157,60 @@ def student_rows(eta, y, sigma, nu, score, dshape):
     dshape[0] += shares / sigma
     dshape[1] += 0.5 * (shares / nu - logs)
     return -0.5 * (nu + 1.0) * logs
+
+
+@njit(**OPTIONS)
+def skew_moments(alpha):
+    """Mean m and SD k of Azzalini's skew normal with location 0 and scale 1, and their derivatives in alpha.
+
+    m = sqrt(2 / pi) alpha / sqrt(1 + alpha^2), k^2 = 1 - m^2.
+    """
+    root = math.sqrt(1.0 + alpha * alpha)
+    m, dm = SQRT_2_PI * alpha / root, SQRT_2_PI / (root * root * root)
+    k = math.sqrt(1.0 - m * m)
+    return m, k, dm, -m * dm / k
+
+
+@njit(**SUMS)
+def skew_normal_rows(eta, y, sigma, alpha, score, dshape):
+    """-z^2 / 2 + log Phi(alpha z), z = m + k (y - eta) / sigma, summed: eta is the mean, sigma the SD of the outcome.
+
+    With h = phi / Phi at alpha z and g = z - alpha h, the derivatives are k g / sigma in eta, (r k g) / sigma in sigma with
+    r = (y - eta) / sigma, and h z - g (m' + r k') in alpha; those in sigma and alpha are added to dshape.
+    """
+    m, k, dm, dk = skew_moments(alpha)
+    ll, plain, times, direct = 0.0, 0.0, 0.0, 0.0
+    for i in range(len(eta)):
+        r = (y[i] - eta[i]) / sigma
+        z = m + k * r
+        x = alpha * z
+        a = abs(x)
+        t = 3.0 / (3.0 + a)
+        v = 2.0 * t - 1.0
+        power = polynomial(TAIL_EVEN, v * v) + v * polynomial(TAIL_ODD, v * v)
+        scaled = t * exp(power)  # Phi(-a) e^(a^2 / 2)
+        normal = exp(-0.5 * a * a)
+        tail = scaled * normal
+        left, right = power - 0.5 * a * a - log1p(a / 3.0), log1p(-tail)
+        h = INV_SQRT_2PI * (normal / (1.0 - tail) if x > 0.0 else 1.0 / scaled)
+        g = z - alpha * h
+        ll += (right if x > 0.0 else left) - 0.5 * z * z
+        plain += g
+        times += g * r
+        direct += h * z
+        score[i] = k * g / sigma
+    dshape[0] += k * times / sigma
+    dshape[1] += direct - dm * plain - dk * times
+    return ll
+
+
+@njit(**OPTIONS)
+def skew_normal_constant(N, sigma, alpha, dshape):
+    """log(2 k / (sigma sqrt(2 pi))) of N skew normal densities, with its derivatives in sigma and alpha."""
+    _, k, _, dk = skew_moments(alpha)
+    dshape[0] -= N / sigma
+    dshape[1] += N * dk / k
+    return N * (math.log(2.0 * INV_SQRT_2PI) + math.log(k) - math.log(sigma))
 
 
 @njit(**OPTIONS)
