@@ -333,7 +333,7 @@ def _check_labels(design: xr.Dataset, truth: xr.Dataset) -> None:
             lost = [str(v) for v in names if v not in there]
             raise DataError(
                 f"{len(lost)} of {len(names)} labels of {dim!r} are not in the simulated data, such as {lost[:3]}: a category "
-                "that nobody chose on an item is closed up. More persons, or priors that make such data rarer."
+                "that nobody chose is closed up. More persons, or priors that make such data rarer."
             )
 
 
