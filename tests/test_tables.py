@@ -3,14 +3,16 @@
 import re
 from html.parser import HTMLParser
 
+import docx
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+import bayeshte as bh
 from bayeshte.convergence import Check, Diagnosis
 from bayeshte.summary import rows
-from bayeshte.tables import apa, to_html, to_latex
+from bayeshte.tables import apa, to_docx, to_html, to_latex
 from bayeshte.tables.digits import number, percent, probability, significant, supported_decimals
 
 BAD = Diagnosis((Check("R-hat", False, 1.4, 1.01, "largest R-hat 1.400 (sd)"),))
@@ -204,3 +206,37 @@ def test_frames_are_left_as_they_are():
         form(frame)
     pd.testing.assert_frame_equal(frame, before)
     assert frame.attrs == before.attrs
+
+
+def test_word(tmp_path):
+    """The cells are those of the text table; groups begin with a merged row; three rules; the note below."""
+    frame = effects()
+    path = to_docx(frame, tmp_path / "new" / "effects.docx", "Effects & more")
+    document = docx.Document(path)
+    assert next(p.text for p in document.paragraphs if p.text) == "Effects & more"
+    assert document.paragraphs[-1].text.startswith("Note. ")
+    (table,) = document.tables
+    text = [[cell.text for cell in row.cells] for row in table.rows]
+    plain = apa(frame)
+    assert text[0][-len(plain.columns) :] == list(plain.columns)
+    assert set(text[1]) == {"ATE: average ATE"}
+    assert text[2][-len(plain.columns) :] == list(plain.iloc[0])
+    assert len(text) == 1 + 2 + 4
+    assert table.rows[0]._tr.xml.count('w:val="single"') == 2 * len(text[0])
+    assert table.rows[-1]._tr.xml.count('w:val="single"') == len(text[0])
+
+
+def test_word_carries_the_verdict(tmp_path):
+    frame = summary()
+    frame.attrs["verdict"] = BAD.verdict
+    document = docx.Document(to_docx(frame, tmp_path / "a.docx", "Parameters"))
+    assert document.paragraphs[0].text == "NOT CONVERGED. Parameters"
+    assert BAD.verdict in document.paragraphs[-1].text
+
+
+def test_word_is_refused_by_name(tmp_path, monkeypatch):
+    with pytest.raises(bh.SpecError, match=r"ends in \.docx"):
+        to_docx(summary(), tmp_path / "a.doc")
+    monkeypatch.setattr("bayeshte.tables.document.find_spec", lambda name: None)
+    with pytest.raises(bh.SpecError, match=r"pip install bayeshte\[word\]"):
+        to_docx(summary(), tmp_path / "a.docx")

@@ -1,4 +1,4 @@
-"""Tables for papers in APA style: as text in a DataFrame, as HTML, as LaTeX.
+"""Tables for papers in APA style: as text in a DataFrame, as HTML, as LaTeX, as a Word document.
 
 They take the frames of `bh.summary`, `bh.effects`, `bh.cluster_effects`, `bh.subgroups` and of the checks. Digits are those
 that the Monte Carlo error supports: d decimals only if the error of the estimate is below one unit of the last one, and
@@ -8,11 +8,12 @@ shares have no zero before the point. A table of a fit that did not converge say
 
 import pandas as pd
 
+from bayeshte.tables.document import to_docx
 from bayeshte.tables.markup_html import STYLE, html_table, to_html
 from bayeshte.tables.markup_latex import to_latex
 from bayeshte.tables.sheet import FAILED, typeset
 
-__all__ = ["STYLE", "apa", "html_table", "to_html", "to_latex"]
+__all__ = ["STYLE", "apa", "html_table", "to_docx", "to_html", "to_latex"]
 
 
 def apa(frame: pd.DataFrame, caption: str | None = None, note: str | None = None) -> pd.DataFrame:

@@ -18,7 +18,7 @@ ITALIC = ("SD", "p", "n", "n reference", "n arm")
 #: scale of an estimand or first letters of a parameter: which have no leading zero, and for which zero is no question
 _BOUNDED = ("correlation", "share")
 _POSITIVE = ("sd", "ratio", "share")
-_PARAMETER_SCALES = {"corr": "correlation", "sd": "sd", "sigma": "sd", "nu": "sd"}
+_PARAMETER_SCALES = {"corr": "correlation", "sd": "sd", "sigma": "sd", "nu": "sd", "phi": "sd", "width": "sd"}
 _VARIANCES = ("variances", "residual variances")
 _HEADINGS = {
     "estimate": "Median",
