@@ -55,3 +55,9 @@ def positions(frame: pd.DataFrame, column: str, role: str) -> tuple[np.ndarray, 
     place = np.empty(len(levels), np.int64)
     place[order] = np.arange(len(levels))
     return place[codes], [str(int(levels[k])) for k in order]
+
+
+def labelled(place: np.ndarray, labels: list[str], given: pd.Series) -> np.ndarray:
+    """Labels at places, as values of the column that they come from: whole numbers, or text where that is a categorical."""
+    names = np.array(labels)
+    return (names if isinstance(given.dtype, pd.CategoricalDtype) else names.astype(int))[place]

@@ -254,6 +254,18 @@ def labels_of(levels: Iterable) -> list[str]:
     return [str(int(v)) if isinstance(v, float | np.floating) and float(v).is_integer() else str(v) for v in levels]
 
 
+def codes_of(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
+    """Places of the values of a column among the labels of a fit; `instead` is what to do where one is not among them."""
+    if column not in frame:
+        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
+    given = labels_of(frame[column])
+    unknown = sorted(set(given) - set(labels))
+    if unknown:
+        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
+    position = {v: k for k, v in enumerate(labels)}
+    return np.array([position[v] for v in given], np.int64)
+
+
 def _distinct(labels: list[str], role: str, column: str) -> None:
     """Refuse labels that nobody could tell apart on paper."""
     seen: dict[str, int] = {}
@@ -356,6 +368,7 @@ def raw_variables(frame: pd.DataFrame) -> dict[str, xr.DataArray]:
         attrs: dict[str, object] = {"name": name}
         if isinstance(values.dtype, pd.CategoricalDtype):
             attrs["categories"] = [str(c) for c in values.cat.categories]
+            attrs |= {"ordered": 1} if values.cat.ordered else {}
             values = values.astype(str)
         array = values.to_numpy()
         if array.dtype.kind not in "biuf":
@@ -372,7 +385,8 @@ def raw_frame(design: xr.Dataset) -> pd.DataFrame:
             continue
         series = pd.Series(values.to_numpy())
         if "categories" in values.attrs:
-            series = pd.Series(pd.Categorical(series, categories=values.attrs["categories"]))
+            levels, ordered = values.attrs["categories"], "ordered" in values.attrs
+            series = pd.Series(pd.Categorical(series, categories=levels, ordered=ordered))
         out[values.attrs["name"]] = series
     return pd.DataFrame(out).set_axis(pd.Index(design["row"].to_numpy()), axis=0)
 

@@ -79,12 +79,19 @@ def simulate(
     return [
         (
             truths.isel(chain=0, draw=k, drop=True),
-            rows.assign(
-                **{v: x[k] if known[v].all() else np.where(known[v], x[k], np.nan) for v, x in columns.items()}
-            ),
+            rows.assign(**{v: _column(x[k], rows[v], known[v]) for v, x in columns.items()}),
         )
         for k in range(n)
     ]
+
+
+def _column(values: np.ndarray, given: pd.Series, known: np.ndarray) -> np.ndarray | pd.Categorical:
+    """Simulated values of a column, missing where they were, with the order of its categories if it has one."""
+    if isinstance(given.dtype, pd.CategoricalDtype):
+        place = {str(label): k for k, label in enumerate(given.cat.categories)}
+        codes = [place[v] if there else -1 for v, there in zip(values, known, strict=True)]
+        return pd.Categorical.from_codes(codes, dtype=given.dtype)
+    return values if known.all() else np.where(known, values, np.nan)
 
 
 def _prior_draws(
@@ -302,6 +309,7 @@ def _one(spec, truth: xr.Dataset, frame: pd.DataFrame, draws: int, tune: int, se
     streams = np.random.SeedSequence(seed).spawn(2)
     first, second = (int(s) for s in streams[0].generate_state(2))
     try:
+        _check_labels(spec.design(frame), truth)
         status, made = "ok", _fit(spec, frame, draws, tune, first, 0.8)
         if not made.diagnosis.ok:
             status, made = "ok, longer run", _fit(spec, frame, 4 * draws, 4 * tune, second, 0.99)
@@ -315,6 +323,18 @@ def _one(spec, truth: xr.Dataset, frame: pd.DataFrame, draws: int, tune: int, se
     below, ties = (posterior < true).sum(), (posterior == true).sum()
     ranked = pd.DataFrame({"truth": true, "rank": below + rng.integers(0, ties + 1), "mean": posterior.mean()})
     return status, ranked.assign(sd=posterior.std()).rename_axis("quantity").reset_index()[columns]
+
+
+def _check_labels(design: xr.Dataset, truth: xr.Dataset) -> None:
+    """DataError if the simulated data make another model of the specification: a category that nobody chose is closed up."""
+    for dim in [d for d in truth.dims if d in design.coords]:
+        names, there = truth[dim].to_numpy().astype(str), design[dim].to_numpy().astype(str)
+        if not np.array_equal(names, there):
+            lost = [str(v) for v in names if v not in there]
+            raise DataError(
+                f"{len(lost)} of {len(names)} labels of {dim!r} are not in the simulated data, such as {lost[:3]}: a category "
+                "that nobody chose is closed up. More persons, or priors that make such data rarer."
+            )
 
 
 def _fit(spec, frame, draws, tune, seed, target_accept) -> Fit:

@@ -190,7 +190,10 @@ class ModelSpec(ABC):
 
     @abstractmethod
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-        """Pointwise log-likelihood: ``unit="cluster"`` marginal over latent effects, ``unit="row"`` given them."""
+        """Pointwise log-likelihood: ``unit="cluster"`` marginal over latent effects, ``unit="row"`` given them.
+
+        `ItemResponse`, whose clusters are persons, takes ``"person_cluster"`` too.
+        """
 
     @abstractmethod
     def replicates(

@@ -17,6 +17,10 @@ from bayeshte.items.sum_score import least_squares
 SPEC = bh.ItemResponse(**ROLES)
 
 
+def effects_of(fit, arm="drug"):
+    return evidence.Effects(fit, arm)
+
+
 @pytest.fixture(scope="module")
 def models():
     data = trial(1, persons=500, items=14, sigma_zeta=1.0, rho=0.8)
@@ -223,7 +227,7 @@ def by_brute_force(spec, design, n=60_000):
 def test_bayes_factor_against_brute_force(sigma_zeta, seed):
     spec = bh.ItemResponse(**ROLES, priors=NARROW)
     fit = bh.fit(spec, trial(seed, 40, 4, sigma_zeta), seed=1, draws=2000, progress=False)
-    found = evidence.bayes_factors(fit, 2000)
+    found = evidence.bayes_factors(effects_of(fit), 2000)
     none, one, narrow = by_brute_force(spec, fit.design)
     for scale, ll in ((1.0, one), (0.25, narrow)):
         w, w0 = np.exp(ll - logsumexp(ll)) * len(ll), np.exp(none - logsumexp(none)) * len(none)
@@ -234,7 +238,7 @@ def test_bayes_factor_against_brute_force(sigma_zeta, seed):
 
 def test_bayes_factor_agrees_with_the_kernel_density_at_zero():
     fit = bh.fit(SPEC, trial(5, 400, 12, 0.0), seed=1, draws=2000, progress=False)
-    found = evidence.bayes_factors(fit, 2000)[1.0]
+    found = evidence.bayes_factors(effects_of(fit), 2000)[1.0]
     sigma = fit.posterior["sigma_zeta"].to_numpy().ravel()
     h = 0.1 * sigma.std()
     density = 2 * stats.norm.pdf(sigma / h).mean() / h  # reflected at zero
@@ -248,7 +252,7 @@ def test_bridge_between_priors_is_the_ratio_by_importance_sampling():
         bh.fit(bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.HalfNormal(s)}), data, seed=1, progress=False)
         for s in (1.0, 0.4)
     )
-    found = evidence.bridge(narrow, wide)
+    found = evidence.bridge(effects_of(narrow), effects_of(wide))
     sigma = wide.posterior["sigma_zeta"].to_numpy().ravel()
     weight = stats.halfnorm.pdf(sigma, scale=0.4) / stats.halfnorm.pdf(sigma)
     error = weight.std() / weight.mean() / np.sqrt(len(weight) / 3)  # a third of the draws are worth independent ones
@@ -262,7 +266,7 @@ def test_strong_evidence_is_measured_by_further_fits_whatever_the_prior_it_start
         bh.fit(bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.HalfNormal(s)}), data, seed=1, progress=False)
         for s in (1.0, 0.25)
     ]
-    wide, narrow = (evidence.bayes_factors(f, 1000) for f in fits)
+    wide, narrow = (evidence.bayes_factors(effects_of(f), 1000) for f in fits)
     assert wide[1.0].fits > 0
     assert wide[1.0].log_bf > 3
     error = np.hypot(wide[0.25].mcse, narrow[1.0].mcse)
@@ -273,7 +277,7 @@ def test_strong_evidence_is_measured_by_further_fits_whatever_the_prior_it_start
 def test_any_prior_with_a_density_at_zero_will_do():
     spec = bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.Uniform(0, 1)})
     fit = bh.fit(spec, trial(5, 200, 10, 0.0), seed=1, progress=False)
-    found = evidence.bayes_factors(fit, 400)
+    found = evidence.bayes_factors(effects_of(fit), 400)
     sigma = fit.posterior["sigma_zeta"].to_numpy()
     for scale in (0.25, 4.0):  # the prior is flat: its height, and the part of the posterior below its end
         expected = found[1.0].log_bf + np.log((sigma < scale).mean() / scale)
@@ -284,7 +288,7 @@ def test_any_prior_with_a_density_at_zero_will_do():
 def test_narrow_prior_is_integrated_where_it_is():
     spec = bh.ItemResponse(**ROLES, priors={"sigma_zeta": bh.HalfNormal(0.002)})
     fit = bh.fit(spec, trial(5, 200, 10, 0.0), draws=2000, seed=1, progress=False)
-    assert evidence.savage_dickey(fit, 400).log_bf == pytest.approx(0, abs=0.004)
+    assert evidence.savage_dickey(effects_of(fit), 400).log_bf == pytest.approx(0, abs=0.004)
 
 
 def test_evidence_that_draws_cannot_measure_is_bounded():
@@ -320,4 +324,4 @@ def test_what_the_tests_of_item_effects_refuse(models):
         bh.item_heterogeneity(models.A, models.B)
     prior = dataclasses.replace(models.A, priors={**models.A.priors, "sigma_zeta": bh.Gamma(2, 1)})
     with pytest.raises(bh.SpecError, match="density at zero"):
-        evidence.bayes_factors(prior, 10)
+        evidence.bayes_factors(effects_of(prior), 10)

@@ -4,38 +4,18 @@ import re
 
 import numpy as np
 import pandas as pd
-import pymc as pm
-import pytensor.tensor as pt
 import pytest
-import xarray as xr
 from cases import EVALUATE
+from item_answers import KINDS, ROLES, log_curve, trial
+from item_points import as_draws, joint_value, log_posterior
 from scipy import stats
-from scipy.special import expit, log_expit, log_ndtr, logsumexp, ndtr
+from scipy.special import expit, logsumexp, ndtr
 
 import bayeshte as bh
 from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.marginal import abilities as integrals
-from bayeshte.marginal.density import is_even
 from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
 from bayeshte.marginal.responses import responses
-
-ROLES = dict(person="child", item="word", response="answer", treatment="arm", reference="control")
-KINDS = {"graded": (CUMULATIVE, LOGIT), "graded probit": (CUMULATIVE, PROBIT), "partial credit": (ADJACENT, LOGIT)}
-
-
-def log_curve(form, link, theta, level, a, tau) -> np.ndarray:
-    """log P of the categories of an item at abilities, (ability, K), from the equations."""
-    x = a * (np.asarray(theta)[:, None] + level - tau)
-    if form == ADJACENT:
-        w = np.hstack([np.zeros((len(x), 1)), np.cumsum(x, axis=1)])
-        return w - logsumexp(w, axis=1, keepdims=True)
-    below, above = (log_expit(x), log_expit(-x)) if link == LOGIT else (log_ndtr(x), log_ndtr(-x))
-    out = [above[:, 0]]
-    for m in range(1, x.shape[1]):
-        tails = [(below[:, m - 1], below[:, m]), (above[:, m], above[:, m - 1])]  # F(x_m) - F(x_m+1), from either end
-        left, right = (big + np.log(np.maximum(-np.expm1(small - big), 1e-300)) for big, small in tails)
-        out.append(np.where(below[:, m - 1] < above[:, m], left, right))
-    return np.column_stack([*out, below[:, -1]])
 
 
 def form_with(kind: str, free: bool, n: np.ndarray) -> Form:
@@ -182,34 +162,6 @@ def test_abilities_are_drawn_exactly(kind):
 # ---------------------------------------------------------------------------------------------- the contract
 
 
-def trial(seed=0, persons=60, items=6, categories=4, kind="graded", sigma=1.0, sd_a=0.3, missing=0.0, arms=2):
-    """Answers of persons to items of 2 to `categories` categories, drawn by NumPy, with what they were made from."""
-    rng = np.random.default_rng(seed)
-    form, link = KINDS[kind]
-    n = 2 + np.arange(items) % (categories - 1)
-    arm, pretest = np.arange(persons) % arms, rng.normal(size=persons)
-    b, zeta = rng.normal(0, 1, items), rng.normal(0, 0.4, (items, arms)) * (np.arange(arms) > 0)
-    a = np.exp(sd_a * rng.normal(size=items))
-    theta = 0.2 + 0.4 * arm + 0.5 * pretest + sigma * rng.normal(size=persons)
-    y, tau = np.empty((persons, items), int), []
-    for i in range(items):
-        tau.append(1.6 * (np.arange(n[i] - 1) - (n[i] - 2) / 2))
-        p = np.exp(log_curve(form, link, theta + zeta[i, arm], b[i], a[i], tau[i]))
-        y[:, i] = (rng.random((persons, 1)) > np.cumsum(p, axis=1)[:, :-1]).sum(1)
-    child, word = np.indices(y.shape).reshape(2, -1)
-    data = pd.DataFrame(
-        {
-            "child": [f"c{k}" for k in child],
-            "word": [f"w{k:02d}" for k in word],
-            "answer": y.ravel(),
-            "arm": np.array(["control", "drug", "talk"])[arm][child],
-            "pretest": pretest[child],
-            "school": [f"s{k % 4}" for k in child // arms],
-        }
-    )
-    return data[rng.random(len(data)) >= missing], dict(b=b, zeta=zeta, a=a, tau=tau)
-
-
 CASES = {
     "2pl": (dict(categories=2 + 1), dict(model="2pl", covariates="pretest")),
     "rasch probit": ({}, dict(model="rasch", link="probit", sigma_by_arm=True)),
@@ -248,60 +200,11 @@ def case(request):
     return spec, design, priors, spec.marginal(design, priors)
 
 
-def as_draws(density, points, design) -> xr.Dataset:
-    """Parameters at several points as one chain of draws."""
-    values = [density.parameters(z) for z in points]
-    data = {o.name: (("chain", "draw", *o.dims), np.array([v[o.name] for v in values])[None]) for o in density.outputs}
-    coords = {d: design[d].to_numpy() for o in density.outputs for d in o.dims}
-    return xr.Dataset(data, {"chain": [0], "draw": np.arange(len(points))} | coords)
-
-
 def test_gradient_is_exact(case):
     density = case[3]
     for z in np.random.default_rng(0).normal(0, 1.0, (2, density.n_dim)):
         numeric = [(density(z + h)[0] - density(z - h)[0]) / 2e-5 for h in 1e-5 * np.eye(density.n_dim)]
         np.testing.assert_allclose(density(z)[1], numeric, rtol=2e-5, atol=2e-4)
-
-
-def free(density, design, z) -> np.ndarray:
-    """Parameters in which PyMC's distributions are densities."""
-    out = []
-    for name, v in density.parameters(z).items():
-        if name.endswith("_factor"):
-            v = v[np.tril_indices(len(v), -1)]
-        elif name == "u" and Arrays(design).fixed:
-            v = np.linalg.svd(np.ones((1, len(v))))[2][1:] @ v
-        out.append(v.ravel())
-    return np.concatenate(out)
-
-
-def log_posterior(density, design, priors, z) -> float:
-    """The kernel's log density at z as one of the parameters, in the measure of PyMC's distributions; Jacobian numerically."""
-    coarse, fine = (
-        np.column_stack([(free(density, design, z + h) - free(density, design, z - h)) / (2 * e) for h in steps])
-        for e, steps in ((e, e * np.eye(density.n_dim)) for e in (1e-4, 5e-5))
-    )
-    d = density.n_top
-    scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
-    others = ("rho", "corr", "gap", "tau", *(("b", "zeta") if Arrays(design).fixed else ()))
-    names = [v for v in priors if v.split("[")[0] not in others]
-    codes = density.ints[15 : 15 + len(names)]
-    twice = sum(is_even(priors[v]) and code == 3 for v, code in zip(names, codes, strict=True))
-    constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
-    return density(z)[0] + twice * np.log(2) - constant
-
-
-def joint_value(model: pm.Model, values: dict, dims: dict) -> dict:
-    """Values in the coordinates of a PyMC graph."""
-    point = {}
-    for rv in model.free_RVs:
-        value, transform = np.asarray(values[rv.name]), model.rvs_to_transforms[rv]
-        if rv.name == "u" and model.named_vars_to_dims.get("u") != dims["u"]:
-            value = value.T
-        if transform is not None:
-            value = transform.forward(pt.as_tensor(value), *rv.owner.inputs).eval(mode=EVALUATE)
-        point[model.rvs_to_values[rv].name] = np.asarray(value)
-    return point
 
 
 def log_rows(spec, design, draws, theta) -> np.ndarray:
@@ -472,6 +375,7 @@ def test_graded_items_sample_well(graded):
     assert np.corrcoef(fit.posterior["b"].mean(("chain", "draw")), truth["b"])[0, 1] > 0.9
     tau = fit.posterior["tau"]
     own = [k for k, v in enumerate(tau["threshold"].to_numpy()) if str(v).startswith("w02")]
+    assert len(own) == 3
     assert (np.diff(tau.isel(threshold=own), axis=-1) > 0).all()
     np.testing.assert_allclose(tau.isel(threshold=own).sum("threshold"), 0, atol=1e-10)
 

@@ -17,7 +17,7 @@ from scipy.special import expit
 import bayeshte as bh
 from bayeshte import store
 from bayeshte.families.item_response_arrays import Arrays
-from bayeshte.families.item_response_outcomes import average_score
+from bayeshte.families.item_response_averages import average_score
 from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.density import is_even
 from bayeshte.marginal.responses import responses

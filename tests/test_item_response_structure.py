@@ -6,18 +6,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pymc as pm
-import pytensor.tensor as pt
 import pytest
 import xarray as xr
 from cases import EVALUATE
+from item_points import as_draws, joint_value, log_posterior
 from scipy import stats
 from scipy.special import expit
 
 import bayeshte as bh
 from bayeshte import store
 from bayeshte.families.item_response_arrays import Arrays
-from bayeshte.families.item_response_outcomes import people_of
-from bayeshte.marginal.density import is_even
+from bayeshte.families.item_response_averages import people_of
 from bayeshte.marginal.responses import distinct
 
 ROLES = dict(person="child", item="word", response="right", treatment="arm", reference="control")
@@ -83,14 +82,6 @@ def case(request):
     return spec, design, priors, spec.marginal(design, priors)
 
 
-def as_draws(density, points, design) -> xr.Dataset:
-    """Parameters at several points as one chain of draws."""
-    values = [density.parameters(z) for z in points]
-    data = {o.name: (("chain", "draw", *o.dims), np.array([v[o.name] for v in values])[None]) for o in density.outputs}
-    coords = {d: design[d].to_numpy() for o in density.outputs for d in o.dims}
-    return xr.Dataset(data, {"chain": [0], "draw": np.arange(len(points))} | coords)
-
-
 # ---------------------------------------------------------------------------------------------- the contract
 
 
@@ -99,55 +90,6 @@ def test_gradient_is_exact(case):
     for z in np.random.default_rng(0).normal(0, 1.0, (3, density.n_dim)):
         numeric = [(density(z + h)[0] - density(z - h)[0]) / 2e-5 for h in 1e-5 * np.eye(density.n_dim)]
         np.testing.assert_allclose(density(z)[1], numeric, rtol=2e-5, atol=2e-4)
-
-
-def free(density, design, z) -> np.ndarray:
-    """Parameters in which PyMC's distributions are densities: of a factor what is below the diagonal, of u that sums to zero its
-    coordinates in an orthonormal basis."""
-    out = []
-    for name, v in density.parameters(z).items():
-        if name.endswith("_factor"):
-            out.append(v[np.tril_indices(len(v), -1)])
-        elif name == "u" and Arrays(design).fixed:
-            basis = np.linalg.svd(np.ones((1, len(v))))[2][1:]
-            out.append((basis @ v).ravel())
-        else:
-            out.append(v.ravel())
-    return np.concatenate(out)
-
-
-def log_posterior(density, design, priors, z) -> float:
-    """The kernel's log density at z as one of the parameters, in the measure of PyMC's distributions; Jacobian numerically."""
-    coarse, fine = (
-        np.column_stack(
-            [(free(density, design, z + h) - free(density, design, z - h)) / (2 * e) for h in e * np.eye(density.n_dim)]
-        )
-        for e in (1e-4, 5e-5)
-    )
-    d = density.n_top
-    scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
-    names = [
-        v
-        for v in priors
-        if v not in ("rho", "corr") and not (Arrays(design).fixed and v.split("[")[0] in ("b", "zeta"))
-    ]
-    codes = density.ints[15 : 15 + len(names)]
-    twice = sum(is_even(priors[v]) and code == 3 for v, code in zip(names, codes, strict=True))
-    constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
-    return density(z)[0] + twice * np.log(2) - constant
-
-
-def joint_value(model: pm.Model, values: dict, dims: dict) -> dict:
-    """Values in the coordinates of a PyMC graph."""
-    point = {}
-    for rv in model.free_RVs:
-        value, transform = np.asarray(values[rv.name]), model.rvs_to_transforms[rv]
-        if rv.name in ("u", "_z") and model.named_vars_to_dims.get(rv.name) != dims[rv.name]:
-            value = value.T
-        if transform is not None:
-            value = transform.forward(pt.as_tensor(value), *rv.owner.inputs).eval(mode=EVALUATE)
-        point[model.rvs_to_values[rv].name] = np.asarray(value)
-    return point
 
 
 def log_density_of_abilities(spec, design, draws, theta) -> np.ndarray:

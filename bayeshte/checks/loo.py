@@ -22,6 +22,7 @@ from bayeshte.errors import DataError, SpecError
 from bayeshte.fit import Fit, assemble
 
 CHUNK = 20_000_000  # pointwise values held at once
+UNITS = ("cluster", "row", "person_cluster")  # the last of item responses only
 LARGEST_ERROR = 0.01  # of a likelihood that was integrated by quadrature; above it is said
 
 
@@ -95,11 +96,14 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     Parameters
     ----------
     fit : Fit
-    unit : {"cluster", "row"}
+    unit : {"cluster", "row", "person_cluster"}
         Leave out whole clusters, random effects integrated (the random slopes of a SEM by quadrature); or single rows, given the
-        random effects of their clusters (prediction of further persons in the same clusters). Without clusters only "row".
+        random effects of their clusters (prediction of further persons in the same clusters). Without clusters only "row". Of
+        item responses clusters are persons, given the effects of their own clusters; "person_cluster" leaves out whole clusters
+        of persons, the effect that varies over them integrated by quadrature.
     refit : bool
-        Fit again without each cluster whose k-hat is above the limit, with the same frozen priors. Rows are not refitted.
+        Fit again without each cluster whose k-hat is above the limit, with the same frozen priors. Rows and clusters of persons
+        are not refitted.
 
     Returns
     -------
@@ -108,15 +112,18 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     Raises
     ------
     SpecError
-        ``unit="cluster"`` without clusters, or for a family that cannot integrate its likelihood over them.
+        ``unit="cluster"`` without clusters, or for a family that cannot integrate its likelihood over them;
+        ``unit="person_cluster"`` for other families than `ItemResponse`, or where several effects vary over clusters of persons.
     """
-    if unit not in ("cluster", "row"):
-        raise SpecError(f"unit={unit!r}: write 'cluster' or 'row'.")
+    units = UNITS if "person_cluster" in fit.design.attrs else UNITS[:2]
+    if unit not in units:
+        raise SpecError(f"unit={unit!r}: write {' or '.join(map(repr, units))}.")
     integrated, troubles = "", () if fit.diagnosis.ok else (fit.diagnosis.verdict,)
     if unit == "row":
         pointwise = pd.concat([_importance(values) for values in row_log_likelihood(fit)])
     else:
-        values = fit.cluster_log_likelihood
+        own = unit == "cluster"
+        values = fit.cluster_log_likelihood if own else fit.spec.log_likelihood(fit.posterior, fit.design, unit)
         pointwise, integrated = _importance(values), values.attrs.get("integrated", "")
         if values.attrs.get("quadrature_error", 0.0) > LARGEST_ERROR:
             troubles = (*troubles, f"Not integrated precisely: {integrated}.")
@@ -135,6 +142,8 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
 
 def _what(fit: Fit, unit: str, integrated: str) -> str:
     cluster = fit.design.attrs["cluster"]
+    if unit == "person_cluster":
+        return f"leaving out one {fit.design.attrs[unit]} at a time, abilities integrated, {integrated}"
     if unit == "cluster":
         return f"leaving out one {cluster} at a time, random effects integrated" + (integrated and f", {integrated}")
     given = f", given the random effects of {cluster} (conditional)" if clusters_vary(fit) else ""
@@ -221,7 +230,7 @@ def compare(fits: Mapping[str, Fit], unit: str = "cluster", refit: bool = True) 
     ----------
     fits : mapping of str to Fit
         At least two, by the names to print.
-    unit : {"cluster", "row"}
+    unit : {"cluster", "row", "person_cluster"}
         What is left out, see `bayeshte.loo`. For a model without random effects to be compared by cluster, name its
         cluster with ``varying=()`` and ``intercept_varies=False``.
     refit : bool
@@ -317,10 +326,10 @@ def _check_same_data(a: str, first: Fit, b: str, second: Fit, unit: str) -> None
     kinds = [{v.dtype.startswith("float") for v in f.model.observed_RVs} for f in (first, second)]
     if kinds[0] != kinds[1]:
         raise SpecError(f"{who}: one has a density, the other a probability of the outcome (families differ).")
-    if unit == "cluster" and one.attrs["cluster"] and two.attrs["cluster"]:
-        members = [d[d.attrs["cluster"]].to_numpy()[d["cluster_code"].to_numpy()] for d in (one, two)]
-        if one.attrs["cluster"] != two.attrs["cluster"] or (members[0] != members[1]).any():
-            names = [f"{d.attrs['cluster']!r} ({d.sizes[d.attrs['cluster']]} clusters)" for d in (one, two)]
+    if unit != "row" and one.attrs.get(unit) and two.attrs.get(unit):
+        members = [d[d.attrs[unit]].to_numpy()[d[f"{unit}_code"].to_numpy()] for d in (one, two)]
+        if one.attrs[unit] != two.attrs[unit] or (members[0] != members[1]).any():
+            names = [f"{d.attrs[unit]!r} ({d.sizes[d.attrs[unit]]} clusters)" for d in (one, two)]
             raise DataError(f"{who} by cluster: their clusters are {names[0]} and {names[1]}, with different members.")
 
 

@@ -36,6 +36,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
+from bayeshte.families import item_response_clusters
 from bayeshte.families import item_response_estimands as reports
 from bayeshte.families import item_response_outcomes as outcomes
 from bayeshte.families.item_response_arrays import LATENT, STORED, Arrays
@@ -135,8 +136,8 @@ class ItemResponse(ModelSpec):
         return joint(design, priors, centred)
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
-        """The responses."""
-        return {self.response: values["y"]}
+        """The responses, categories under the labels that they have on their item."""
+        return {self.response: outcomes.labelled(self.response, values["y"], design)}
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: abilities integrated, effects of items and clusters sampled in good coordinates."""
@@ -235,7 +236,10 @@ class ItemResponse(ModelSpec):
         return outcomes.expected(self, draws, design, arm, clusters, frame, weight)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
-        """By person with the ability integrated, given the items; or by row given both."""
+        """By person with the ability integrated, given the items; by row given both; or by cluster of persons ("person_cluster"),
+        their effect integrated too."""
+        if unit == "person_cluster":
+            return item_response_clusters.log_likelihood(draws, design)
         return outcomes.log_likelihood(draws, design, unit)
 
     def replicates(

@@ -254,7 +254,7 @@ class Arrays:
         """Unit of abilities with what it is of."""
         of = {"graded": "reaching a category", "partial credit": "the next category"}
         what = "a right answer" if self.binary else of[self.model.removeprefix("generalized ")]
-        average = " to an item of average discrimination" if MODELS[self.model][1] else ""
+        average = f" {'to' if self.binary else 'of'} an item of average discrimination" if MODELS[self.model][1] else ""
         return f"{self.unit} of {what}{average}"
 
     @cached_property

@@ -6,12 +6,18 @@ from scipy.special import expit, log_expit, ndtr
 
 from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.marginal.abilities import mean_probability
-from bayeshte.marginal.item_categories import CUMULATIVE, LOGIT, expected_category, log_probabilities
+from bayeshte.marginal.item_categories import (
+    CUMULATIVE,
+    LOGIT,
+    ability_information,
+    expected_category,
+    log_probabilities,
+)
 
 type Shapes = tuple[np.ndarray, np.ndarray] | None  #: discriminations (draw, item) and thresholds (draw, threshold)
 
 
-def of_draws(shapes: Shapes, s: slice) -> Shapes:
+def of_draws(shapes: Shapes, s: slice | np.ndarray) -> Shapes:
     """The shapes of some draws."""
     return None if shapes is None else (shapes[0][s], shapes[1][s])
 
@@ -22,7 +28,7 @@ def with_shapes(draws: xr.Dataset, D: Arrays) -> xr.Dataset:
         draws = draws.assign(a=np.exp(draws["log_a"]))
     if "step" in draws and "tau" not in draws:
         tau = D.form.all_thresholds(draws["step"].transpose("chain", "draw", "threshold_step").to_numpy())
-        draws = draws.assign(tau=(("chain", "draw", "threshold"), tau))
+        draws = draws.assign(tau=(("chain", "draw", "threshold"), tau)).assign_coords(threshold=D.labels("threshold"))
     return draws
 
 
@@ -60,6 +66,33 @@ def _mean_of_item(D: Arrays, shapes, i: int, eta: np.ndarray, sd: np.ndarray | N
     weights /= weights.sum()
     add = spread[..., None]
     return sum(w * expected_category(D.form, x + z * add, np.arange(n)) for z, w in zip(nodes, weights, strict=True))
+
+
+def moments(D: Arrays, shapes: Shapes, eta: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of responses, categories counted from 0, at eta (draw, row): two (draw, row)."""
+    if D.form is None:
+        p = expit(eta)
+        return p, p * (1 - p)
+    mean, variance = np.empty(eta.shape), np.empty(eta.shape)
+    for i in np.unique(item):
+        own = item == i
+        p = np.exp(log_probabilities(D.form, _x(D, shapes, i, eta[:, own])))
+        m = np.arange(p.shape[-1])
+        mean[:, own] = p @ m
+        variance[:, own] = (p * (m - mean[:, own, None]) ** 2).sum(-1)
+    return mean, variance
+
+
+def information(D: Arrays, shapes: Shapes, theta: np.ndarray, easiness: np.ndarray) -> np.ndarray:
+    """Information of all items about abilities theta (node,), (draw, node), from their easiness in an arm (draw, item)."""
+    out = np.zeros((len(easiness), len(theta)))
+    for i in range(D.n_items):
+        eta = theta + easiness[:, i, None]
+        if D.form is None:
+            out += expit(eta) * expit(-eta)
+        else:
+            out += ability_information(D.form, _x(D, shapes, i, eta), shapes[0][:, i, None])
+    return out
 
 
 def log_probability(D: Arrays, shapes: Shapes, eta: np.ndarray, item: np.ndarray, y: np.ndarray) -> np.ndarray:

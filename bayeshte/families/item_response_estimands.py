@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.families.item_response_arrays import INTERCEPT, Arrays, flatten, unstack
-from bayeshte.families.item_response_outcomes import average_score
+from bayeshte.families.item_response_averages import average_score
 from bayeshte.spec import Estimand
 
 

@@ -10,18 +10,18 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
+from bayeshte import categories, formulas
 from bayeshte import design as columns
-from bayeshte import formulas
-from bayeshte.errors import DataError, SpecError, near
+from bayeshte.errors import SpecError, near
 from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
-from bayeshte.families.item_response_curves import draw_responses, log_probability, mean_response, of_draws
+from bayeshte.families.item_response_averages import integrated_means, people_of
+from bayeshte.families.item_response_curves import Shapes, draw_responses, log_probability, mean_response, of_draws
 from bayeshte.families.item_response_design import main_formula
 from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.responses import distinct
 
 CHUNK = 4_000_000  # values held at once
 KEPT = 20_000_000  # abilities (draw, person) that a posterior holds
-DEGREE = 32  # of the polynomial in the mean ability that stands for an expected score
 
 
 def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np.ndarray:
@@ -109,133 +109,62 @@ def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[n
     columns.check_frame(frame, [*used, D.item])
     named = [D.item, *([D.treatment] if arm is None else []), *([D.person] if clusters == "these" else [])]
     frame, _ = columns.complete_rows(frame, [c for c in frame if c in {*used, *named}], "error")
-    item = _codes(frame, D.item, D.labels(D.item), "responses are predicted for the items of the data")
+    item = columns.codes_of(frame, D.item, D.labels(D.item), "responses are predicted for the items of the data")
     person = np.zeros(len(frame), np.int64)
     if clusters == "these":
-        person = _codes(frame, D.person, D.labels(D.person), "clusters='new' predicts for other persons")
+        person = columns.codes_of(frame, D.person, D.labels(D.person), "clusters='new' predicts for other persons")
     if arm is not None:
         code = np.full(len(frame), D.arms.index(arm))
     else:
-        code = _codes(frame, D.treatment, D.arms, "arm= predicts for one arm")
+        code = columns.codes_of(frame, D.treatment, D.arms, "arm= predicts for one arm")
     X, M = formulas.Terms(main_formula(spec), old).on(frame), formulas.Terms(spec.moderators, old).on(frame)
     return X, M, code, item, person
 
 
-def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
-    if column not in frame:
-        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
-    given = columns.labels_of(frame[column])
-    unknown = sorted(set(given) - set(labels))
-    if unknown:
-        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
-    position = {v: k for k, v in enumerate(labels)}
-    return np.array([position[v] for v in given], np.int64)
-
-
-def average_score(D: Arrays, draws: xr.Dataset, arm: int) -> np.ndarray:
-    """Expected number of right answers, or sum of categories, of all items had the persons in the data been in an arm.
-
-    Abilities are integrated; (draw,).
-    """
-    _, X, M = D.persons
-    people, who = distinct(np.column_stack([np.zeros(len(X)), np.full(len(X), arm), X, M]))
-    share = np.bincount(who) / len(who)
-    weight = share[:, None] * np.ones(D.n_items)
-    return integrated_means(D, draws, people, 1, np.arange(len(people)), np.zeros(len(people), int), weight)[:, 0]
-
-
-def people_of(who: np.ndarray, item: np.ndarray, weight: np.ndarray, n_items: int) -> tuple[np.ndarray, ...] | None:
-    """Rows with weights (group, row) as persons with weights of their items: person, group, weights (person, item).
-
-    None where most of them weight the items in their own way, so that nothing is saved.
-    """
-    group, row = np.nonzero(weight)
-    pairs, which = distinct(np.column_stack([who[row], group]))
-    cells = which * n_items + item[row]
-    of_items = np.bincount(cells, weight[group, row], minlength=len(pairs) * n_items).reshape(-1, n_items)
-    few = len(_patterns(of_items)[0]) * DEGREE <= len(pairs)
-    return (*pairs.T, of_items) if few else None
-
-
-def _patterns(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How persons distribute their weight (person, item) over items: the distinct ways, and that of each person."""
-    return distinct(np.round(weight / weight.sum(1, keepdims=True), 12))
-
-
-def integrated_means(D: Arrays, draws: xr.Dataset, people: np.ndarray, n_groups: int, who, group, weight) -> np.ndarray:
-    """Weighted sums of chances of right answers, or mean categories, abilities integrated over their distribution: (draw, group).
-
-    people: a row a person, the second column its arm, which is that of all, then X and M. who, group (n,), weight (n, item):
-    persons, the sum that each belongs to, and weights of items. For persons who weight the items alike the expected score is
-    one smooth function of the mean ability: where they are more than `DEGREE`, its Chebyshev interpolant is evaluated.
-    """
-    arm = int(people[0, 1])
-    X, M = np.split(people[who, 2:], [D.design.sizes["covariate"]], axis=1)
-    T, beta = indicators(np.full(len(X), arm), D.n_contrasts), D.coefficients(draws)
-    sigma, easiness, total = D.spread(draws)[:, arm], D.easiness(draws)[:, arm], weight.sum(1)
-    shapes = D.shapes(draws)
-    patterns, which = _patterns(weight)
-    out = np.zeros((len(sigma), n_groups))
-    for k, share in enumerate(patterns):
-        own, items = np.flatnonzero(which == k), np.flatnonzero(share)
-        sums = sparse.csr_array((total[own], (np.arange(len(own)), group[own])), (len(own), out.shape[1]))
-        step = max(1, CHUNK // (min(len(own), DEGREE) * len(items) + len(own) * D.n_contrasts))
-        for start in range(0, len(out), step):
-            s = slice(start, start + step)
-            mu = ability_mean(T[own], X[own], M[own], *(v[s] for v in beta))
-
-            def score(at, s=s, items=items, share=share):
-                eta = (at[..., None] + easiness[s, None, items]).reshape(len(at), -1)
-                item, sd = np.tile(items, at.shape[1]), np.broadcast_to(sigma[s, None], eta.shape)
-                return mean_response(D, of_draws(shapes, s), eta, item, sd).reshape(*at.shape, -1) @ share[items]
-
-            out[s] += (score(mu) if len(own) <= DEGREE else _interpolated(score, mu)) @ sums
-    return out
-
-
-def _interpolated(function, x: np.ndarray) -> np.ndarray:
-    """A smooth function of x (draw, n), draw by draw, from its values at Chebyshev points."""
-    k = np.arange(DEGREE)
-    angles = np.pi * (k + 0.5) / DEGREE
-    low, high = x.min(1, keepdims=True), x.max(1, keepdims=True)
-    half = np.maximum(high - low, 1e-12) / 2
-    values = function((low + high) / 2 + half * np.cos(angles))
-    coefficients = values @ np.cos(np.outer(angles, k)) * np.where(k == 0, 1, 2) / DEGREE
-    z = (x - (low + high) / 2) / half
-    before, now = np.ones_like(z), z
-    total = coefficients[:, :1] + coefficients[:, 1:2] * z
-    for j in range(2, DEGREE):
-        before, now = now, 2 * z * now - before
-        total += coefficients[:, j : j + 1] * now
-    return total
+def levels(D: Arrays, draws: xr.Dataset, what: str) -> np.ndarray:
+    """Ability plus easiness of every response, (draw, row), of the abilities that a posterior holds."""
+    return kept_abilities(draws, what)[:, D.person_code] + D.easiness(draws)[:, D.arm, D.item_code]
 
 
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
     """By person, the ability integrated, given the effects of clusters; or by response given both. See `ModelSpec`."""
     D = Arrays(design)
-    easiness = D.easiness(draws)
     if unit == "row":
-        theta = kept_abilities(draws, "The likelihood of single responses")[:, D.person_code]
-        eta = theta + easiness[:, D.arm, D.item_code]
+        eta = levels(D, draws, "The likelihood of single responses")
         log = log_probability(D, D.shapes(draws), eta, D.item_code, D.y)
         return unstack(log, draws, row=design["row"].to_numpy())
-    data = D.responses
+    data, easiness = D.responses, D.easiness(draws)
     integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws), D.shapes(draws))
-    out = integral[:, data.unit]
-    if D.form is None:
-        table, column, width = easiness, D.item_code, D.n_items  # the easiness of each right answer
-        weight = D.y
-    else:
-        table = integrals.of_responses(D.form, easiness, *D.shapes(draws))
-        column, width, weight = D.form.first[D.item_code] + D.y.astype(int), D.form.first[-1], np.ones(len(D.y))
-    for arm in range(len(D.arms)):
-        own = arm == D.arm
-        given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
-        out += (given @ table[:, arm].T).T
+    out = integral[:, data.unit] + beside_integral(D, easiness, D.shapes(draws))
     values = unstack(out, draws, **{D.person: D.labels(D.person)})
     return (
         values.assign_attrs(integrated=f"given the effects of their {D.cluster} (conditional)") if D.cluster else values
     )
+
+
+def beside_integral(D: Arrays, easiness: np.ndarray, shapes: Shapes) -> np.ndarray:
+    """What the log-likelihood of a person has beside the integral over the ability, (draw, person)."""
+    if D.form is None:
+        table, column, width = easiness, D.item_code, D.n_items  # the easiness of each right answer
+        weight = D.y
+    else:
+        table = integrals.of_responses(D.form, easiness, *shapes)
+        column, width, weight = D.form.first[D.item_code] + D.y.astype(int), D.form.first[-1], np.ones(len(D.y))
+    out = np.zeros((len(easiness), D.n_persons))
+    for arm in range(len(D.arms)):
+        own = arm == D.arm
+        given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
+        out += (given @ table[:, arm].T).T
+    return out
+
+
+def labelled(response: str, y: np.ndarray, design: xr.Dataset) -> np.ndarray:
+    """Responses y (draw, row) as in the data: categories, counted from 0 on each item, as numbers or as labels of an order."""
+    D = Arrays(design)
+    if D.binary:
+        return y
+    given = columns.raw_frame(design)[response]
+    return categories.labelled(D.form.first[D.item_code] + y, D.labels("category"), given)
 
 
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:

@@ -26,6 +26,8 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 
+from bayeshte import categories
+from bayeshte import design as columns
 from bayeshte.families import random_slope_estimands as reports
 from bayeshte.families import random_slope_outcomes as outcomes
 from bayeshte.families.random_slope_arrays import LATENT, STORED, Arrays, derived, label, scalars
@@ -200,8 +202,12 @@ class RandomSlope(ModelSpec):
         return model
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
-        """The outcome."""
-        return {self.outcome: values["y"]}
+        """The outcome, ordered categories under their labels."""
+        y = values["y"]
+        if self.family in ORDERED:
+            given = columns.raw_frame(design)[self.outcome]
+            y = categories.labelled(y.astype(int), design.attrs["categories"], given)
+        return {self.outcome: y}
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: random effects integrated exactly (Gaussian), or sampled in good coordinates."""

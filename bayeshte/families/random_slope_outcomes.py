@@ -14,7 +14,7 @@ from scipy import sparse, special, stats
 
 from bayeshte import design as columns
 from bayeshte import formulas
-from bayeshte.errors import DataError, SpecError, near
+from bayeshte.errors import SpecError, near
 from bayeshte.families.random_slope_arrays import CONTINUOUS, Arrays
 from bayeshte.families.random_slope_design import main_formula
 from bayeshte.labelled import flatten, indicators, unstack
@@ -205,9 +205,11 @@ def _rows_from(spec, D: Arrays, frame: pd.DataFrame, clusters: str, arm: str | N
     slopes = X[:, [main.labels.index(s) for s in D.slopes]]
     code = own = np.zeros(len(frame), np.int64)
     if D.q and clusters == "these":
-        code = _codes(frame, D.cluster, D.labels(D.cluster), "clusters='new' predicts for clusters outside the data")
+        code = columns.codes_of(
+            frame, D.cluster, D.labels(D.cluster), "clusters='new' predicts for clusters outside the data"
+        )
     if D.n_contrasts and arm is None:
-        own = _codes(frame, D.treatment, D.labels(D.arms), "arm= predicts for one arm")
+        own = columns.codes_of(frame, D.treatment, D.labels(D.arms), "arm= predicts for one arm")
     return Rows(X, formulas.Terms(spec.moderators, old).on(frame), slopes, code, np.empty((0, len(frame)))), own
 
 
@@ -219,21 +221,10 @@ def _split_as_before(spec, D: Arrays, frame: pd.DataFrame, old: pd.DataFrame) ->
             continue
         columns.check_frame(frame, [x])
         instead = f"give {parts[0]!r} and {parts[1]!r} instead of {x!r}"
-        code = _codes(frame, D.cluster, D.labels(D.cluster), instead)
+        code = columns.codes_of(frame, D.cluster, D.labels(D.cluster), instead)
         means = np.bincount(D.code, old[x]) / np.bincount(D.code)
         frame = frame.assign(**{parts[0]: frame[x] - means[code], parts[1]: means[code]})
     return frame
-
-
-def _codes(frame: pd.DataFrame, column: str, labels: list[str], instead: str) -> np.ndarray:
-    if column not in frame:
-        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
-    given = columns.labels_of(frame[column])
-    unknown = sorted(set(given) - set(labels))
-    if unknown:
-        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
-    position = {v: k for k, v in enumerate(labels)}
-    return np.array([position[v] for v in given], np.int64)
 
 
 def log_likelihood(spec, draws: xr.Dataset, design: xr.Dataset, unit: str, predictor) -> xr.DataArray:

@@ -2,7 +2,6 @@
 
 from dataclasses import fields, replace
 
-import numpy as np
 import xarray as xr
 
 from bayeshte.errors import SpecError
@@ -10,7 +9,17 @@ from bayeshte.families import ItemResponse
 from bayeshte.fit import Fit
 
 #: what a specification may say where a plain Rasch model is asked for
-PLAIN = ("person", "item", "response", "treatment", "reference", "covariates", "moderators", "item_effects", "priors")
+PLAIN = (
+    "person",
+    "item",
+    "response",
+    "treatment",
+    "reference",
+    "covariates",
+    "moderators",
+    "item_effects",
+    "priors",
+)
 
 
 def check_items(fit: Fit, what: str) -> None:
@@ -19,16 +28,9 @@ def check_items(fit: Fit, what: str) -> None:
         raise SpecError(f"{what} need a fit of bh.ItemResponse; this is one of {type(fit.spec).__name__}.")
 
 
-def check_binary(fit: Fit, what: str) -> None:
-    """SpecError unless the responses are right or wrong."""
-    check_items(fit, what)
-    if set(np.unique(fit.design["y"].to_numpy())) - {0.0, 1.0}:
-        raise SpecError(f"{what} are available for right and wrong responses, not for ordered categories.")
-
-
 def check_rasch(fit: Fit, what: str) -> None:
     """SpecError unless the model is a Rasch model of two arms, with covariates and moderators of persons at most."""
-    check_binary(fit, what)
+    check_items(fit, what)
     arms = arms_of(fit.design)
     more = [f for f in fields(fit.spec) if f.name not in PLAIN and getattr(fit.spec, f.name) != f.default]
     if more or len(arms) != 2:
@@ -60,5 +62,6 @@ def without_item_effects(spec: ItemResponse) -> ItemResponse:
     """The same specification with an effect that is the same on all items."""
     priors = spec.priors
     if not isinstance(priors, str):
-        priors = {k: v for k, v in priors.items() if k not in ("sigma_zeta", "rho")}
+        of_effects = ("sigma_zeta", "rho", "delta", "zeta")
+        priors = {k: v for k, v in priors.items() if k.split("[")[0] not in of_effects}
     return replace(spec, item_effects=False, priors=priors)

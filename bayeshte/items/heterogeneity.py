@@ -13,15 +13,17 @@ from bayeshte import design as columns
 from bayeshte.checks.loo import compare
 from bayeshte.checks.predictive import replicates
 from bayeshte.errors import DataError, SpecError
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.fit import Fit
 from bayeshte.fit import fit as fit_model
-from bayeshte.items.common import check_item_effects, check_rasch, without_item_effects
-from bayeshte.items.evidence import Evidence, at_least, bayes_factors
+from bayeshte.items.common import arms_of, check_item_effects, without_item_effects
+from bayeshte.items.evidence import Effects, Evidence, at_least, bayes_factors
 from bayeshte.items.likelihood import LikelihoodRatio, likelihood_ratio
 from bayeshte.summary import rows
 
 COLUMNS = ("quantity", "value", "lower", "upper", "error", "p", "definition")
 SPREAD = "spread of item effects"
+LEAST = 40  # draws of the Bayes factor
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,20 @@ class ItemHeterogeneity:
     ----------
     fit, constant : Fit
         With item effects and with one effect on all items.
-    bayes_factors : mapping of float to Evidence
-        By factor by which the prior of sigma_zeta is stretched; 1 is the prior of the fit.
+    bayes_factors : mapping of str to mapping of float to Evidence
+        By arm but the reference, and by the factor by which the prior of its sigma_zeta is stretched; 1 is the prior of the fit.
     comparison : DataFrame
         Leaving out persons, see `bayeshte.compare`.
     spread : DataFrame
-        Predictive spread of the items' effects under both models: ``model, observed, replicated, lower, upper, p``.
+        Predictive spread of the items' effects under both models, by arm: ``model, arm, observed, replicated, lower, upper,
+        p``.
     likelihood : LikelihoodRatio or None
         None where there is none; `no_likelihood` says why.
     """
 
     fit: Fit
     constant: Fit
-    bayes_factors: dict[float, Evidence]
+    bayes_factors: dict[str, dict[float, Evidence]]
     comparison: pd.DataFrame
     spread: pd.DataFrame
     likelihood: LikelihoodRatio | None
@@ -58,8 +61,15 @@ class ItemHeterogeneity:
     @cached_property
     def table(self) -> pd.DataFrame:
         """All of it, a number a row: ``quantity, value, lower, upper, error`` (Monte Carlo or standard), ``p, definition``."""
-        parts = [_posterior(self.fit), *_evidence(self.fit, self.bayes_factors), _prediction(self.comparison)]
-        parts += [*_spread(self.spread), *_likelihood(self.likelihood, self.no_likelihood)]
+        parts = []
+        for arm, found in self.bayes_factors.items():
+            effects = Effects(self.fit, arm)
+            parts += [_posterior(effects), *_evidence(effects, found)]
+        parts += [
+            _prediction(self.comparison),
+            *_spread(self.spread),
+            *_likelihood(self.likelihood, self.no_likelihood),
+        ]
         table = pd.DataFrame([{"p": np.nan} | row for row in parts], columns=list(COLUMNS))
         verdicts = {"with item effects": self.fit, "one effect": self.constant}
         table.attrs["verdict"] = " ".join(f"{k}: {f.diagnosis.verdict}" for k, f in verdicts.items())
@@ -98,18 +108,26 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
     Raises
     ------
     SpecError
-        A fit without item effects, not a Rasch model of two arms, or a prior of sigma_zeta whose density at zero is not
+        A fit without item effects or with fixed items, fewer than 40 draws, or a prior of sigma_zeta whose density at zero is not
         positive and finite.
 
     Notes
     -----
     The Bayes factor is the Savage-Dickey ratio, its density at the boundary averaged over the exact conditional densities of
     sigma_zeta; other prior scales by importance weights, without fitting again. Where hardly a draw is near zero, up to five
-    further fits with narrower priors lead there, unless it is hopeless. The likelihood-ratio test is
-    exact over persons and uses Laplace's approximation over items.
+    further fits with narrower priors lead there, unless it is hopeless. Of several arms each has its own ratio, the effects of
+    the others varying over items; leaving out persons and the predictive spread under one effect compare with a model in which
+    every arm has the same effect on all items. The likelihood-ratio test is exact over persons and uses Laplace's approximation
+    over items; it is there for Rasch models of two arms.
     """
     check_item_effects(fit, "Tests of item effects")
-    check_rasch(fit, "Tests of item effects")
+    if draws < LEAST:
+        raise SpecError(f"draws={draws}: the average of the Bayes factor needs at least {LEAST}.")
+    if fit.spec.items == "fixed":
+        raise SpecError(
+            "Fixed items are no draws from a population, and there is no sigma_zeta to test: fit with items='random', or see "
+            "bh.item_effects(fit) and the SD of item effects in bh.effects(fit)."
+        )
     if constant is None:
         constant = _constant(fit, seed)
     if constant.spec != without_item_effects(fit.spec):
@@ -117,12 +135,12 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
     test, why = None, ""
     try:
         test = likelihood_ratio(fit)
-    except DataError as error:
+    except (DataError, SpecError) as error:
         why = str(error)
     return ItemHeterogeneity(
         fit=fit,
         constant=constant,
-        bayes_factors=bayes_factors(fit, draws),
+        bayes_factors={arm: bayes_factors(Effects(fit, arm), draws) for arm in arms_of(fit.design)[1:]},
         comparison=compare({"item effects": fit, "one effect": constant}),
         spread=predictive_spread({"item effects": fit, "one effect": constant}, draws, seed),
         likelihood=test,
@@ -145,36 +163,44 @@ def predictive_spread(fits: dict[str, Fit], draws: int, seed: int) -> pd.DataFra
     Returns
     -------
     DataFrame
-        ``model, observed, replicated`` (median), ``lower, upper`` (95 %), ``p`` = P(replicated >= observed).
+        ``model, arm, observed, replicated`` (median), ``lower, upper`` (95 %), ``p`` = P(replicated >= observed).
     """
     out = []
     for name, fit in fits.items():
         statistic = spread_of_effects(fit.design)
         observed = statistic(fit.design["y"].to_numpy())
-        values = [statistic(y) for new in replicates(fit, draws, seed, "new") for y in new["y"].to_numpy()]
-        lower, middle, upper = np.quantile(values, [0.025, 0.5, 0.975])
-        limits = {"replicated": middle, "lower": lower, "upper": upper}
-        out.append({"model": name, "observed": observed} | limits | {"p": float(np.mean(np.array(values) >= observed))})
-    return pd.DataFrame(out)
+        values = np.array([statistic(y) for new in replicates(fit, draws, seed, "new") for y in new["y"].to_numpy()])
+        lower, middle, upper = np.quantile(values, [0.025, 0.5, 0.975], axis=0)
+        given = {
+            "arm": arms_of(fit.design)[1:],
+            "observed": observed,
+            "replicated": middle,
+            "lower": lower,
+            "upper": upper,
+        }
+        out.append(pd.DataFrame({"model": name} | given | {"p": (values >= observed).mean(0)}))
+    return pd.concat(out, ignore_index=True)
 
 
-def spread_of_effects(design: xr.Dataset) -> Callable[[np.ndarray], float]:
-    """A function of responses (row,): SD over items of the differences of their log odds between arms, weighted by precision.
+def spread_of_effects(design: xr.Dataset) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of responses (row,): by arm but the reference (contrast,) the SD over items of the difference of log odds from
+    the reference, weighted by precision.
 
-    Half a response is added to right and wrong answers of each item and arm.
+    Of categories a response counts as as many right answers as its category, out of as many as the highest. Half a response is
+    added to right and wrong answers of each item and arm.
     """
     J, item, arm = design.sizes[design.attrs["item"]], design["item_code"].to_numpy(), design["arm_code"].to_numpy()
-    cell = arm * J + item
-    n = np.bincount(cell, minlength=2 * J).reshape(2, J)
-    both = (n > 0).all(0)
+    cell, shape = arm * J + item, (len(arms_of(design)), J)
+    n = np.bincount(cell, minlength=shape[0] * J).reshape(shape) * (design["n_categories"].to_numpy() - 1)
 
-    def statistic(y: np.ndarray) -> float:
-        right = np.bincount(cell, y, minlength=2 * J).reshape(2, J)[:, both]
-        wrong = n[:, both] - right
-        difference = np.diff(np.log((right + 0.5) / (wrong + 0.5)), axis=0)[0]
-        weight = 1 / (1 / (right + 0.5) + 1 / (wrong + 0.5)).sum(0)
-        mean = np.average(difference, weights=weight)
-        return float(np.sqrt(np.average((difference - mean) ** 2, weights=weight)))
+    def statistic(y: np.ndarray) -> np.ndarray:
+        right = np.bincount(cell, y, minlength=shape[0] * J).reshape(shape)
+        wrong = n - right
+        log_odds, variance = np.log((right + 0.5) / (wrong + 0.5)), 1 / (right + 0.5) + 1 / (wrong + 0.5)
+        difference = log_odds[1:] - log_odds[0]
+        weight = (n[0] > 0) * (n[1:] > 0) / (variance[0] + variance[1:])
+        mean = np.average(difference, axis=1, weights=weight)
+        return np.sqrt(np.average((difference - mean[:, None]) ** 2, axis=1, weights=weight))
 
     return statistic
 
@@ -182,26 +208,31 @@ def spread_of_effects(design: xr.Dataset) -> Callable[[np.ndarray], float]:
 # ---------------------------------------------------------------------------------------------------- rows of the table
 
 
-def _posterior(fit: Fit) -> dict:
-    row = rows(fit.posterior["sigma_zeta"]).iloc[0]
-    text = "posterior of the SD of item effects, log odds: median, 95 % equal-tailed interval, Monte Carlo error"
+def _posterior(effects: Effects) -> dict:
+    row = rows(effects.of(effects.fit.posterior, "sigma_zeta")).iloc[0]
+    D = Arrays(effects.fit.design)
+    beside = ", beside item covariates" if D.labels("item_covariate") else ""
+    text = (
+        f"posterior of the SD of item effects{beside}, {D.unit}: median, 95 % equal-tailed interval, Monte Carlo error"
+    )
     given = {"lower": row["lower"], "upper": row["upper"], "error": row["mcse"], "definition": text}
-    return {"quantity": "sigma_zeta", "value": row["estimate"]} | given
+    return {"quantity": effects.label, "value": row["estimate"]} | given
 
 
-def _evidence(fit: Fit, found: dict[float, Evidence]) -> list[dict]:
-    out = []
+def _evidence(effects: Effects, found: dict[float, Evidence]) -> list[dict]:
+    out, label = [], effects.label
+    test = label.replace("sigma_zeta", "log BF10")
     for scale, evidence in sorted(found.items(), key=lambda pair: pair[0] != 1):
-        name = "log BF10" if scale == 1 else f"log BF10, prior x {scale:g}"
-        how = "Savage-Dickey" if scale == 1 else f"prior of sigma_zeta stretched by {scale:g}, by importance weights"
-        text = f"natural log of the Bayes factor of sigma_zeta > 0 against 0, {fit.priors['sigma_zeta']!r}, {how}"
+        name = test if scale == 1 else f"{test}, prior x {scale:g}"
+        how = "Savage-Dickey" if scale == 1 else f"prior of {label} stretched by {scale:g}, by importance weights"
+        text = f"natural log of the Bayes factor of {label} > 0 against 0, {effects.prior!r}, {how}"
         if evidence.fits:
             text += f"; bridge sampling over {evidence.fits} further fits with narrower priors"
         bound, value = np.nan, evidence.log_bf
         if not evidence.reliable:
-            bound, value = at_least(fit, scale), np.nan
+            bound, value = at_least(effects, scale), np.nan
             text += (
-                "; NOT MEASURED, because hardly a draw is near zero: the evidence for sigma_zeta > 0 is strong, lower is a bound "
+                "; NOT MEASURED, because hardly a draw is near zero: the evidence for an SD > 0 is strong, lower is a bound "
                 "that supposes no more than a posterior density rising from zero to the draws"
             )
         values = {
@@ -227,11 +258,14 @@ def _prediction(comparison: pd.DataFrame) -> dict:
 
 def _spread(spread: pd.DataFrame) -> list[dict]:
     text = "SD over items of the difference of log odds between arms, weighted by precision"
-    out = [{"quantity": f"{SPREAD}, observed", "value": spread["observed"].iloc[0], "definition": text}]
+    out, several = [], spread["arm"].nunique() > 1
     for row in spread.itertuples():
+        name = f"{SPREAD} of {row.arm}" if several else SPREAD
+        if row.model == spread["model"].iloc[0]:
+            out.append({"quantity": f"{name}, observed", "value": row.observed, "definition": text})
         given = {"value": row.replicated, "lower": row.lower, "upper": row.upper, "p": row.p}
         more = "in replicated data, median and 95 %; p = P(replicated >= observed)"
-        out.append({"quantity": f"{SPREAD}, {row.model}"} | given | {"definition": f"{text}, {more}"})
+        out.append({"quantity": f"{name}, {row.model}"} | given | {"definition": f"{text}, {more}"})
     return out
 
 

@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from bayeshte.errors import DataError
 from bayeshte.fit import Fit
+from bayeshte.items.common import check_rasch
 
 SPACING, TAIL = 0.9, 8.0  # of the grid of abilities, in the least SD of a posterior; its reach, in SDs of the ability
 NEWTON, CLOSE = 60, 1e-9
@@ -60,9 +61,12 @@ def likelihood_ratio(fit: Fit) -> LikelihoodRatio:
 
     Raises
     ------
+    SpecError
+        Another model: several arms, discriminations, categories, clusters, item covariates.
     DataError
         If a maximum is not found, or persons saw items in more than 400 different patterns.
     """
+    check_rasch(fit, "Likelihood-ratio tests")
     data = Table(fit.design)
     start = _start(fit, data.x.shape[1])
     null = start.copy()

@@ -1,8 +1,9 @@
 """Which items and persons answer otherwise than the model says: infit and outfit with posterior predictive p-values.
 
-With P_ij the chance of a right answer in a draw, and sums over the responses of an item or of a person,
+With E_ij and V_ij the mean and the variance of a response in a draw (of a right answer P and P (1 - P), of categories
+sum_k k P_k and sum_k (k - E)^2 P_k), and sums over the responses of an item or of a person,
 
-    outfit = mean of (y_ij - P_ij)^2 / (P_ij (1 - P_ij)),     infit = sum of (y_ij - P_ij)^2 / sum of P_ij (1 - P_ij)
+    outfit = mean of (y_ij - E_ij)^2 / V_ij,     infit = sum of (y_ij - E_ij)^2 / sum of V_ij
 
 (Wright & Masters, 1982), near one under the model; above, answers are less predictable, below, more than it says. Outfit counts
 all answers alike, so that a few surprising ones tell; infit those most that are informative. Both are compared with those of
@@ -16,11 +17,15 @@ import pandas as pd
 
 from bayeshte.checks.predictive import EXTREME, evenly_spaced
 from bayeshte.effects import mark, units
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_curves import draw_responses, moments
+from bayeshte.families.item_response_outcomes import levels
 from bayeshte.fit import Fit
-from bayeshte.items.common import check_binary
+from bayeshte.items.common import check_items
 
-CHUNK = 20_000_000  # chances of responses held at once
-LEAST = 1e-12  # of P (1 - P)
+CHUNK = 5_000_000  # values of responses held at once
+LEAST = 1e-12  # of V
+WHAT = "Infit and outfit"
 STATISTICS = ("infit", "outfit")
 
 
@@ -30,7 +35,7 @@ def item_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
     Parameters
     ----------
     fit : Fit
-        Of an `ItemResponse` with right and wrong responses.
+        Of an `ItemResponse`.
     draws : int
         Evenly spaced posterior draws, each with one replicated data set.
     seed : int
@@ -39,7 +44,8 @@ def item_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row an item, in the order of the design: ``item, n`` (responses), ``share_right``; of each of ``infit`` and ``outfit``
+        A row an item, in the order of the design: ``item, n`` (responses), ``share_right`` or, of ordered categories,
+        ``mean_category`` (from 0); of each of ``infit`` and ``outfit``
         the posterior mean, ``_lower, _upper`` (95 % of the replicated ones) and ``_p`` = P(replicated >= observed), ties
         counted half; ``extreme``, whether one of the p is below .025 or above .975. Of many items one in twenty is so by chance
         or fewer, as abilities are fitted to the same responses.
@@ -47,9 +53,9 @@ def item_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
     Raises
     ------
     SpecError
-        Ordered categories, another family, or a posterior without abilities.
+        Another family, or a posterior without abilities.
     """
-    check_binary(fit, "Infit and outfit")
+    check_items(fit, WHAT)
     dim, code, _ = units(fit.design)
     return _misfit(fit, "item", dim, code, draws, seed)
 
@@ -70,9 +76,9 @@ def person_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
     Raises
     ------
     SpecError
-        Ordered categories, another family, or a posterior without abilities.
+        Another family, or a posterior without abilities.
     """
-    check_binary(fit, "Infit and outfit")
+    check_items(fit, WHAT)
     dim = fit.design.attrs["cluster"]
     table = _misfit(fit, "person", dim, fit.design["cluster_code"].to_numpy(), draws, seed)
     first = np.unique(fit.design["cluster_code"].to_numpy(), return_index=True)[1]
@@ -86,7 +92,8 @@ def _misfit(fit: Fit, name: str, dim: str, code: np.ndarray, draws: int, seed: i
     n = np.bincount(code, minlength=fit.design.sizes[dim])
     observed, replicated = (np.stack(v, axis=1) for v in zip(*_pairs(fit, code, n, draws, seed), strict=True))
     table = pd.DataFrame({name: fit.design[dim].to_numpy().astype(str), "n": n})
-    table["share_right"] = np.bincount(code, fit.design["y"].to_numpy(), minlength=len(n)) / n
+    mean = "share_right" if Arrays(fit.design).binary else "mean_category"
+    table[mean] = np.bincount(code, fit.design["y"].to_numpy(), minlength=len(n)) / n
     extreme = np.zeros(len(n), bool)
     for k, statistic in enumerate(STATISTICS):
         own, new = observed[k], replicated[k]  # (draw, unit)
@@ -100,21 +107,22 @@ def _misfit(fit: Fit, name: str, dim: str, code: np.ndarray, draws: int, seed: i
 
 def _pairs(fit: Fit, code: np.ndarray, n: np.ndarray, draws: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Infit and outfit (2, unit) of the responses and of replicated ones, draw by draw."""
-    y, rng = fit.design["y"].to_numpy(), np.random.default_rng(seed)
-    picked = evenly_spaced(fit, draws)
-    step = max(1, CHUNK // len(y))
+    D, rng, picked = Arrays(fit.design), np.random.default_rng(seed), evenly_spaced(fit, draws)
+    step = max(1, CHUNK // (len(D.y) * int(fit.design["n_categories"].max())))
     for start in range(0, picked.sizes["draw"], step):
         piece = picked.isel(draw=slice(start, start + step))
-        chances = fit.spec.expected(piece, fit.design, clusters="these").transpose("chain", "draw", "row").to_numpy()[0]
-        for p in chances:
-            spread = np.maximum(p * (1 - p), LEAST)
-            total = np.bincount(code, spread, minlength=len(n))
+        eta, shapes = levels(D, piece, WHAT), D.shapes(piece)
+        mean, variance = moments(D, shapes, eta, D.item_code)
+        variance = np.maximum(variance, LEAST)
+        new = draw_responses(D, shapes, eta, D.item_code, rng)
+        for k in range(len(eta)):
+            total = np.bincount(code, variance[k], minlength=len(n))
             both = []
-            for answers in (y, rng.random(len(p)) < p):
-                square = (answers - p) ** 2
+            for answers in (D.y, new[k]):
+                square = (answers - mean[k]) ** 2
                 parts = (
                     np.bincount(code, square, minlength=len(n)),
-                    np.bincount(code, square / spread, minlength=len(n)),
+                    np.bincount(code, square / variance[k], minlength=len(n)),
                 )
                 both.append(np.stack([parts[0] / total, parts[1] / n]))
             yield both[0], both[1]

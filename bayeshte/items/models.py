@@ -1,8 +1,10 @@
 """The three models of Gilbert, Miratrix, Joshi & Domingue (2025) in one call: does the effect depend on persons, or on items?
 
-    A   logit P(y_ij = 1) = theta_j + b_i + zeta_i T_j                               item effects
-    B   logit P(y_ij = 1) = theta_j + b_i,               theta_j with beta3 M_j T_j  constant effects, interaction
-    C   logit P(y_ij = 1) = theta_j + b_i + zeta_i T_j,  theta_j with beta3 M_j T_j  both
+    A   eta_ij = theta_j + b_i + zeta_i T_j                               item effects
+    B   eta_ij = theta_j + b_i,               theta_j with beta3 M_j T_j  constant effects, interaction
+    C   eta_ij = theta_j + b_i + zeta_i T_j,  theta_j with beta3 M_j T_j  both
+
+with eta the log odds of a right answer, or what the model of the specification makes of it.
 
 If easier items gain more (rho > 0), treatment stretches the easiness of items, and B, as a sum score, takes that for an
 interaction with whatever goes with the ability. C does not.
@@ -22,8 +24,9 @@ from bayeshte.checks.loo import compare
 from bayeshte.effects import effect_draws
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families import ItemResponse
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.fit import Fit, fit
-from bayeshte.items.common import arms_of, check_binary, versus, without_item_effects
+from bayeshte.items.common import arms_of, versus, without_item_effects
 from bayeshte.items.sum_score import sum_score
 from bayeshte.summary import LEVEL, elements, rows
 
@@ -137,7 +140,7 @@ def item_models(
     Raises
     ------
     SpecError, DataError
-        Moderators in `spec`, a covariate that is not one numeric column, ordered categories, and all that `fit` refuses.
+        Moderators in `spec`, a covariate that is not one numeric column, and all that `fit` refuses.
 
     Warns
     -----
@@ -156,8 +159,6 @@ def item_models(
         seed = int(np.random.SeedSequence().entropy % 2**32)
     options = dict(draws=draws, tune=tune, cores=cores, target_accept=target_accept, progress=progress)
     fits = {name: fit(one, data, seed=seed + k, **options) for k, (name, one) in enumerate(specs.items())}
-    for one in fits.values():
-        check_binary(one, "The three models")
     return ItemModels(**fits, covariate=covariate)
 
 
@@ -199,7 +200,7 @@ def _posterior(fit: Fit, model: str, quantity: str, label: str) -> pd.DataFrame:
     """Median, mean, SD and interval of a quantity, a row a contrast."""
     values = _draws(fit, quantity)
     defined = {e.name: e.definition for e in fit.spec.estimands(fit.design)}
-    text = "change of the effect of treatment per unit of the covariate, log odds of a right answer"
+    text = f"change of the effect of treatment per unit of the covariate, {Arrays(fit.design).scale}"
     part = rows(values)
     given = {"quantity": label, "contrast": _contrasts(fit, values), "model": model}
     return part.assign(**given, definition=defined.get(quantity, text))

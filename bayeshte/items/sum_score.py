@@ -12,8 +12,9 @@ from bayeshte.summary import LEVEL
 def sum_score(design: xr.Dataset, covariate: str) -> pd.DataFrame:
     """Least squares of persons' scores on treatment, covariates, and treatment times the covariate.
 
-    The score is the share of right answers among those given, in SDs over persons of the reference arm: persons may have seen
-    different items. The covariate is the only moderator of the design.
+    The score is the share of right answers among those given, or the sum of the categories over the highest that it could be, in
+    SDs over persons of the reference arm: persons may have seen different items. The covariate is the only
+    moderator of the design.
 
     Parameters
     ----------
@@ -27,8 +28,8 @@ def sum_score(design: xr.Dataset, covariate: str) -> pd.DataFrame:
         definition``.
     """
     person, y = design["cluster_code"].to_numpy(), design["y"].to_numpy()
-    n = np.bincount(person)
-    score = np.bincount(person, y) / n
+    highest = design["n_categories"].to_numpy()[design["item_code"].to_numpy()] - 1.0
+    score = np.bincount(person, y) / np.bincount(person, highest)
     first = np.unique(person, return_index=True)[1]
     arm, X, M = (design[v].to_numpy()[first] for v in ("arm_code", "X", "M"))
     score = score / score[arm == 0].std(ddof=1)
@@ -43,8 +44,9 @@ def sum_score(design: xr.Dataset, covariate: str) -> pd.DataFrame:
     }
     se, z = np.sqrt(np.diag(cov)), stats.norm.ppf((1 + LEVEL) / 2)
     robust = f"standard error robust to clusters of {cluster} (CR1)" if cluster else "HC3 standard error"
+    what = "the share of right answers" if highest.max() == 1 else "the sum of the categories over the highest possible"
     text = (
-        f"least squares of the share of right answers, in SDs over persons of the reference arm; {robust} as SD, normal 95 % "
+        f"least squares of {what}, in SDs over persons of the reference arm; {robust} as SD, normal 95 % "
         "confidence interval"
     )
     out = [

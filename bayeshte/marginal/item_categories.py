@@ -109,7 +109,7 @@ def helmert(n: int) -> np.ndarray:
 def log_probabilities(form: Form, x: np.ndarray) -> np.ndarray:
     """log P of the categories, (..., K), from x (..., K - 1) = a (theta + level - tau)."""
     if form.form == ADJACENT:
-        w = np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(x, axis=-1)], axis=-1)
+        w = _log_weights(x)
         return w - logsumexp(w, axis=-1, keepdims=True)
     log = log_expit if form.link == LOGIT else log_ndtr
     below, above = log(x), log(-x)  # logarithms of F and 1 - F
@@ -123,9 +123,16 @@ def log_probabilities(form: Form, x: np.ndarray) -> np.ndarray:
 
 def expected_category(form: Form, x: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Mean of the values (K,) of the categories, (...), from x (..., K - 1)."""
-    if form.form == CUMULATIVE:
+    if form.form == CUMULATIVE or len(values) == 2:
         return values[0] + (expit if form.link == LOGIT else ndtr)(x) @ np.diff(values)
-    return np.exp(log_probabilities(form, x)) @ values
+    p = _log_weights(x)
+    p = np.exp(p - p.max(-1, keepdims=True))
+    return p @ values / p.sum(-1)
+
+
+def _log_weights(x: np.ndarray) -> np.ndarray:
+    """Logarithms of the probabilities of an adjacent model but for their sum, (..., K)."""
+    return np.concatenate([np.zeros((*x.shape[:-1], 1)), np.cumsum(x, axis=-1)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -221,13 +228,28 @@ def _at_abilities(form: Form, theta: np.ndarray, centre: float, level: np.ndarra
         dtau = np.exp(w)[:, None, :] * ((m > l) - (n - 1.0 - l) / n)
         dx[..., 2 + free :] = -a[..., None] * dtau[:, None]
     p = np.exp(log_probabilities(form, x))
+    score = _scores(form, x, dx, p)
+    return np.einsum("ikm,ikma,ikmb->ikab", p, score, score)
+
+
+def _scores(form: Form, x: np.ndarray, dx: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Derivatives of log P of the categories, (..., K, r), from those of x, dx (..., K - 1, r)."""
     none = np.zeros((*x.shape[:-1], 1, dx.shape[-1]))
     if form.form == ADJACENT:
-        score = np.concatenate([none, np.cumsum(dx, axis=2)], axis=2)
-        score = score - (p[..., None] * score).sum(2, keepdims=True)
-    else:
-        height = expit(x) * expit(-x) if form.link == LOGIT else np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
-        change = height[..., None] * dx
-        change = np.concatenate([none, change], axis=2) - np.concatenate([change, none], axis=2)
-        score = change / np.maximum(p, 1e-12)[..., None]
-    return np.einsum("ikm,ikma,ikmb->ikab", p, score, score)
+        score = np.concatenate([none, np.cumsum(dx, axis=-2)], axis=-2)
+        return score - (p[..., None] * score).sum(-2, keepdims=True)
+    height = expit(x) * expit(-x) if form.link == LOGIT else np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+    change = height[..., None] * dx
+    change = np.concatenate([none, change], axis=-2) - np.concatenate([change, none], axis=-2)
+    return change / np.maximum(p, 1e-12)[..., None]
+
+
+def ability_information(form: Form, x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """Information about the ability, sum over categories of P'^2 / P, (...), from x (..., K - 1) and slopes (...).
+
+    Of graded items (Samejima, 1969) and of partial credit items, where it is the squared slope times the variance of the
+    category (Muraki, 1993); with two categories and a logit link a^2 P (1 - P).
+    """
+    p = np.exp(log_probabilities(form, x))
+    dx = np.broadcast_to(np.asarray(slope)[..., None, None], (*x.shape, 1))
+    return (p * _scores(form, x, dx, p)[..., 0] ** 2).sum(-1)

@@ -6,14 +6,15 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.special import expit
 
 from bayeshte.checks import replicate
 from bayeshte.checks.predictive import evenly_spaced
 from bayeshte.effects import units
 from bayeshte.errors import SpecError, near
+from bayeshte.families.item_response_arrays import INTERCEPT, Arrays, flatten
+from bayeshte.families.item_response_curves import information
 from bayeshte.fit import Fit
-from bayeshte.items.common import arms_of, check_binary, check_item_effects, check_rasch
+from bayeshte.items.common import arms_of, check_item_effects, check_items
 from bayeshte.plots import style
 
 REPLICATES, PANELS, GROUPS = 200, 20, 5  # data sets; items in a figure and groups of persons, at most
@@ -31,7 +32,7 @@ class _Groups:
     place : ndarray (group,)
         Mean score of the group on the other items.
     observed : ndarray (group,)
-        Share of right answers.
+        Share of right answers, or mean category over the highest.
     replicated : ndarray (draw, group)
         The same in replicated data, missing where a group is empty.
     """
@@ -46,12 +47,13 @@ def plot_item_curves(fit: Fit, items: list[str] | None = None, seed: int = 0) ->
     """Share of right answers by the score on the other items, a panel an item, an arm a colour: observed and predicted.
 
     Dots are the data, bands 95 % of 200 replicated data sets whose persons were grouped in the same way. Scores are shares of
-    right answers among the other items that a person saw, groups about equal in size over both arms.
+    right answers among the other items that a person saw, groups about equal in size over all arms. Of ordered categories,
+    counted from 0, they are mean categories over the highest, and sums of them over the highest sum.
 
     Parameters
     ----------
     fit : Fit
-        Of an `ItemResponse` with right and wrong responses.
+        Of an `ItemResponse`.
     items : list of str, optional
         Which; by default the 20 whose effects are furthest from the average, or the first 20.
     seed : int
@@ -60,12 +62,12 @@ def plot_item_curves(fit: Fit, items: list[str] | None = None, seed: int = 0) ->
     Raises
     ------
     SpecError
-        Ordered categories, another family, or an item that is not in the data.
+        Another family, or an item that is not in the data.
     """
-    check_binary(fit, "Item curves")
+    check_items(fit, "Item curves")
     shown = _chosen(fit, items)
     y, replicated = fit.design["y"].to_numpy(), replicate(fit, REPLICATES, seed)
-    arms = arms_of(fit.design)
+    arms, binary = arms_of(fit.design), Arrays(fit.design).binary
     lines, cols = style.grid(len(shown), 4)
     fig, axes = style.canvas(style.PAGE, 0.8 + 1.5 * lines, lines, cols, sharey=True)
     used = style.used(axes, len(shown))
@@ -79,9 +81,12 @@ def plot_item_curves(fit: Fit, items: list[str] | None = None, seed: int = 0) ->
         ax.set_title(style.shorten(name, 24))
         ax.set_ylim(-0.03, 1.03)
     for ax in used[-cols:]:
-        ax.set_xlabel("share right of the others")
-    fig.supylabel(style.outcome_label(fit), fontsize=style.SMALL)
-    style.legend(fig, used, 2 * len(arms))
+        ax.set_xlabel("share right of the others" if binary else "score share on the others")
+    outcome = (
+        style.outcome_label(fit) if binary else f"mean {fit.design.attrs['outcome']}, share of the highest category"
+    )
+    fig.supylabel(outcome, fontsize=style.SMALL)
+    style.legend(fig, used, 2 * len(arms) if len(arms) < 3 else 3)
     style.say_verdict(fit, fig)
     return fig
 
@@ -110,18 +115,19 @@ def _curves(fit: Fit, name: str, y: np.ndarray, replicated: np.ndarray) -> list[
     own = item == [str(v) for v in fit.design[dim].to_numpy()].index(name)
     n = np.bincount(person)
     own = own & (n[person] > 1)
+    highest = fit.design["n_categories"].to_numpy()[item] - 1.0
+    total = np.bincount(person, highest)[person[own]] - highest[own]
 
     def rest(values: np.ndarray) -> np.ndarray:
-        """Share of right answers to the other items, of the persons who saw this one."""
-        score = np.bincount(person, values, minlength=len(n))[person[own]]
-        return (score - values[own]) / (n[person[own]] - 1)
+        """Score on the other items, share of the highest, of the persons who saw this one."""
+        return (np.bincount(person, values, minlength=len(n))[person[own]] - values[own]) / total
 
     observed = rest(y)
     cuts = np.unique(np.quantile(observed, np.arange(1, GROUPS) / GROUPS))
-    shares, rows = [np.searchsorted(cuts, observed, side="left")], [y[own]]
+    shares, rows = [np.searchsorted(cuts, observed, side="left")], [y[own] / highest[own]]
     for values in replicated:
         shares.append(np.searchsorted(cuts, rest(values), side="left"))
-        rows.append(values[own])
+        rows.append(values[own] / highest[own])
     out = []
     for k in range(len(arms_of(fit.design))):
         member = arm[own] == k
@@ -142,41 +148,35 @@ def _shares(group: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 def plot_item_information(fit: Fit) -> Figure:
     """Information of the test about an ability, by arm, above the abilities that there are.
 
-    Information is the sum over items of P (1 - P): its inverse is the variance of an estimate of the ability from the responses.
-    Bands are 95 % equal-tailed, lines medians. Where the arms differ, treatment has moved the items to other abilities.
+    Information is the sum over items and categories of P'^2 / P, P (1 - P) of an item of a Rasch model: its inverse is the
+    variance of an estimate of the ability from the responses. Bands are 95 % equal-tailed, lines medians. Where the arms differ,
+    treatment has moved the items to other abilities.
 
     Parameters
     ----------
     fit : Fit
-        Of an `ItemResponse`: a Rasch model of two arms.
+        Of an `ItemResponse`.
 
     Raises
     ------
     SpecError
-        For another model or family, or a posterior without abilities.
+        For another family, or a posterior without abilities.
     """
-    check_rasch(fit, "Information curves")
+    check_items(fit, "Information curves")
     if "theta" not in fit.posterior:
         raise SpecError(
             "Information curves need the abilities of persons, which are not kept for so many: use fewer draws."
         )
-    p, arms = evenly_spaced(fit, DRAWS).isel(chain=0), arms_of(fit.design)
-    b = p["b"].transpose("draw", ...).to_numpy()
-    zeta = p["zeta"].transpose("draw", ...).to_numpy() if "zeta" in p else 0.0
-    easiness = np.stack([b, b + zeta], axis=1)
-    first = np.unique(fit.design["cluster_code"].to_numpy(), return_index=True)[1]
-    treated = fit.design["arm_code"].to_numpy()[first]
-    abilities = [p["theta"].transpose("draw", ...).to_numpy()[:, treated == k].ravel() for k in range(2)]
+    p, D = evenly_spaced(fit, DRAWS), Arrays(fit.design)
+    easiness, shapes, theta = D.easiness(p), D.shapes(p), flatten(p["theta"])
+    abilities = [theta[:, D.person_arm == k].ravel() for k in range(len(D.arms))]
     low, high = np.quantile(np.concatenate(abilities), [0.001, 0.999])
     middle = -np.quantile(easiness, [0.05, 0.95])
     theta = np.linspace(min(low, middle[1]) - 0.5, max(high, middle[0]) + 0.5, NODES)
     fig, axes = style.canvas(style.COLUMN * 1.3, 3.6, 2, 1, sharex=True, height_ratios=[3, 1])
     above, below = axes[:, 0]
-    for k, arm in enumerate(arms):
-        curve = np.zeros((len(easiness), NODES))
-        for i in range(b.shape[1]):
-            chance = expit(theta + easiness[:, k, i, None])
-            curve += chance * (1 - chance)
+    for k, arm in enumerate(D.arms):
+        curve = information(D, shapes, theta, easiness[:, k])
         lower, median, upper = np.quantile(curve, [0.025, 0.5, 0.975], axis=0)
         above.fill_between(theta, lower, upper, color=COLOURS[k], alpha=0.25, lw=0)
         above.plot(theta, median, color=COLOURS[k], label=arm)
@@ -184,11 +184,11 @@ def plot_item_information(fit: Fit) -> Figure:
             abilities[k], bins=np.linspace(theta[0], theta[-1], 41), density=True, histtype="step", color=COLOURS[k]
         )
     above.set_ylim(0, None)
-    above.set_ylabel(f"information of {b.shape[1]} items")
+    above.set_ylabel(f"information of {D.n_items} items")
     below.set_ylabel("persons")
     below.set_yticks([])
-    below.set_xlabel("ability, log odds of a right answer to an item of easiness 0")
-    style.legend(fig, [above], 2)
+    below.set_xlabel(style.wrap(f"ability, {D.scale}, at easiness 0", 3.2))
+    style.legend(fig, [above], min(len(D.arms), 3))
     style.say_verdict(fit, fig)
     return fig
 
@@ -248,7 +248,7 @@ def _draw_effects(fit: Fit, arm: str, ax: Axes) -> None:
     level = float(average.median())
     ax.axhline(0, color=style.GREY, lw=0.6, zorder=0)
     ax.axhline(level, color=style.INK, lw=0.8, ls="--", zorder=1, label="average of these items")
-    _draw_line(fit, average, centre, np.linspace(x.min(), x.max(), 50), ax)
+    _draw_line(fit, arm, average, centre, np.linspace(x.min(), x.max(), 50), ax)
     ax.hlines(y, x0, x1, color=style.GREY, lw=0.5, alpha=0.6)
     ax.vlines(x, y0, y1, color=style.BLUE, lw=0.9, alpha=0.6)
     ax.plot(x[~differs], y[~differs], "o", ms=4, mfc="white", mec=style.BLUE, mew=0.8, label="item")
@@ -257,18 +257,23 @@ def _draw_effects(fit: Fit, arm: str, ax: Axes) -> None:
     named = [k for k in np.argsort(-np.abs(y - level)) if differs[k]][:NAMED]
     for k in named:
         ax.annotate(style.shorten(names[k], 16), (x[k], y[k]), (3, 3), textcoords="offset points", fontsize=5.5)
-    ax.set_xlabel("easiness of the item in the reference arm, log odds")
-    ax.set_ylabel(style.wrap(f"effect of {style.versus(fit, arm)} on the item, log odds", 3.0))
+    unit = Arrays(fit.design).unit
+    ax.set_xlabel(f"easiness of the item in the reference arm, {unit}")
+    ax.set_ylabel(style.wrap(f"effect of {style.versus(fit, arm)} on the item, {unit}", 3.0))
     summary = style.estimate(average.to_numpy().ravel())
-    ax.set_title(f"{differs.sum()} of {len(names)} items differ from their average effect, {summary}")
+    title = f"{differs.sum()} of {len(names)} items differ from their average effect, {summary}"
+    ax.set_title(title if len(arms_of(fit.design)) == 2 else style.wrap(title, 3.0))
 
 
-def _draw_line(fit: Fit, average: xr.DataArray, centre: float, grid: np.ndarray, ax: Axes) -> None:
+def _draw_line(fit: Fit, arm: str, average: xr.DataArray, centre: float, grid: np.ndarray, ax: Axes) -> None:
     """The expected effect of an item by its easiness."""
-    p = fit.posterior
-    if "rho" not in p or p["rho"].ndim > 2:
+    p, treatment = fit.posterior, fit.design.attrs["treatment"]
+    if "rho" not in p:
         return
-    slope = (p["rho"] * p["sigma_zeta"] / p["sigma_b"]).transpose("chain", "draw").to_numpy().ravel()
+    rho, sd = p["rho"], p["sigma_zeta"]
+    if "varying" in rho.dims:
+        rho, sd = rho.sel(varying=INTERCEPT, varying_=arm, drop=True), sd.sel({treatment: arm}, drop=True)
+    slope = (rho * sd / p["sigma_b"]).transpose("chain", "draw").to_numpy().ravel()
     curve = average.transpose("chain", "draw").to_numpy().ravel()[:, None] + slope[:, None] * (grid - centre)
     lower, median, upper = np.quantile(curve, [0.025, 0.5, 0.975], axis=0)
     ax.fill_between(grid, lower, upper, color=style.VERMILION, alpha=0.15, lw=0, zorder=0)
