@@ -1,7 +1,8 @@
 """Calibration of every kind of model, and coverage: ``make validate``, or ``python tests/validate.py [NAME ...] [--quick]``.
 
 Writes docs/validation.md with its pictures. With names of scenarios (tests/validate_models.py) or "contextual effect"
-(tests/validate_coverage.py), or with --quick, the page goes to out/ instead, so that a partial run never replaces the full one.
+(tests/validate_coverage.py), or with --quick, the page goes to out/ instead, so that a partial run never replaces the full one;
+--page NAME gives it a place of its own, docs/NAME.md.
 Ranks are kept in out/calibration/ while it runs; --resume goes on with those of an interrupted run. The exit code is 1 if
 calibration or coverage fails.
 """
@@ -120,20 +121,25 @@ def details(name: str, c: Calibration) -> str:
 
 
 def page(
-    results: dict[str, Calibration], seconds: dict[str, float], simulations: int, study: pd.DataFrame | None
+    results: dict[str, Calibration],
+    seconds: dict[str, float],
+    simulations: int,
+    study: pd.DataFrame | None,
+    command: str,
+    name: str,
 ) -> str:
-    """docs/validation.md."""
+    """The page; `name` is that of its file, without ending."""
     versions = ", ".join(f"{p} {version(p)}" for p in ("bayeshte", "pymc", "nutpie", "numba", "numpy", "scipy"))
     levels = ", ".join(f"{v:.0%}" for v in LEVELS)
     draws = next(iter(results.values())).draws
     p = smallest(results)
     verdict = "No test rejects" if p > ALPHA else "Calibration is REJECTED"
     pictures = "\n\n".join(
-        f"![Departure of rank ECDFs from uniformity, {kind}](images/{image(kind)})" for kind in kinds(results)
+        f"![Departure of rank ECDFs from uniformity, {kind}](images/{image(kind, name)})" for kind in kinds(results)
     )
     return f"""# Validation
 
-Written by `make validate` on {date.today()}, commit {commit()}, Python {sys.version.split()[0]}, {versions}.
+Written by `{command}` on {date.today()}, commit {commit()}, Python {sys.version.split()[0]}, {versions}.
 
 **{verdict}**: the smallest of all p-values, corrected for their number within and over the {len(results)} models, is {p:.3f}.
 {"" if study is None else coverage.verdict(study)}
@@ -186,8 +192,8 @@ def kinds(results: dict[str, Calibration]) -> dict[str, dict[str, Calibration]]:
     return out
 
 
-def image(kind: str) -> str:
-    return f"calibration_{kind.lower()}.png"
+def image(kind: str, page: str) -> str:
+    return f"{page.replace('validation', 'calibration').replace('-', '_')}_{kind.lower()}.png"
 
 
 def picture(results: dict[str, Calibration], path: Path) -> None:
@@ -224,6 +230,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"scenarios: {', '.join(SCENARIOS)}; all by default")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} simulations instead of {SIMULATIONS}")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--page", metavar="NAME", help="docs/NAME.md instead of out/validation.md, for some scenarios")
     options = parser.parse_args()
     unknown = set(options.names) - {*SCENARIOS, STUDY}
     if unknown:
@@ -241,11 +248,14 @@ def main() -> int:
         print(f"{name} ({seconds[name]:.0f} s)\n{results[name]}\n", flush=True)
     if not results:
         return int(not coverage.passes(study))
-    folder = ROOT / ("out" if options.quick or options.names else "docs")
+    part, name = options.quick or options.names, options.page or "validation"
+    folder = ROOT / ("out" if part and not options.page else "docs")
     for kind, some in kinds(results).items():
-        picture(some, folder / "images" / image(kind))
-    (folder / "validation.md").write_text(page(results, seconds, simulations, study), encoding="utf-8")
-    print(f"Wrote {folder / 'validation.md'}")
+        picture(some, folder / "images" / image(kind, name))
+    command = f"python tests/validate.py {' '.join(map(repr, options.names))}" if part else "make validate"
+    text = page(results, seconds, simulations, study, command, name)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    print(f"Wrote {folder / name}.md")
     failed = [name for name, c in results.items() if c.failed > MAX_FAILED * simulations]
     if failed:
         print(f"Too many simulations without ranks: {failed}")

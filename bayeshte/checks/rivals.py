@@ -23,9 +23,7 @@ NAMES = {
     "poisson": f"{PREFIX}Poisson",
 }
 CONTINUOUS = ("gaussian", "student", "skew normal")
-MANY = (
-    20_000  # rows above which only the rival whose cost does not depend on rows is fitted unless others are asked for
-)
+MANY = 20_000  # rows above which only the rival whose cost does not depend on them is fitted by default
 LEAST = 4.0  # a difference in elpd below which its standard error is not to be trusted (Sivula et al., 2025)
 RECORD = "one_class"
 

@@ -8,7 +8,7 @@ from scipy.special import betaln, expit, gammaln, logsumexp
 
 from bayeshte import design as columns
 from bayeshte import formulas
-from bayeshte.errors import DataError, SpecError, near
+from bayeshte.errors import SpecError, near
 from bayeshte.families import effect_mixture_classes as latent_classes
 from bayeshte.families.effect_mixture_arrays import Arrays, linear_predictor
 from bayeshte.labelled import flatten, indicators, unstack
@@ -163,25 +163,14 @@ def _population(spec, D: Arrays, arm, clusters: str, frame: pd.DataFrame | None)
                 raise SpecError(
                     "The class of individuals that are not in the data is known by its chances only: write clusters='new'."
                 )
-            code = _codes(
+            code = columns.codes_of(
                 frame, D.cluster, D.labels(D.cluster), "clusters='new' predicts for clusters outside the data"
             )
         if arms and arm is None:
-            own = _codes(frame, D.treatment, arms, "arm= predicts for one arm")
+            own = columns.codes_of(frame, D.treatment, arms, "arm= predicts for one arm")
     if arm is not None:
         own = np.full(len(X), arms.index(arm))
     return indicators(own, len(D.contrasts)), X, W, code
-
-
-def _codes(frame: pd.DataFrame, column: str, known: list[str], instead: str) -> np.ndarray:
-    if column not in frame:
-        raise DataError(f"Column {column!r} is needed for this prediction; {instead}.")
-    given = columns.labels_of(frame[column])
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise DataError(f"{column!r} has values that were not in the fit: {unknown[:5]}; {instead}.")
-    position = {v: k for k, v in enumerate(known)}
-    return np.array([position[v] for v in given], np.int64)
 
 
 def row_constants(D: Arrays) -> np.ndarray:

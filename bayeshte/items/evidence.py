@@ -46,9 +46,7 @@ CHUNK = 4_000_000  # likelihoods of persons held at once
 LIMIT_KHAT, LIMIT_ERROR = 0.7, 0.3  # above either the evidence is called strong, but not by how much
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 RUNG, RUNGS = 3.0, 5  # factor between the priors of further fits, and how many fits there are at most
-BEYOND = (
-    60.0  # nats of a first estimate, too high by far without draws near zero, from which on no further fits are tried
-)
+BEYOND = 60.0  # nats of a first estimate (far too high without draws near zero) from which on no further fits are tried
 
 
 @dataclass(frozen=True)
