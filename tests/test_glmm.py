@@ -15,6 +15,7 @@ from bayeshte.marginal import glmm, glmm_outcomes
 from bayeshte.marginal.density import Density, Output
 from bayeshte.marginal.glmm_outcomes import ONE_BY_ONE, ORDERED, RESIDUAL, SHAPES
 from bayeshte.prior import LKJ, Flat, Gamma, HalfNormal, InverseGamma, Normal, Power, Uniform
+from bayeshte.summary import rows
 
 FAST = Mode(linker="py", optimizer="fast_compile")
 FAMILIES = list(glmm_outcomes.FAMILIES)
@@ -190,7 +191,9 @@ def test_collapsing_changes_nothing(family, q):
     order = np.argsort(cluster, kind="stable")
     constant = -special.gammaln(y + 1).sum() if family in glmm_outcomes.COUNTS else 0.0
     cluster = cluster if q else np.zeros_like(cluster)
-    single = glmm.Rows(X[order], np.ones(len(y)), y[order], cluster[order], random, 8 if q else 1, family, constant)
+    lower = glmm_outcomes.even_split(y) if family in ORDERED else 0
+    J = 8 if q else 1
+    single = glmm.Rows(X[order], np.ones(len(y)), y[order], cluster[order], random, J, family, constant, lower)
     p = X.shape[1]
     start = f.at + f.n_top + f.n_top**2
     zeros = [np.zeros((single.n_clusters, q, k)) for k in (q, 1, p)]
@@ -229,9 +232,10 @@ def single_row(family, eta, y, *shape):
     """
     extra = [Flat() if name == "alpha" else Power(0) for name in SHAPES.get(family, ())]
     extra = extra * len(shape) if family in ORDERED else extra
-    rows = glmm.collapse(np.ones((1, 1)), np.array([y]), np.array([], int), np.array([0]), 1, family)
+    single = glmm.collapse(np.ones((1, 1)), np.array([y]), np.array([], int), np.array([0]), 1, family)
+    single = replace(single, lower=0)  # the intercept is its own coordinate
     empty = [np.zeros((1, 0, k)) for k in (0, 1, 1)]
-    f = glmm._tables(rows, np.ones(3), *empty, [Flat(), *extra], None, outputs(family, 1, 0, 1))
+    f = glmm._tables(single, np.ones(3), *empty, [Flat(), *extra], None, outputs(family, 1, 0, 1))
     positive = [prior.support == "positive" for prior in extra]
     at = [np.log(v) if own else v for v, own in zip(shape, positive, strict=True)]
     lp, grad = f(np.array([eta, *at]))
@@ -405,6 +409,22 @@ def test_hard_pilot(family):
     assert np.abs(grad[: f.n_top]).max() < 0.05
     sd = f.parameters(np.zeros(f.n_dim))["sd"]
     assert 1.0 < sd[0] < 8.0
+
+
+def test_a_rare_lowest_category():
+    """It leaves the first threshold hardly known; the sampler does not feel it."""
+    rng = np.random.default_rng(12)
+    eta = 0.5 * rng.normal(size=600) + np.repeat(0.5 * rng.normal(size=30), 20)
+    y = np.searchsorted([-6.5, -1.0, 0.0, 1.0], eta + rng.logistic(size=600)).astype(float)
+    assert (y == 0).sum() == 1
+    data = pd.DataFrame({"y": y.astype(int), "j": np.repeat(np.arange(30), 20)})
+    spec = RandomSlope(outcome="y", cluster="j", family="ordered logit")
+    design = spec.design(data)
+    f = spec.marginal(design, spec.frozen_priors(design))
+    tree, _ = sampler.sample(sampler.compiled(f, {}), draws=500, tune=500, seed=1)
+    post = tree["posterior"]
+    for name in ("gamma0", "width", "sd"):
+        assert rows(post[name])["ess_bulk"].min() > 400, name
 
 
 def test_recovers_a_logit_model():

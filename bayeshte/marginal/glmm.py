@@ -25,7 +25,9 @@ from bayeshte.marginal.glmm_outcomes import (
     COUNTS,
     FAMILIES,
     ONE_BY_ONE,
+    ORDERED,
     RESIDUAL,
+    even_split,
     latent_scores,
     log_likelihood,
     score_and_weight,
@@ -52,6 +54,8 @@ class Rows:
     family : str
     constant : float
         The part of the log-likelihood that depends on no parameter.
+    lower : int
+        Of an ordered outcome the number of inner categories below the threshold with the most even split.
     """
 
     X: np.ndarray
@@ -62,6 +66,7 @@ class Rows:
     n_clusters: int
     family: str
     constant: float
+    lower: int = 0
 
     @property
     def Z(self) -> np.ndarray:
@@ -103,6 +108,7 @@ def collapse(
         n_clusters=n_clusters,
         family=family,
         constant=-float(gammaln(y + 1).sum()) if family in COUNTS else 0.0,
+        lower=even_split(y) if family in ORDERED else 0,
     )
 
 
@@ -185,12 +191,17 @@ def _tables(rows: Rows, theta, A, g, B, priors, lkj, outputs) -> Density:
     n_scalars = len(priors)
     d = n_scalars + q * (q - 1) // 2
     codes, hyper, constant = prior_tables(priors, signed=range(p, p + q))
+    lower = _lower(rows, priors)
     eta = lkj["eta"] if lkj is not None else 1.0
     constant += rows.constant + (lkj_constant(eta, q) if q > 1 else 0.0) - 0.5 * J * q * np.log(2 * np.pi)
     first = np.searchsorted(rows.cluster, np.arange(J + 1))
-    ints = np.concatenate([[d, n_scalars, q, p, J, N, FAMILIES[rows.family]], codes, rows.random, first])
+    ints = np.concatenate([[d, n_scalars, q, p, J, N, FAMILIES[rows.family], lower], codes, rows.random, first])
     by_cluster = np.concatenate([A.reshape(J, -1), g.reshape(J, -1), B.reshape(J, -1)], axis=1).T.ravel()
-    offset = [*theta[:p], theta[p + q] if rows.family in RESIDUAL else 1.0]
+    offset = [
+        theta[0] - theta[p + q : p + q + lower].sum(),
+        *theta[1:p],
+        theta[p + q] if rows.family in RESIDUAL else 1.0,
+    ]
     floats = np.concatenate(
         [[constant, eta], hyper, np.zeros(d), np.eye(d).ravel(), offset, by_cluster, rows.X.T.ravel(), rows.n, rows.s]
     )
@@ -204,6 +215,13 @@ def _tables(rows: Rows, theta, A, g, B, priors, lkj, outputs) -> Density:
         at=2 + 4 * n_scalars,
         n_top=d,
     )
+
+
+def _lower(rows: Rows, priors: list[Prior]) -> int:
+    """How many widths the coordinate of the intercept is without: none if a prior bounds the intercept or a width."""
+    widths = priors[len(priors) - rows.lower :] if rows.lower else []
+    plain = priors[0].support == "real" and all(prior.support == "positive" for prior in widths)
+    return rows.lower if plain else 0
 
 
 def _pilot(rows: Rows, theta: np.ndarray, corr: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -290,6 +308,7 @@ def _guess(rows: Rows, priors: list[Prior]) -> tuple[np.ndarray, np.ndarray]:
             start[k], unit[k] = value, 0.3 * value
         elif prior.support == "interval":
             unit[k] = 0.3
+    start[0] -= np.exp(start[p + q : p + q + _lower(rows, priors)]).sum()
     if rows.family == "skew normal":
         unit[p + q + 1] = 1.0
     return start, unit

@@ -68,6 +68,12 @@ def latent_scores(category: np.ndarray, n: np.ndarray, family: str) -> tuple[np.
     return (middle - thresholds[0])[category.astype(int)], np.diff(thresholds)
 
 
+def even_split(category: np.ndarray) -> int:
+    """The threshold, counted from 0, with the most even numbers of rows on its two sides."""
+    below = np.cumsum(np.bincount(category.astype(int)))[:-1]
+    return int(np.argmin(np.abs(below - len(category) / 2))) if below.size else 0
+
+
 def _mills(x):
     """phi(x) / Phi(x)."""
     return np.exp(-0.5 * x**2 - log_ndtr(x)) / np.sqrt(2 * np.pi)

@@ -10,13 +10,17 @@ but (sigma of the pilot / sigma)^2 for Student t and skew normal. With the Jacob
 Rows with equal x in the same cluster are one row with n trials and sum s, negative binomial and ordered ones if their outcome s
 is equal too. Clusters are handled in groups.
 
-Tables. ints: d, scalars, q, p, J, N, family, (transform, family) of the scalars, random (q), first row of each cluster
+Tables. ints: d, scalars, q, p, J, N, family, lower, (transform, family) of the scalars, random (q), first row of each cluster
 and N (J + 1). floats: constant, eta, hyper (4 a scalar), centre (d), scale (d d), offset (p), sigma of the pilot,
 A (q q J), g (q J), B (q p J), X (p N), n (N), s (N), the cluster or row varying fastest. Rows are sorted by cluster;
 without random effects J = 1. The scalars are beta (p), sd (q) and the shape of the outcome. Coordinates: d that are
 preconditioned, then t (J q, the effect varying fastest). An sd may be sampled with a sign (`density.prior_tables`): the
-density is the same with the signs of an sd, its correlations and its t all changed.
+density is the same with the signs of an sd, its correlations and its t all changed. Of an ordered outcome the coordinate of
+the intercept, and what counts as the intercept in delta, is the intercept minus the first `lower` widths: at a threshold with
+many rows on either side. A rare lowest category leaves the first threshold, and with it the intercept, hardly known.
 """
+
+import math
 
 import numpy as np
 from numba import carray, cfunc, njit, types
@@ -99,11 +103,20 @@ def likelihood(family, X, n, s, p, q, random, first, j0, m, beta, shape, v, eta,
     return ll
 
 
+@njit(**OPTIONS)
+def move_intercept(x, at, lower):
+    """From the coordinate of the intercept, which is returned, to the intercept."""
+    start = x[0]
+    for k in range(at, at + lower):
+        x[0] += math.exp(x[k])
+    return start
+
+
 @njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
     d, n, q, p, J, N, family = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
-    codes, random, first = ints[7 : 7 + 2 * n], ints[7 + 2 * n : 7 + 2 * n + q], ints[7 + 2 * n + q :]
+    lower, codes, random, first = ints[7], ints[8 : 8 + 2 * n], ints[8 + 2 * n : 8 + 2 * n + q], ints[8 + 2 * n + q :]
     at = 2 + 4 * n
     hyper, centre, scale = floats[2:at], floats[at : at + d], floats[at + d : at + d + d * d]
     at += d + d * d
@@ -113,15 +126,16 @@ def log_density(z, ints, floats, grad):
 
     x, theta, slope, dx = np.empty(d), np.empty(n), np.empty(n), np.zeros(d)
     precondition(z, d, centre, scale, x)
+    start = move_intercept(x, p + q, lower)
     lp = floats[0] + scalars(x, n, codes[:n], codes[n:], hyper, theta, slope, dx)
     corr, C, dC = np.empty((q, q)), np.empty((q, q)), np.zeros((q, q))
     lp += correlation(x[n:], q, floats[1], corr)
     for i in range(q):
         for j in range(q):
             C[i, j] = theta[p + i] * corr[i, j]
-    delta, dbeta = np.empty(p), np.zeros(p)
+    delta, dbeta, ddelta = np.empty(p), np.zeros(p), np.zeros(p)
     for i in range(p):
-        delta[i] = theta[i] - offset[i]
+        delta[i] = (start if lower > 0 and i == 0 else theta[i]) - offset[i]
     shape, dshape, ratio, dratio = theta[p + q :], np.zeros(n - p - q), 1.0, 0.0
     scaled = has_residual(family)
     if scaled:
@@ -139,7 +153,7 @@ def log_density(z, ints, floats, grad):
             *(family, X, trials, sums, p, q, random, first, j0, m),
             *(theta, shape, v, eta, score, dbeta, dshape, du),
         )
-        dratio += pull_back(tables, ratio, J, j0, m, C, p, q, AC, R, W, v, du, dy, dt, dm, T, grad, d, dbeta, dC)
+        dratio += pull_back(tables, ratio, J, j0, m, C, p, q, AC, R, W, v, du, dy, dt, dm, T, grad, d, ddelta, dC)
     if scaled:
         dshape[0] -= 2.0 * dratio / shape[0]
 
@@ -154,6 +168,10 @@ def log_density(z, ints, floats, grad):
     for i in range(n - p - q):
         dx[p + q + i] += dshape[i] * slope[p + q + i]
     correlation_gradient(x[n:], q, floats[1], corr, dC, dx[n:])
+    for k in range(p + q, p + q + lower):
+        dx[k] += dx[0] * math.exp(x[k])
+    for i in range(p):  # delta has the coordinate of the intercept
+        dx[i] += ddelta[i] * slope[i]
     precondition_gradient(dx, d, scale, grad)
     return lp
 
@@ -175,16 +193,17 @@ def expand_c(dim, expanded, z_, out_, user_data):
     """Coordinates to parameters: the scalars, the Cholesky factor of the correlations, the random effects (J, q)."""
     ints, floats = views(user_data, np.int64, np.float64)
     d, n, q, p, J = ints[0], ints[1], ints[2], ints[3], ints[4]
-    codes, z, out = ints[7 : 7 + 2 * n], carray(z_, (dim,)), carray(out_, (expanded,))
+    lower, codes, z, out = ints[7], ints[8 : 8 + 2 * n], carray(z_, (dim,)), carray(out_, (expanded,))
     at = 2 + 4 * n
     x, slope, unused, corr, C = np.empty(d), np.empty(n), np.empty(n), np.empty((q, q)), np.empty((q, q))
     precondition(z, d, floats[at : at + d], floats[at + d : at + d + d * d], x)
+    start = move_intercept(x, p + q, lower)
     scalars(x, n, codes[:n], codes[n:], floats[2:at], out[:n], slope, unused)
     correlation(x[n:], q, floats[1], corr)
     at += d + d * d
     delta = np.empty(p)
     for i in range(p):
-        delta[i] = out[i] - floats[at + i]
+        delta[i] = (start if lower > 0 and i == 0 else out[i]) - floats[at + i]
     ratio = (floats[at + p] / out[p + q]) ** 2 if has_residual(ints[6]) else 1.0
     for i in range(q):
         for j in range(q):
