@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from bayeshte.labelled import flatten, indicators
 from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
 from bayeshte.marginal.responses import Responses, responses
 
@@ -342,24 +343,3 @@ class Arrays:
     def easiness(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the easiness of items in every arm: (draw, arm, item)."""
         return easiness(*self.item_effects(draws), self.n_contrasts)
-
-
-def indicators(arm: np.ndarray, contrasts: int) -> np.ndarray:
-    """(row, contrast) indicators of the arms 1, 2, ..."""
-    return (arm[:, None] == np.arange(1, contrasts + 1)).astype(float)
-
-
-def flatten(values: xr.DataArray) -> np.ndarray:
-    """Draws of a variable with chains stacked: (chain * draw, ...)."""
-    a = values.transpose("chain", "draw", ...).to_numpy()
-    return a.reshape(-1, *a.shape[2:])
-
-
-def unstack(values: np.ndarray, draws: xr.Dataset, **dims) -> xr.DataArray:
-    """(draw, ...) back to labelled chains and draws."""
-    shape = (draws.sizes["chain"], draws.sizes["draw"])
-    return xr.DataArray(
-        values.reshape(*shape, *values.shape[1:]),
-        dims=("chain", "draw", *dims),
-        coords={"chain": draws["chain"], "draw": draws["draw"], **dims},
-    )

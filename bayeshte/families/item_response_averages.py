@@ -20,8 +20,9 @@ import numpy as np
 import xarray as xr
 from scipy import sparse
 
-from bayeshte.families.item_response_arrays import Arrays, ability_mean, indicators
+from bayeshte.families.item_response_arrays import Arrays, ability_mean
 from bayeshte.families.item_response_curves import Shapes, mean_response, of_draws
+from bayeshte.labelled import indicators
 from bayeshte.marginal.item_categories import CUMULATIVE, LOGIT
 from bayeshte.marginal.responses import distinct
 

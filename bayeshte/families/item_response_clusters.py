@@ -14,8 +14,9 @@ import xarray as xr
 from scipy import sparse
 
 from bayeshte.errors import SpecError
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays, flatten, unstack
+from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
 from bayeshte.families.item_response_outcomes import beside_integral
+from bayeshte.labelled import flatten, unstack
 from bayeshte.marginal import abilities as integrals
 
 STEPS, LONGEST = 5, 3.0  # Newton's steps, and how many SDs of the integrand one may be long

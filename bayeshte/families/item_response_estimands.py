@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays, flatten, unstack
+from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
 from bayeshte.families.item_response_averages import average_score
+from bayeshte.labelled import flatten, unstack
 from bayeshte.spec import Estimand
 
 

@@ -13,10 +13,11 @@ from scipy import sparse
 from bayeshte import categories, formulas
 from bayeshte import design as columns
 from bayeshte.errors import SpecError, near
-from bayeshte.families.item_response_arrays import Arrays, ability_mean, flatten, indicators, unstack
+from bayeshte.families.item_response_arrays import Arrays, ability_mean
 from bayeshte.families.item_response_averages import integrated_means, people_of
 from bayeshte.families.item_response_curves import Shapes, draw_responses, log_probability, mean_response, of_draws
 from bayeshte.families.item_response_design import main_formula
+from bayeshte.labelled import flatten, indicators, unstack
 from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.responses import distinct
 

@@ -9,12 +9,13 @@ from scipy.stats import qmc
 
 from bayeshte.effects import effect_draws, mark, units
 from bayeshte.errors import SpecError
-from bayeshte.families.item_response_arrays import Arrays, flatten, unstack
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_averages import mean_responses, of_everybody
 from bayeshte.families.item_response_estimands import with_items
 from bayeshte.fit import Fit
 from bayeshte.items.common import arms_of, check_items, versus, without_item_effects
 from bayeshte.items.evidence import thinned
+from bayeshte.labelled import flatten, unstack
 from bayeshte.summary import rows
 
 SCORE = "expected score difference"

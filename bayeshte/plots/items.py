@@ -11,10 +11,11 @@ from bayeshte.checks import replicate
 from bayeshte.checks.predictive import evenly_spaced
 from bayeshte.effects import units
 from bayeshte.errors import SpecError, near
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays, flatten
+from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
 from bayeshte.families.item_response_curves import information
 from bayeshte.fit import Fit
 from bayeshte.items.common import arms_of, check_item_effects, check_items
+from bayeshte.labelled import flatten
 from bayeshte.plots import style
 
 REPLICATES, PANELS, GROUPS = 200, 20, 5  # data sets; items in a figure and groups of persons, at most
