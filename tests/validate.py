@@ -87,7 +87,7 @@ def overview(results: dict[str, Calibration], seconds: dict[str, float]) -> str:
             len(c.table),
             f"{p:.3f}",
             "yes" if c.ok else "NO",
-            f"{seconds[name] / 60:.1f}",
+            f"{seconds[name] / 60:.1f}" if name in seconds else "–",
         ]
         rows.append([name, SCENARIOS[name].covers, *map(str, numbers)])
     return markdown(rows)
@@ -137,7 +137,8 @@ def page(
     pictures = "\n\n".join(
         f"![Departure of rank ECDFs from uniformity, {kind}](images/{image(kind, name)})" for kind in kinds(results)
     )
-    return f"""# Validation
+    title = "Validation" if name == "validation" else f"Validation: {', '.join(results)}"
+    return f"""# {title}
 
 Written by `{command}` on {date.today()}, commit {commit()}, Python {sys.version.split()[0]}, {versions}.
 
@@ -244,8 +245,11 @@ def main() -> int:
             study = coverage.study(simulations, SEED, path)
             print(f"{name}\n{pd.DataFrame(coverage.results(study)).to_string(index=False, header=False)}\n", flush=True)
             continue
-        results[name], seconds[name] = run(name, simulations, path)
-        print(f"{name} ({seconds[name]:.0f} s)\n{results[name]}\n", flush=True)
+        begun = path.exists()
+        results[name], took = run(name, simulations, path)
+        if not begun:  # else the seconds are those of a part
+            seconds[name] = took
+        print(f"{name} ({took:.0f} s)\n{results[name]}\n", flush=True)
     if not results:
         return int(not coverage.passes(study))
     part, name = options.quick or options.names, options.page or "validation"
