@@ -412,6 +412,40 @@ def test_hard_pilot(family):
     assert 1.0 < sd[0] < 8.0
 
 
+@pytest.mark.parametrize("bounded", ["gamma0", "width", ""])
+def test_bounded_priors_of_an_ordered_outcome(bounded):
+    """Where the intercept or a width below the most even split has a bounded prior, the intercept is its own coordinate."""
+    rng = np.random.default_rng(13)
+    y = np.searchsorted([-1.5, 0.0, 1.5], rng.logistic(size=80)).astype(int)
+    priors = {bounded: Uniform(-1 if bounded == "gamma0" else 0, 6)} if bounded else "default"
+    spec = RandomSlope(outcome="y", family="ordered logit", priors=priors)
+    design = spec.design(pd.DataFrame({"y": y}))
+    frozen = spec.frozen_priors(design)
+    f, logp = spec.marginal(design, frozen), spec.joint(design, frozen).compile_logp(jacobian=False, mode=FAST)
+    assert f.ints[7] == (0 if bounded else 1)
+    model = spec.joint(design, frozen)
+    for z in 0.5 * rng.normal(size=(3, f.n_dim)):
+        v = f.parameters(z)
+        point = {}
+        for rv in model.free_RVs:
+            transform = model.rvs_to_transforms[rv]
+            value = np.asarray(v[rv.name])
+            if transform is not None:
+                value = np.asarray(transform.forward(value, *rv.owner.inputs).eval(mode=FAST))
+            point[model.rvs_to_values[rv].name] = value
+        steps = 1e-6 * np.eye(f.n_dim)
+        moved = [np.concatenate([np.ravel(u) for u in f.parameters(z + s).values()]) for s in (*steps, *-steps)]
+        jacobian = np.linalg.slogdet(np.array(moved[: f.n_dim]) - np.array(moved[f.n_dim :]))[1]
+        expected = logp(point) + jacobian - f.n_dim * np.log(2e-6) - np.linalg.slogdet(scale_of(f))[1]
+        assert f(z)[0] == pytest.approx(expected, abs=1e-5)
+
+
+def scale_of(f):
+    """Preconditioner: the density is one of the coordinates before it."""
+    d = f.n_top
+    return f.floats[f.at + d : f.at + d + d * d].reshape(d, d)
+
+
 def test_a_rare_lowest_category():
     """It leaves the first threshold hardly known; the sampler does not feel it."""
     rng = np.random.default_rng(12)

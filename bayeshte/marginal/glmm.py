@@ -2,7 +2,7 @@
 
 The random effects are sampled, in coordinates that the pilot fit makes easy. For every cluster j it gives the
 information A_j = sum w z z' about u_j, B_j = sum w z x', and g_j = A_j u_j + sum score z at the mode of u_j, with the
-weights w of iteratively reweighted least squares (McCullagh & Nelder, 1989, section 2.5); kernels/glmm.py says what is
+weights w of iteratively reweighted least squares (McCullagh & Nelder, 1989, section 2.5); kernels/information.py says what is
 done with them. With t = 0 the kernel is close to Laplace's approximation of the marginal posterior of the other
 parameters; its mode is that of penalised quasi-likelihood (Breslow & Clayton, 1993), as the weights are held fixed.
 """
@@ -219,8 +219,8 @@ def _tables(rows: Rows, theta, A, g, B, priors, lkj, outputs) -> Density:
 
 def _lower(rows: Rows, priors: list[Prior]) -> int:
     """How many widths the coordinate of the intercept is without: none if a prior bounds the intercept or a width."""
-    widths = priors[len(priors) - rows.lower :] if rows.lower else []
-    plain = priors[0].support == "real" and all(prior.support == "positive" for prior in widths)
+    first = rows.X.shape[1] + len(rows.random)
+    plain = priors[0].support == "real" and all(v.support == "positive" for v in priors[first : first + rows.lower])
     return rows.lower if plain else 0
 
 
