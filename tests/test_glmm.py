@@ -392,7 +392,7 @@ def test_log_likelihood_rows(family):
 
     shape = {"negative binomial": nu[:, None]}.get(family, np.column_stack([sigma, nu]))
     found = glmm_outcomes.log_likelihood_rows(eta, y, family, shape)
-    np.testing.assert_allclose(found, reference[family](), atol=1e-11)
+    np.testing.assert_allclose(found, reference[family](), atol=1e-12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

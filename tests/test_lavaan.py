@@ -20,7 +20,6 @@ lavaan's data sets go to a temporary folder. Without Rscript or lavaan the tests
 apt-get install --no-install-recommends r-base-core r-cran-lavaan. Seen with lavaan 0.6-14.
 """
 
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from r_packages import missing
 from scipy import stats
 
 from bayeshte import SEM
@@ -40,15 +40,7 @@ from bayeshte.model_text import Row, parameter_table
 SCRIPTS = Path(__file__).parent / "lavaan"
 
 
-def _why_not() -> str:
-    """Why lavaan cannot be run; empty if it can."""
-    if shutil.which("Rscript") is None:
-        return "Rscript is not installed"
-    found = subprocess.run(["Rscript", "-e", "library(lavaan)"], capture_output=True, check=False)
-    return "" if found.returncode == 0 else "R's package lavaan is not installed"
-
-
-WHY_NOT = _why_not()
+WHY_NOT = missing("lavaan")
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 

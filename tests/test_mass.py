@@ -4,7 +4,6 @@ Their estimates become the only draw of a posterior: the log-likelihood has to b
 Without Rscript, MASS or lme4 the tests are skipped; Debian has them: apt-get install --no-install-recommends r-cran-lme4.
 """
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,21 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from r_packages import missing
 
 import bayeshte as bh
 
 SCRIPT = Path(__file__).parent / "mass" / "fit.R"
 
 
-def _missing() -> str:
-    """Why R cannot be used; empty if it can."""
-    if shutil.which("Rscript") is None:
-        return "Rscript is not installed"
-    found = subprocess.run(["Rscript", "-e", "library(MASS); library(lme4)"], capture_output=True, check=False)
-    return "" if found.returncode == 0 else "R's packages MASS and lme4 are not installed"
-
-
-WHY_NOT = _missing()
+WHY_NOT = missing("MASS", "lme4")
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
