@@ -134,7 +134,7 @@ def log_posterior(spec, density, posterior, z) -> float:
         return np.concatenate([x.ravel() for x in v.values()])
 
     wide, fine = (
-        np.column_stack([(free(z + e) - free(z - e)) / (2 * h) for e in h * np.eye(density.n_dim)])
+        np.column_stack([(free(z + e) - free(z - e)) / (2 * h) for e in h * np.eye(density.n_dim)[: density.size]])
         for h in (1e-4, 5e-5)
     )
     d = density.n_top

@@ -6,7 +6,8 @@ Variances are sampled as SDs, covariances as correlations: in a block of variabl
 matrix (LKJ), else one by one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +21,7 @@ VARIABLES = {
     "loading": "loadings of factors",
     "path": "regression coefficients",
     "intercept": "intercepts and means",
+    "threshold": "thresholds of categorical variables",
     "sd": "standard deviations of residuals, or of variables that nothing predicts",
     "corr": "correlations of residuals",
     "cov": "covariances of residuals that are held equal",
@@ -55,9 +57,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Structure:
-    """A parameter table with the place of every variable and parameter."""
+    """A parameter table with the place of every variable and parameter; `links` of the categorical variables."""
 
     table: ParameterTable
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -127,6 +130,19 @@ class Structure:
         """Variables of a level in the order of its matrices: observed ones, there or not, then factors, then random slopes."""
         slopes = self.table.slopes if self.two_level and level == self.levels[1] else ()
         return [*self.observed, *self.table.factors(level), *slopes]
+
+    @cached_property
+    def thresholds(self) -> dict[str, list[Row]]:
+        """Thresholds of every categorical variable, from low to high."""
+        found = {name: [r for r in self.table.rows if r.op == "|" and r.lhs == name] for name in self.table.categorical}
+        for name, rows in found.items():
+            rows.sort(key=lambda r: int(r.rhs[1:]))
+            shared = [r for r in rows[1:] if r.label in self._shared]
+            if shared:
+                raise SpecError(
+                    f"{shared[0].name}: only the first threshold of {name} can be held equal to another one."
+                )
+        return found
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -212,7 +228,7 @@ class Structure:
         """Which posterior variable a free row belongs to."""
         if row.op == "~~" and row.lhs != row.rhs:
             return "cov" if row.label in self._shared else "corr"
-        return {"=~": "loading", "~": "path", "~1": "intercept", "~~": "sd"}[row.op]
+        return {"=~": "loading", "~": "path", "~1": "intercept", "|": "threshold", "~~": "sd"}[row.op]
 
     def place(self, row: Row) -> int:
         """Place in t of a free row."""
@@ -272,6 +288,9 @@ class Structure:
             return [Entry("beta", level, names.index(row.rhs), names.index(row.lhs), value, free)]
         if row.op == "~1":
             return [Entry("c", level, names.index(row.lhs), self.regressors.index((row.level, "")), value, free)]
+        if row.op == "|":  # the first one moves the latent response; the others are counted from there
+            constant = self.regressors.index((row.level, ""))
+            return [Entry("c", level, names.index(row.lhs), constant, -value, free)] if row.rhs == "t1" else []
         if row.op == "~":
             i = names.index(row.lhs)
             if (row.level, row.rhs) in self.regressors:
