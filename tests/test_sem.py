@@ -93,7 +93,10 @@ def draws_at(density, points) -> xr.Dataset:
     values = [density.parameters(z) for z in points]
     return xr.Dataset(
         {
-            o.name: (("chain", "draw", *(o.dims or [f"{o.name}_"])), np.array([v[o.name] for v in values])[None])
+            o.name: (
+                ("chain", "draw", *(o.dims or [f"{o.name}_{k}" for k in range(len(o.shape))])),
+                np.array([v[o.name] for v in values])[None],
+            )
             for o in density.outputs
         },
         {"chain": [0], "draw": range(len(points))},

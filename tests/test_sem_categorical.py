@@ -1,7 +1,5 @@
 """Structural equation models with categorical variables: graph, gradient, brute-force integration, what is refused."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,11 +8,9 @@ from scipy.stats import multivariate_normal, norm
 from test_sem import draws_at, graph_point, log_posterior, points_of
 
 from bayeshte import SEM
-from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.marginal import structural
-from bayeshte.marginal.structural_categorical import plan
 
 BOTH = dict(cluster="school", between="m ~ x; y ~ m + x", within="m ~ x; y ~ m + x")
 MODELS = {  # nothing of a row is sampled

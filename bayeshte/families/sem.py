@@ -194,7 +194,7 @@ class SEM(ModelSpec):
             parts = len(structural_categorical.varying(m))
             outputs = [
                 *outputs[:2],
-                *([Output("_parts", (design.sizes[self.cluster], parts), (self.cluster, "_part"))] if parts else []),
+                *([Output("_parts", (design.sizes[self.cluster], parts))] if parts else []),
             ]
             given = (scalars, signed, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
             return structural_categorical.density(m, data, responses(s, priors), *given, means, spreads)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from bayeshte import design as columns
 from bayeshte.categories import MOST, positions
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_structure import Structure

@@ -12,8 +12,6 @@ its own. The log density of t is -|y|^2 / 2 - log det R. With G the derivative o
 Q symmetric with the lower triangle of k dt' + dt e' + I.
 """
 
-import math
-
 from numba import njit
 
 from bayeshte.marginal.kernels.linear import OPTIONS, cholesky

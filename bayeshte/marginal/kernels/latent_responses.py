@@ -15,6 +15,7 @@ A category c of a variable is (cut_c, cut_c+1), cut_0 = -inf, cut_1 = 0, the las
 
 import math
 
+import numpy as np
 from numba import njit
 
 from bayeshte.marginal.kernels.linear import OPTIONS
@@ -65,22 +66,23 @@ def factor_gradient(L, dL, order, n, conditions, cat, links, dS):
 
 
 @njit(**OPTIONS)
-def interval(link, alpha, beta, low, high):
-    """log P(alpha < x < beta), f(alpha) / P and f(beta) / P; without `low` alpha is minus infinity, without `high` beta infinity."""
-    below, above = 0.0, 0.0
-    if not low:
-        log_p, _, density = tails(link, beta)
-        above = math.exp(density - log_p)
-    elif not high:
-        _, log_p, density = tails(link, alpha)
-        below = math.exp(density - log_p)
-    else:
-        left, left_up, density = tails(link, alpha)
-        right, right_up, density_above = tails(link, beta)
+def interval(link, alpha, beta, low, high, ends):
+    """log P(alpha < x < beta), f(alpha) / P and f(beta) / P; without `low` alpha is minus infinity, without `high` beta infinity.
+
+    log F(x), log F(-x) and log f(x) of both go to `ends` (2, 3). One place calls for them: they are long, and compiled at each.
+    """
+    for k in range(2):
+        if high if k else low:
+            ends[k, 0], ends[k, 1], ends[k, 2] = tails(link, beta if k else alpha)
+        else:
+            ends[k, 0], ends[k, 1], ends[k, 2] = (0.0, -math.inf, -math.inf) if k else (-math.inf, 0.0, -math.inf)
+    left, left_up, right, right_up = ends[0, 0], ends[0, 1], ends[1, 0], ends[1, 1]
+    if low and high:
         large, small = (left_up, right_up) if left_up < right else (right, left)
         log_p = large + math.log(-math.expm1(small - large))
-        below, above = math.exp(density - log_p), math.exp(density_above - log_p)
-    return log_p, below, above
+    else:
+        log_p = left_up if low else right
+    return log_p, math.exp(ends[0, 2] - log_p), math.exp(ends[1, 2] - log_p)
 
 
 @njit(**OPTIONS)
@@ -104,21 +106,18 @@ def log_sum(a, b):
 
 
 @njit(**OPTIONS)
-def inside(alpha, beta, low, high, t, log_p):
-    """The innovation e in (alpha, beta) at coordinate t, and its derivatives in alpha, beta and t."""
+def inside(ends, t, log_p):
+    """The innovation e in (alpha, beta) at coordinate t, and its derivatives in alpha, beta and t; `ends` as `interval` left it."""
     u, u_up, density = tails(PROBIT, t)
-    start, end_up, density_low, density_high = -math.inf, -math.inf, -math.inf, -math.inf
-    if low:
-        start, _, density_low = tails(PROBIT, alpha)
-    if high:
-        _, end_up, density_high = tails(PROBIT, beta)
-    lower, upper = log_sum(start, log_p + u), log_sum(end_up, log_p + u_up)
-    e = quantile(lower) if lower < upper else -quantile(upper)
+    lower, upper = log_sum(ends[0, 0], log_p + u), log_sum(ends[1, 1], log_p + u_up)
+    e = quantile(min(lower, upper))
+    if lower > upper:
+        e = -e
     there = -LOG_SQRT_2PI - 0.5 * e * e
     return (
         e,
-        math.exp(density_low + u_up - there),
-        math.exp(density_high + u - there),
+        math.exp(ends[0, 2] + u_up - there),
+        math.exp(ends[1, 2] + u - there),
         math.exp(log_p + density - there),
     )
 
@@ -152,7 +151,7 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
     cuts, last, links = categories
     dK, df = dparts
     e, de, alpha, beta, below, above = work[0], work[1], work[2], work[3], work[4], work[5]
-    width, sampled, ll = covariates + continuous, conditions - continuous, 0.0
+    width, sampled, ll, ends = covariates + continuous, conditions - continuous, 0.0, np.empty((2, 3))
     for r in range(count):
         cluster, q, own, c = ints[r * codes], r * width, r * sampled - continuous, r * codes
         for i in range(n):
@@ -176,10 +175,10 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
             low, high = ints[c] > 0, ints[c] < last[cat[i]]
             alpha[i] = (cuts[cat[i], ints[c]] - m) / L[i, i] if low else 0.0
             beta[i] = (cuts[cat[i], ints[c] + 1] - m) / L[i, i] if high else 0.0
-            log_p, below[i], above[i] = interval(links[cat[i]], alpha[i], beta[i], low, high)
+            log_p, below[i], above[i] = interval(links[cat[i]], alpha[i], beta[i], low, high, ends)
             ll += log_p
             if i < conditions:
-                e[i], work[6, i], work[7, i], work[8, i] = inside(alpha[i], beta[i], low, high, t[own + i], log_p)
+                e[i], work[6, i], work[7, i], work[8, i] = inside(ends, t[own + i], log_p)
         for i in range(n - 1, -1, -1):
             if i < continuous:
                 dm = (e[i] - de[i]) / L[i, i]
