@@ -3,11 +3,10 @@
     between:  (b_j, v_j) ~ N(K_B q_j, S_B),   S = A Psi A',  K = A c,  A = (I - B)^-1
     within:   y_ij ~ N(b_j + K_W q_ij, S_W),   with random slopes s_j in B_W (or c_W) of the cluster, (b_j, v_j, s_j) normal
 
-The cluster means b_j of the variables on both levels come first, random slopes and the
-clusters' own variables v_j given them. Rows with different
-missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated (with categorical variables, see
-sem_graph_categorical.py). A potential is -inf where
-Psi is not positive definite: priors of single correlations and covariances are truncated there.
+The cluster means b_j of the variables on both levels come first, random slopes and the clusters' own variables v_j given them.
+Rows with different missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated (with
+categorical variables, see sem_graph_categorical.py). A potential is -inf where Psi is not positive definite: priors of single
+correlations and covariances are truncated there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -150,7 +149,7 @@ def _parameters(structure: Structure, priors: Mapping[str, Prior]):
 def _thresholds(structure: Structure, priors: Mapping[str, Prior]):
     """Thresholds as order statistics of their common prior, in the order of the parameters."""
     found = {}
-    for name, rows in structure.thresholds.items():
+    for rows in structure.thresholds.values():
         free = [structure.label(r) for r in rows if r.fixed is None]
         raw = [random_variable(f"_threshold[{e}]", [priors[f"threshold[{e}]"]]) for e in free]
         ordered = pt.sort(pt.stack(raw)) if len(raw) > 1 else raw

@@ -1,11 +1,12 @@
 """Structural equation models with categorical variables: what is sampled of each row, and the tables of the kernel.
 
-The model and its likelihood are those of kernels/structural_categorical.py. What each row adds to the coordinates depends on which
-of its values are there (`plan`): nothing, if its categorical variables are independent given what is continuous and seen.
+The model and its likelihood are those of kernels/structural_categorical.py. What each row adds to the coordinates depends on
+which of its values are there (`plan`): nothing, if its categorical variables are independent given what is continuous and seen.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtri
@@ -105,7 +106,7 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
             sampled, integrated = [b for b in sampled if b != a], [a, *integrated]
     if bad := logit & {*sampled}:
         raise SpecError(
-            f"A logit link needs a residual of its own that nothing else shares (variable {active[min(bad)]}): use the probit link."
+            "A variable with the logit link may neither predict anything nor covary with other residuals: use the probit link."
         )
     for a in [b for b in sampled if b not in answers]:
         if separate([*continuous, *(b for b in sampled if b != a)], integrated):
@@ -322,7 +323,7 @@ def _rows(m: Matrices, data: Data, responses: Sequence[Response]):
         )
     key = np.column_stack([unit, pattern])[order]
     bounds = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(1), True])
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         mine = order[first:last]
         k, u = int(pattern[mine[0]]), int(unit[mine[0]])
         if not units or units[-1][3] != u:

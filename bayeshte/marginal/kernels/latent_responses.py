@@ -1,12 +1,12 @@
 """Log-likelihood of rows of jointly normal variables of which some are seen as categories only.
 
-A row has variables y ~ N(mu, S) in the order *continuous and seen, sampled, integrated*. With S = L L' it is built up from standard
-normal innovations e, y_i = mu_i + sum_{k < i} L_ik e_k + L_ii e_i:
+A row has variables y ~ N(mu, S) in the order *continuous and seen, sampled, integrated*. With S = L L' it is built up from
+standard normal innovations e, y_i = m_i + L_ii e_i, with m_i = mu_i + sum_{k < i} L_ik e_k its mean given those before:
 
-- continuous: e_i = (y_i - m_i) / L_ii, m_i = mu_i + sum_{k < i} L_ik e_k the mean given those before, and log N(y_i; m_i, L_ii^2);
-- sampled: a factor, e_i = t_i, with t_i ~ N(0, 1); or a latent response that is known to be in (a, b), e_i = Phi^-1(Phi(alpha) + P
-  Phi(t_i)), alpha = (a - m_i) / L_ii, beta likewise, P = Phi(beta) - Phi(alpha), and log P (Geweke, 1991; Hajivassiliou & McFadden,
-  1998; Keane, 1994: the simulator GHK, here with its uniform numbers as coordinates of the posterior);
+- continuous: e_i = (y_i - m_i) / L_ii, and log N(y_i; m_i, L_ii^2);
+- sampled: a factor, e_i = t_i, with t_i ~ N(0, 1); or a latent response that is known to be in (a, b), e_i = Phi^-1(Phi(alpha) +
+  P Phi(t_i)), alpha = (a - m_i) / L_ii, beta likewise, P = Phi(beta) - Phi(alpha), and log P (Geweke, 1991; Hajivassiliou &
+  McFadden, 1998; Keane, 1994: the simulator GHK, here with its uniform numbers as coordinates of the posterior);
 - integrated: latent responses that are independent of each other given all before, each log P. With the logit link the response
   is m_i plus a logistic residual; L_ii is 1.
 
@@ -107,7 +107,7 @@ def log_sum(a, b):
 
 @njit(**OPTIONS)
 def inside(ends, t, log_p):
-    """The innovation e in (alpha, beta) at coordinate t, and its derivatives in alpha, beta and t; `ends` as `interval` left it."""
+    """The innovation e in (alpha, beta) at coordinate t, its derivatives in alpha, beta and t; `ends` as `interval` left it."""
     u, u_up, density = tails(PROBIT, t)
     lower, upper = log_sum(ends[0, 0], log_p + u), log_sum(ends[1, 1], log_p + u_up)
     e = quantile(min(lower, upper))
@@ -139,7 +139,7 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
         Coordinates of the sampled variables, row by row.
     sizes : (covariates, ints of a row)
     parts : (K, back, f), dparts : (dK, df)
-        Coefficients of the constant and the covariates by active variable; the variable's place in f, or -1; parts of the clusters.
+        Coefficients of the constant and the covariates by active variable; its place in f, or -1; parts of the clusters.
     categories : (cuts, last, links)
         Cuts (variable, category), the number of the last category, the link.
     work : array (9, n)

@@ -11,8 +11,8 @@ cluster has matrices of its own within.
 Tables behind those of structural.py (which have neither groups nor clusters). ints: categorical variables T, largest number of
 cuts, n_f, J, combinations of the clusters' own variables, patterns, units, ints of a row; by categorical variable (link, last
 category, place of tau_1 in t or 0); by width (categorical variable, k, place in t); targets of f; combinations (context, m,
-variables [M]); combination of each cluster; f's place or -1 by active variable [active]; patterns (continuous, conditions, n, order
-[active], cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
+variables [M]); combination of each cluster; f's place or -1 by active variable [active]; patterns (continuous, conditions, n,
+order [active], cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
 floats: coefficient of t at tau_1 by categorical variable; by width (mean, sd) of its threshold; clusters (q [Q], v [M], A, g);
 rows (covariates, values), run by run. Coordinates: those of the parameters, of f (cluster, n_f), of the rows' sampled variables.
 """
