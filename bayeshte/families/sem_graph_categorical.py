@@ -1,8 +1,8 @@
 """Rows of the joint graph of a structural equation model with categorical variables.
 
 What is continuous and seen comes first, ``y_0``; factors and latent responses that have to be there, ``y_0_latent``, given that;
-then the categories, ``y_0[variable]``, given all before: P(category) = F((tau_c+1 - mean) / SD) - F((tau_c - mean) / SD). A latent
-response that is there says its category itself.
+then the categories, ``y_0[variable]``, given all before: P(category) = F((tau_c+1 - mean) / SD) - F((tau_c - mean) / SD). A
+latent response that is there says its category itself.
 """
 
 import numpy as np

@@ -104,7 +104,7 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
     for a in reversed(answers):
         if separate([*continuous, *(b for b in sampled if b != a)], [a, *integrated]):
             sampled, integrated = [b for b in sampled if b != a], [a, *integrated]
-    if bad := logit & {*sampled}:
+    if logit & {*sampled}:
         raise SpecError(
             "A variable with the logit link may neither predict anything nor covary with other residuals: use the probit link."
         )
