@@ -132,6 +132,8 @@ class SEM(ModelSpec):
 
     def structure_of(self, known: xr.Dataset) -> Structure:
         """`structure` with all thresholds, which a design and a posterior know."""
+        if not self.links:
+            return self.structure
         names = known["thresholds"].to_numpy() if "thresholds" in known.coords else []
         found = [tuple(str(v).rpartition(": ")[2].rsplit(" | ", 1)) for v in names if " | t" in str(v)]
         return self.structure_with(found)
