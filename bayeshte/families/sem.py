@@ -56,7 +56,8 @@ class SEM(ModelSpec):
     priors : str or mapping
         ``"default"`` (weakly informative, scaled to the data), ``"mplus"`` (its flat set), or overrides of the default, by
         label (``"b1"``), by row (``"between: advant ~ treat"``) or by variable (``"sd"``). The key ``"others"`` names the set
-        that is overridden: ``{"b1": Normal(0, 1), "others": "mplus"}``.
+        that is overridden: ``{"b1": Normal(0, 1), "others": "mplus"}``. ``"cov[within: a ~~ b]"`` is the prior of one
+        covariance, ``"cov[within: a, b, c]"`` an `InverseWishart` of the covariance matrix of residuals that all covary freely.
 
     Examples
     --------
@@ -90,7 +91,8 @@ class SEM(ModelSpec):
     @cached_property
     def structure(self) -> Structure:
         """Where every row of the table stands in the matrices."""
-        return Structure(self.table)
+        named = () if isinstance(self.priors, str) else self.priors
+        return Structure(self.table, frozenset(k for k in named if k.startswith("cov[")))
 
     def design(self, data: pd.DataFrame) -> xr.Dataset:
         """The data in model form; see `ModelSpec.design`."""
@@ -133,8 +135,9 @@ class SEM(ModelSpec):
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
         s, m = self.structure, self._matrices(design)
-        scalars = [priors[p.key] for p in s.parameters]
-        signed = _signed(s, priors)
+        factors = sem_priors.factors(s, priors)
+        scalars = [factors[p.key] for p in s.parameters]
+        signed = _signed(s, factors)
         outputs = [Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,))]
         if m.slopes:
             outputs.append(Output("slope", (design.sizes[self.cluster], len(m.slopes)), (self.cluster, "slopes")))
@@ -187,7 +190,7 @@ class SEM(ModelSpec):
         return parameters(self.structure, posterior)
 
     def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-        """Draws of the correlation matrix of every block."""
+        """Draws of the correlation matrix of every block, or of its covariance matrix where the prior is of that."""
         return correlations(self.structure, posterior)
 
     def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:

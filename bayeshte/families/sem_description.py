@@ -170,10 +170,7 @@ def _prior_key(structure: Structure, row: Row) -> str:
     """Where the prior of a row stands, or its fixed value."""
     if row.fixed is not None:
         return f"fixed at {row.fixed:g}"
-    for block in structure.blocks:
-        if row.level == block.level and row.lhs != row.rhs and {row.lhs, row.rhs} <= {*block.variables}:
-            return block.key
-    return f"{structure.variable(row)}[{structure.label(row)}]"
+    return structure.prior_key(structure.variable(row), structure.label(row))
 
 
 # ---------------------------------------------------------------------------------------------- data

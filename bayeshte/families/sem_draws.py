@@ -92,7 +92,7 @@ def derived(structure: Structure, posterior: xr.Dataset) -> xr.DataArray:
 def parameters(structure: Structure, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
     """Label, label of the prior, and draws of every free number, correlations of blocks after the scalars."""
     out = [
-        (p.key, p.key, posterior[p.variable].sel({f"{p.variable}s": p.element}, drop=True))
+        (p.key, structure.prior_key(p.variable, p.element), posterior[p.variable].sel({f"{p.variable}s": p.element}, drop=True))
         for p in structure.parameters
     ]
     at = iter(structure.correlations)
@@ -104,7 +104,7 @@ def parameters(structure: Structure, posterior: xr.Dataset) -> list[tuple[str, s
 
 
 def correlations(structure: Structure, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-    """Correlation matrices (chain, draw, q, q) of the blocks."""
+    """Matrices (chain, draw, q, q) of the blocks: correlations, or covariances where the prior is of those."""
     out, at = {}, iter(structure.correlations)
     for block in structure.blocks:
         q = len(block.variables)
@@ -113,6 +113,10 @@ def correlations(structure: Structure, posterior: xr.Dataset) -> dict[str, np.nd
             for j in range(i):
                 values = posterior["corr"].sel(corrs=next(at)).transpose("chain", "draw").to_numpy()
                 R[..., i, j] = R[..., j, i] = values
+        if block.whole:
+            labels = [structure.label(structure.sd(block.level, v)) for v in block.variables]
+            sd = posterior["sd"].sel(sds=labels).transpose("chain", "draw", "sds").to_numpy()
+            R = R * sd[..., :, None] * sd[..., None, :]
         out[block.key] = R
     return out
 

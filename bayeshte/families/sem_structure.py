@@ -3,10 +3,11 @@
 Observed variables are ordered: those that vary within clusters (on both levels, or within only), then those of clusters.
 A variable is *modelled* if the table has variance rows for it, else the model conditions on it: it is a covariate.
 Variances are sampled as SDs, covariances as correlations: in a block of variables that all covary freely as one correlation
-matrix (LKJ), else one by one.
+matrix (LKJ), else one by one. A covariance that has a prior of its own is sampled as such; a block may have an inverse Wishart
+prior of its whole covariance matrix.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +23,7 @@ VARIABLES = {
     "intercept": "intercepts and means",
     "sd": "standard deviations of residuals, or of variables that nothing predicts",
     "corr": "correlations of residuals",
-    "cov": "covariances of residuals that are held equal",
+    "cov": "covariances of residuals that are held equal or have priors of their own",
 }
 
 
@@ -42,22 +43,32 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Block:
-    """Variables of a level whose residuals all covary freely."""
+    """Variables of a level whose residuals all covary freely; `whole`: the prior is that of their covariance matrix."""
 
     level: str
     variables: tuple[str, ...]
+    whole: bool = False
 
     @property
     def key(self) -> str:
+        """Of its prior: ``corr[between: a, b]``, or ``cov[between: a, b]`` of a whole covariance matrix."""
         prefix = f"{self.level}: " if self.level else ""
-        return f"corr[{prefix}{', '.join(self.variables)}]"
+        return f"{'cov' if self.whole else 'corr'}[{prefix}{', '.join(self.variables)}]"
 
 
 @dataclass(frozen=True)
 class Structure:
-    """A parameter table with the place of every variable and parameter."""
+    """A parameter table with the place of every variable and parameter.
+
+    Attributes
+    ----------
+    table : ParameterTable
+    covariances : frozenset of str
+        Keys of priors of covariances: ``cov[a ~~ b]`` of one, ``cov[a, b, c]`` of a block's covariance matrix.
+    """
 
     table: ParameterTable
+    covariances: frozenset[str] = frozenset()
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -165,13 +176,38 @@ class Structure:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Sets of variables with all correlations free and their own."""
-        out = []
+        out, matrices = [], {self.set_of(key) for key in self.covariances}
         for level, names, rows in self.components:
             q = len(names)
-            if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and r.label not in self._shared for r in rows):
-                names = [v for v in self.variables(level) if v in names]
-                out.append(Block(level, tuple(names)))
+            if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and self.variable(r) == "corr" for r in rows):
+                block = Block(level, tuple(v for v in self.variables(level) if v in names))
+                own = all(self.sd(level, v).fixed is None and self.sd(level, v).label not in self._shared for v in names)
+                out.append(replace(block, whole=own and (level, frozenset(names)) in matrices))
         return tuple(out)
+
+    def set_of(self, key: str) -> tuple[str, frozenset[str]]:
+        """Level and variables of ``cov[between: a, b]``."""
+        level, _, names = key.removeprefix("cov[").removesuffix("]").rpartition(": ")
+        return level, frozenset(names.split(", "))
+
+    def covary(self, variance: Row) -> int:
+        """How many free correlations a variable has, by the row of its variance."""
+        rows = [r for r in self.table.at(variance.level) if r.op == "~~" and r.lhs != r.rhs and r.fixed is None]
+        return sum(variance.lhs in (r.lhs, r.rhs) and self.variable(r) == "corr" for r in rows)
+
+    def prior_key(self, variable: str, element: str) -> str:
+        """Where the prior of an element stands: its own key, or that of its block."""
+        return self._in_blocks.get((variable, element), f"{variable}[{element}]")
+
+    @cached_property
+    def _in_blocks(self) -> dict[tuple[str, str], str]:
+        out = {}
+        for b in self.blocks:
+            for row in self.table.at(b.level):
+                if row.op == "~~" and row.fixed is None and {row.lhs, row.rhs} <= {*b.variables}:
+                    if row.lhs != row.rhs or b.whole:
+                        out[self.variable(row), self.label(row)] = b.key
+        return out
 
     def checks(self) -> tuple[tuple[int, ...], ...]:
         """(level, variables) whose covariances are no block, so that they may fail to be positive definite."""
@@ -211,7 +247,8 @@ class Structure:
     def variable(self, row: Row) -> str:
         """Which posterior variable a free row belongs to."""
         if row.op == "~~" and row.lhs != row.rhs:
-            return "cov" if row.label in self._shared else "corr"
+            own = row.label in self._shared or f"cov[{_element(row)}]" in self.covariances
+            return "cov" if own else "corr"
         return {"=~": "loading", "~": "path", "~1": "intercept", "~~": "sd"}[row.op]
 
     def place(self, row: Row) -> int:
@@ -257,6 +294,9 @@ class Structure:
             blocks=tuple(len(b.variables) for b in self.blocks),
             entries=tuple(entries),
             checks=self.checks(),
+            members=tuple(
+                (self.levels.index(b.level), *map(self.variables(b.level).index, b.variables)) for b in self.blocks
+            ),
             slots=slots,
             regressors_within=1 + len(self.covariates(self.levels[0])),
             active=len(self._active(self.levels[0])),

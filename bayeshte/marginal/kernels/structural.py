@@ -26,13 +26,18 @@ of its own. Data come in two lanes:
 Derivatives. dS_c = 1/2 [e e' - A + A P A] with e = h - A u; dW_m = -n_m / 2 [(d_m - u)(d_m - u)' + P]; dd_m = -n_m W_m (d_m - u);
 dPsi = A' dS A, dc = A' dK, dB = 2 A' dS S + dc K'.
 
+A covariance matrix C of residuals (a part of Psi, q x q) may have an inverse Wishart prior; with a = df + q + 1, beside the
+Jacobian and constants, which are in the priors of its SDs and in the constant:
+
+    log p = -1/2 [a log det C + tr T C^-1],   dC = -1/2 [a C^-1 - C^-1 T C^-1].
+
 ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, batches, wcombos, vcombos, clusters, checks, slopes, active variables and
-regressors within; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M:
+regressors within, wisharts; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M:
 causes first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi,
-between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), batches of groups, wcombos and
+wisharts likewise, between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), batches of groups, wcombos and
 vcombos (context, m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
 floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d), coef (E), fixed cells (Psi: L M M, B: L M M,
-c: L M Q), slots of each context, number of values of the batches, batches, clusters (q [Q], v [M]; with slopes A and g of f),
+c: L M Q), slots of each context, wisharts (a, T [M M]), number of values of the batches, batches, clusters (q [Q], v [M]; with slopes A and g of f),
 cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations).
 Within-level variables are the first p of the P observed ones. Arrays in brackets are padded. Coordinates: d, then the slopes'.
 """
@@ -49,6 +54,7 @@ from bayeshte.marginal.kernels.linear import (
     add_t_product,
     cholesky,
     clear,
+    inverse_from_cholesky,
     rejection,
 )
 from bayeshte.marginal.kernels.parameters import (
@@ -61,7 +67,7 @@ from bayeshte.marginal.kernels.parameters import (
 from bayeshte.marginal.kernels.structural_clusters import clusters, slopes
 from bayeshte.marginal.kernels.structural_groups import BETWEEN, WITHIN, groups
 
-HEADER = 19
+HEADER = 20
 
 
 @njit(**OPTIONS)
@@ -161,7 +167,7 @@ def take(ints, floats):
     d, n, blocks, levels, M = ints[0], ints[1], ints[2], ints[3], ints[4]
     P, p, Q, E = ints[5], ints[6], ints[7], ints[8]
     contexts, slots, G, NW, NV, J = ints[9], ints[10], ints[11], ints[12], ints[13], ints[14]
-    NC, ns, mw = ints[15], ints[16], ints[17]
+    NC, ns, mw, NI = ints[15], ints[16], ints[17], ints[19]
     at = HEADER
     codes = ints[at : at + 2 * n]
     at += 2 * n
@@ -173,6 +179,8 @@ def take(ints, floats):
     at += 4 * E
     checks = ints[at : at + NC * (2 + M)].reshape((NC, 2 + M))
     at += NC * (2 + M)
+    whole = ints[at : at + NI * (2 + M)].reshape((NI, 2 + M))
+    at += NI * (2 + M)
     targets = ints[at : at + p + ns]
     at += p + ns
     slope_cells = ints[at : at + 3 * ns].reshape((ns, 3))
@@ -198,6 +206,8 @@ def take(ints, floats):
     at += cells
     slot_values = floats[at : at + contexts * slots]
     at += contexts * slots
+    wisharts = floats[at : at + NI * (1 + M * M)].reshape((NI, 1 + M * M))
+    at += NI * (1 + M * M)
     size = int(floats[at])
     group_floats = floats[at + 1 : at + 1 + size]
     at += 1 + size
@@ -205,7 +215,7 @@ def take(ints, floats):
     cluster_floats, cell_floats = floats[at : at + size], floats[at + size :]
     return (
         (d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns),
-        (codes, hyper, sizes, etas, centre, scale),
+        (codes, hyper, sizes, etas, centre, scale, whole, wisharts),
         (order, entries, coef, fixed, checks, slot_values),
         (group_ints, group_floats),
         (
@@ -245,6 +255,28 @@ def levels_of(sizes, structure, t, cell, A, S, parts, K):
     return True
 
 
+@njit(**OPTIONS)
+def inverse_wishart(Psi, which, a, T, dPsi):
+    """Log density of the part of Psi that `which` names (level, q, variables), up to its constant; its derivative to dPsi."""
+    q, v = which[1], which[2:]
+    W, C, TW, D = np.empty((q, q)), np.empty((q, q)), np.zeros((q, q)), np.zeros((q, q))
+    for i in range(q):
+        for j in range(i + 1):
+            C[i, j] = Psi[v[i], v[j]]
+    logdet = cholesky(C, q)
+    if not logdet > -math.inf:
+        return math.nan
+    inverse_from_cholesky(C, W, q)
+    add_product(T, W, q, q, q, 1.0, TW)
+    add_product(W, TW, q, q, q, 1.0, D)
+    lp = -0.5 * a * logdet
+    for i in range(q):
+        lp -= 0.5 * TW[i, i]
+        for j in range(q):
+            dPsi[v[i], v[j]] -= 0.5 * (a * W[i, j] - D[i, j])
+    return lp
+
+
 @njit(inline="always")
 def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad.
@@ -254,7 +286,7 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     """
     numbers, priors, structure, (group_ints, group_floats), by_cluster = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
-    codes, hyper, sizes, etas, centre, scale = priors
+    codes, hyper, sizes, etas, centre, scale, whole, wisharts = priors
     order, entries, coef, fixed, checks, slot_values = structure
 
     x, t, dt = np.empty(d), np.empty(1 + d + slots), np.zeros(1 + d + slots)
@@ -293,6 +325,11 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
             dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
             dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
             unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c], M, Q, work, dPsi, dB, dk)
+        if c == 0:  # covariances of residuals are the same in all contexts
+            for k in range(len(whole)):
+                at = whole[k, 0] * M * M
+                Psi, dPsi = cell[0, at : at + M * M].reshape((M, M)), dcell[0, at : at + M * M].reshape((M, M))
+                lp += inverse_wishart(Psi, whole[k], wisharts[k, 0], wisharts[k, 1:].reshape((M, M)), dPsi)
         pull(entries, coef, t, dcell[c], dt)
     for i in range(n):
         dx[i] += dt[1 + i] * slope[i]
@@ -313,7 +350,7 @@ def expand(z, ints, floats, out, with_slopes):
     """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, slopes (cluster, slope)."""
     numbers, priors, structure, _, by_cluster = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
-    codes, hyper, sizes, etas, centre, scale = priors
+    codes, hyper, sizes, etas, centre, scale, _, _ = priors
     x, t, slope, unused, room = np.empty(d), np.empty(1 + d + slots), np.empty(n), np.empty(n), 0
     t[0] = 1.0
     for b in range(blocks):
