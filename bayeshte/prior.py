@@ -269,7 +269,7 @@ def _shown(value: float | tuple) -> str:
 def _check_wishart(scale: tuple[tuple[float, ...], ...], df: float) -> None:
     """Refuse a scale matrix that is not symmetric, or neither positive definite nor zero."""
     S = np.array(scale, float)
-    if S.ndim != 2 or S.shape[0] != S.shape[1] or not np.isfinite(S).all() or not np.array_equal(S, S.T):
+    if S.shape[0] != S.shape[1] or not np.isfinite(S).all() or not np.array_equal(S, S.T):
         raise SpecError(f"InverseWishart: scale must be a symmetric matrix of finite numbers, got {_shown(scale)}.")
     if not math.isfinite(df):
         raise SpecError(f"InverseWishart: df must be finite, got {df}.")
@@ -355,8 +355,10 @@ def InverseWishart(scale: Sequence[Sequence[float]], df: float) -> Prior:
     Proper if ``scale`` is positive definite and ``df > q - 1``; its mean is then ``scale / (df - q - 1)``, for ``df > q + 1``.
     ``InverseWishart(0 throughout, -q - 1)`` is flat. Mplus: IW(scale, df).
     """
-    rows = tuple(tuple(float(v) for v in row) for row in np.asarray(scale, float).tolist())
-    return Prior("InverseWishart", (("scale", rows), ("df", float(df))))
+    S = np.asarray(scale, float)
+    if S.ndim != 2:
+        raise SpecError(f"InverseWishart: scale must be a symmetric matrix, [[1, 0], [0, 1]] say, got {scale!r}.")
+    return Prior("InverseWishart", (("scale", tuple(map(tuple, S.tolist()))), ("df", float(df))))
 
 
 def Dirichlet(alpha: float) -> Prior:

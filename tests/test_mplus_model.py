@@ -347,7 +347,7 @@ def test_priors_of_the_input_and_flat_ones_for_the_rest():
         "b": bh.Normal(0.8, 5**0.5),
         "c": bh.Flat(),
         "d": bh.Uniform(-1, 1),
-        "v": bh.VarianceInverseGamma(0.5, 2),
+        "v": bh.VarianceInverseGamma(0, 2),  # y1 covaries with y3: a factor sd of the Jacobian
         "w": bh.Power(1),
         "others": "mplus",
     }

@@ -92,7 +92,11 @@ def derived(structure: Structure, posterior: xr.Dataset) -> xr.DataArray:
 def parameters(structure: Structure, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
     """Label, label of the prior, and draws of every free number, correlations of blocks after the scalars."""
     out = [
-        (p.key, structure.prior_key(p.variable, p.element), posterior[p.variable].sel({f"{p.variable}s": p.element}, drop=True))
+        (
+            p.key,
+            structure.prior_key(p.variable, p.element),
+            posterior[p.variable].sel({f"{p.variable}s": p.element}, drop=True),
+        )
         for p in structure.parameters
     ]
     at = iter(structure.correlations)

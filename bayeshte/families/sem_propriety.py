@@ -1,10 +1,14 @@
 """Whether improper priors of variances leave the posterior of a structural equation model proper.
 
-Priors of a p x p covariance matrix C proportional to |C|^-(df + p + 1)/2, flat ones have df = -p - 1, and inverse Wishart ones with
-a scale behave alike where C is large: with n units and k regressors the posterior is proper there only if df + n - k > p - 1. Where
-C is small, without a scale, they can be integrated only if -df > p - 1, unless the likelihood vanishes at singular C, as it does
-for residuals of observed variables that nothing else varies with. (An inverse Wishart density without scale is that of C^-1 with
-df, and |C|^-(df + p + 1)/2 that of a Wishart matrix with -df; both exist if these exceed p - 1.)
+Take priors of a p x p covariance matrix C proportional to |C|^-(df + p + 1)/2; flat ones have df = -p - 1.
+
+- Where C is large, inverse Wishart priors with a scale are alike: with n units and k regressors the posterior is proper there only
+  if df + n - k > p - 1.
+- Where C is nearly singular a scale keeps the prior from growing. Without one it can be integrated only if -df > p - 1, unless the
+  likelihood vanishes there too, as it does for residuals of observed variables that nothing else varies with.
+
+(|C|^-(df + p + 1)/2 is an inverse Wishart density with df degrees of freedom but for its scale, and a Wishart density with -df but
+for its; both exist if these exceed p - 1.)
 """
 
 from collections.abc import Iterator, Mapping
@@ -78,9 +82,10 @@ def _improper(structure: Structure, priors: Mapping[str, Prior]) -> Iterator[Imp
         blocked |= {(b.level, v) for v in b.variables}
     for row in structure.table.rows:
         key = f"sd[{structure.label(row)}]"
-        if row.kind == "variance" and row.fixed is None and (row.level, row.lhs) not in blocked:
-            if priors[key].name == "Power":
-                yield Improper(row.level, (row.lhs,), -priors[key]["exponent"] - 1, False, (key,))
+        if row.kind != "variance" or row.fixed is not None or (row.level, row.lhs) in blocked:
+            continue
+        if priors[key].name == "Power":
+            yield Improper(row.level, (row.lhs,), -priors[key]["exponent"] - 1, False, (key,))
 
 
 def _vanishes(structure: Structure, m: Matrices, prior: Improper) -> bool:
@@ -95,4 +100,4 @@ def _vanishes(structure: Structure, m: Matrices, prior: Improper) -> bool:
     seen = [places(v) for v in (structure.within if level == 0 else structure.own)]
     S = (A @ Psi @ A.T)[np.ix_(seen, seen)]
     values = np.linalg.eigvalsh(S) if seen else np.ones(1)
-    return bool(values.min() < SINGULAR * values.max())
+    return bool(values.min() <= SINGULAR * values.max())

@@ -181,7 +181,9 @@ class Structure:
             q = len(names)
             if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and self.variable(r) == "corr" for r in rows):
                 block = Block(level, tuple(v for v in self.variables(level) if v in names))
-                own = all(self.sd(level, v).fixed is None and self.sd(level, v).label not in self._shared for v in names)
+                own = all(
+                    self.sd(level, v).fixed is None and self.sd(level, v).label not in self._shared for v in names
+                )
                 out.append(replace(block, whole=own and (level, frozenset(names)) in matrices))
         return tuple(out)
 
@@ -204,9 +206,9 @@ class Structure:
         out = {}
         for b in self.blocks:
             for row in self.table.at(b.level):
-                if row.op == "~~" and row.fixed is None and {row.lhs, row.rhs} <= {*b.variables}:
-                    if row.lhs != row.rhs or b.whole:
-                        out[self.variable(row), self.label(row)] = b.key
+                inside = row.op == "~~" and row.fixed is None and {row.lhs, row.rhs} <= {*b.variables}
+                if inside and (row.lhs != row.rhs or b.whole):
+                    out[self.variable(row), self.label(row)] = b.key
         return out
 
     def checks(self) -> tuple[tuple[int, ...], ...]:

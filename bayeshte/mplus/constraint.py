@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from bayeshte.errors import near
 from bayeshte.model_text import Row
+from bayeshte.mplus.loops import written_out
 from bayeshte.mplus.model import Mention, Model
 from bayeshte.mplus.names import found, known, new_list
 from bayeshte.mplus.options import Settings
@@ -22,8 +23,8 @@ REFUSED = {
     "<": "bounds are not supported: give the parameter a prior within them.",
     ">": "bounds are not supported: give the parameter a prior within them.",
     "=": "one '=' a statement.",
-    "#": "loops (DO) are not supported: write the statements out.",
-    "$": "loops (DO) are not supported: write the statements out.",
+    "#": "it stands for the number of a loop, DO (1, 3) d# = a# - b#.",
+    "$": "it stands for the number of a loop, DO ($, 1, 3) d$ = a$ - b$.",
 }
 
 
@@ -41,7 +42,7 @@ class Derived:
 def read(source: Source, model: Model, settings: Settings) -> Derived:
     """New parameters; equalities and fixed values go into the mentions of `model`."""
     new, equations = [], []
-    for statement in source.of("MODEL CONSTRAINT"):
+    for statement in written_out(source.of("MODEL CONSTRAINT")):
         if match := re.fullmatch(r"NEW\s*\((.*)\)", statement.text, re.S | re.I):
             names = re.sub(r"\*\s*-?[\d.]+", " ", match[1])
             new += [(name, statement) for name in new_list(names, statement)]
@@ -106,8 +107,6 @@ def _odd(statement: Statement):
     for mark in ("<", ">"):
         if mark in statement.text:
             return statement.error(REFUSED[mark])
-    if re.match(r"DO\s*\(", statement.text, re.I):
-        return statement.error(REFUSED["#"])
     return statement.error("expected an equation, as in ind = a*b.")
 
 

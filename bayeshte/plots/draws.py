@@ -78,8 +78,8 @@ def plot_priors(fit: Fit) -> Figure:
     """Prior density (dashed) against posterior (filled) of every top-level parameter.
 
     The window is the posterior's; a wide prior is a low line in it. Improper priors have no density, and those of covariance
-    matrices are not drawn: they are named. Of a correlation the prior is the marginal one of its LKJ prior. Of more than 24 parameters those with the smallest
-    effective sample size are shown.
+    matrices are not drawn: they are named. Of a correlation the prior is the marginal one of its LKJ prior. Of more than 24
+    parameters those with the smallest effective sample size are shown.
     """
     draws, note = _parameters(fit)
     lines, cols = style.grid(len(draws), _columns(draws))

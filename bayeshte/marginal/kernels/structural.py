@@ -32,13 +32,13 @@ Jacobian and constants, which are in the priors of its SDs and in the constant:
     log p = -1/2 [a log det C + tr T C^-1],   dC = -1/2 [a C^-1 - C^-1 T C^-1].
 
 ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, batches, wcombos, vcombos, clusters, checks, slopes, active variables and
-regressors within, wisharts; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M:
-causes first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi,
-wisharts likewise, between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), batches of groups, wcombos and
-vcombos (context, m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
+regressors within, wisharts; then (transform, family) of the n scalars, size of each block of correlations, order of the variables
+(L M: causes first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi,
+wisharts likewise, between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), batches of
+groups, wcombos and vcombos (context, m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
 floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d), coef (E), fixed cells (Psi: L M M, B: L M M,
-c: L M Q), slots of each context, wisharts (a, T [M M]), number of values of the batches, batches, clusters (q [Q], v [M]; with slopes A and g of f),
-cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations).
+c: L M Q), slots of each context, wisharts (a, T [M M]), number of values of the batches, batches, clusters (q [Q], v [M]; with
+slopes A and g of f), cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations).
 Within-level variables are the first p of the P observed ones. Arrays in brackets are padded. Coordinates: d, then the slopes'.
 """
 
