@@ -1,4 +1,4 @@
-"""Priors of covariance matrices and of single covariances: against the analytic posterior, and what is refused before sampling."""
+"""Priors of covariance matrices and of covariances: the analytic posterior, and what is refused before sampling."""
 
 from dataclasses import replace
 
@@ -201,12 +201,12 @@ def test_priors_that_are_infinite_where_the_data_rule_it_out(options, priors):
 def test_clusters_that_flat_priors_need():
     """Three variables that covary need more than seven clusters; an inverse Wishart prior makes up for them."""
     options = dict(cluster="g", within="a ~~ b + c; b ~~ c", between="a ~~ b + c; b ~~ c")
-    with pytest.raises(bh.DataError, match="more than 7 clusters.*there are 6"):
+    with pytest.raises(bh.DataError, match=r"more than 7 clusters.*there are 6"):
         priors_of("mplus", n=36, **options)
     for df in (-3.5, 0, 4):
         key = {"cov[between: a, b, c]": bh.InverseWishart(SCALE, df), "others": "mplus"}
         if df < -3:
-            with pytest.raises(bh.DataError, match="more than 6.5 clusters"):
+            with pytest.raises(bh.DataError, match=r"more than 6\.5 clusters"):
                 priors_of(key, n=36, **options)
         else:
             assert priors_of(key, n=36, **options)

@@ -2,13 +2,13 @@
 
 Take priors of a p x p covariance matrix C proportional to |C|^-(df + p + 1)/2; flat ones have df = -p - 1.
 
-- Where C is large, inverse Wishart priors with a scale are alike: with n units and k regressors the posterior is proper there only
-  if df + n - k > p - 1.
-- Where C is nearly singular a scale keeps the prior from growing. Without one it can be integrated only if -df > p - 1, unless the
-  likelihood vanishes there too, as it does for residuals of observed variables that nothing else varies with.
+- Where C is large, inverse Wishart priors with a scale are alike: with n units and k regressors the posterior is proper
+  there only if df + n - k > p - 1.
+- Where C is nearly singular a scale keeps the prior from growing. Without one it can be integrated only if -df > p - 1,
+  unless the likelihood vanishes there too, as it does for residuals of observed variables that nothing else varies with.
 
-(|C|^-(df + p + 1)/2 is an inverse Wishart density with df degrees of freedom but for its scale, and a Wishart density with -df but
-for its; both exist if these exceed p - 1.)
+(|C|^-(df + p + 1)/2 is an inverse Wishart density with df degrees of freedom but for its scale, and a Wishart density with
+-df but for its; both exist if these exceed p - 1.)
 """
 
 from collections.abc import Iterator, Mapping

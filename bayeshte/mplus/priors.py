@@ -1,8 +1,8 @@
 """MODEL PRIORS: Mplus's distributions as priors of the specification.
 
 Mplus's densities are those of variances and covariances, one after the other, as far as the covariance matrix is positive
-definite. The specification has SDs and correlations: an SD carries the Jacobian of its variance, 2 sd, and a factor sd for each of
-its correlations, because cov = corr sd_1 sd_2. IW(s, d) on all elements of a covariance matrix is one prior of that matrix.
+definite. The specification has SDs and correlations: an SD carries the Jacobian of its variance, 2 sd, and a factor sd for
+each of its correlations, because cov = corr sd_1 sd_2. IW(s, d) on all elements of a covariance matrix is one prior of it.
 """
 
 import math
