@@ -156,10 +156,10 @@ def test_translated_to_the_same_specification(text):
             + "MODEL: y1 WITH y2 (c); y2 WITH y3; y1 WITH y3@0;\nMODEL PRIORS: c ~ IW(0, 5);",
             ["stands in none", "N(mean, variance)"],
         ),
-        (GROWTH + "MODEL PRIORS: DO (2, 1) v# ~ IW(1, 5);", ["counts upwards"]),
-        (GROWTH + "MODEL PRIORS: DO (a, 2) v# ~ IW(1, 5);", ["DO (first, last)"]),
-        (GROWTH + "MODEL PRIORS: DO (1, 2) v1 ~ IW(1, 5);", ["with #"]),
-        (GROWTH + "MODEL PRIORS: DO (1, 99999) v# ~ IW(1, 5);", ["10,000"]),
+        (GROWTH + "MODEL PRIORS: DO (2, 1) v# ~ IW(1, 5);", ["smaller number first"]),
+        (GROWTH + "MODEL PRIORS: DO (a, 2) v# ~ IW(1, 5);", ["write DO (1, 5)"]),
+        (GROWTH + "MODEL PRIORS: DO (1, 2) v1 ~ IW(1, 5);", ["no #"]),
+        (GROWTH + "MODEL PRIORS: DO (1, 99999) v# ~ IW(1, 5);", ["at most 10000"]),
     ],
 )
 def test_what_is_refused_says_what_to_do(text, words):

@@ -60,7 +60,7 @@ MODELS = {
     "inverse Wishart priors on both levels": SEM(
         cluster="school",
         within="s | y ~ m1; m2 ~~ m1",
-        between="y ~ treat; s ~ treat; y ~~ s + m1; s ~~ m1; m2 ~ treat; m2 ~~ 0*y + 0*m1",
+        between="y ~~ s + m1; s ~~ m1; m2 ~ treat; m2 ~~ 0*y + 0*m1",
         priors={
             "cov[within: m1, m2]": InverseWishart(np.eye(2), 3),
             "cov[between: y, m1, s]": InverseWishart(np.diag([4.0, 1, 1]), 5),

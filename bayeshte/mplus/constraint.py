@@ -19,9 +19,13 @@ TOKEN = re.compile(
 #: function of Mplus: how the model text writes it
 FUNCTIONS = {"EXP": "exp", "LN": "log", "LOG": "log", "SQRT": "sqrt", "ABS": "abs"}
 LN10 = 2.302585092994046
+BOUNDS = (
+    "BAYES has no bounds: variances are positive in any case; give another parameter a prior within its bounds, MODEL PRIORS: "
+    "a ~ U(0, 1)."
+)
 REFUSED = {
-    "<": "bounds are not supported: give the parameter a prior within them.",
-    ">": "bounds are not supported: give the parameter a prior within them.",
+    "<": BOUNDS,
+    ">": BOUNDS,
     "=": "one '=' a statement.",
     "#": "it stands for the number of a loop, DO (1, 3) d# = a# - b#.",
     "$": "it stands for the number of a loop, DO ($, 1, 3) d$ = a$ - b$.",
@@ -173,7 +177,8 @@ def _constrain(target: str, right: str, statement: Statement, model: Model) -> N
     number = re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", value)
     if other is None and not number:
         raise statement.error(
-            "constraints other than a = b and a = number are not supported; new parameters are named in NEW."
+            "BAYES holds labels equal, a = b, or fixes them, a = 0.5; no other constraint holds parameters together. If the left "
+            "side is a new parameter, name it in NEW."
         )
     for key, m in model.mentions.items():
         if m.row.label == label:

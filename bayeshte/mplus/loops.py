@@ -1,46 +1,43 @@
-"""DO loops of MODEL CONSTRAINT and MODEL PRIORS: a statement for each number."""
+"""DO loops of DEFINE, MODEL CONSTRAINT and MODEL PRIORS: a statement for each number."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from bayeshte.mplus.source import Statement
 
-LOOP = re.compile(r"DO\s*\(\s*(?:([#$%])\s*,)?\s*(\d+)\s*,\s*(\d+)\s*\)\s*", re.I)
-LONGEST = 10_000  # statements that a loop may become
+MOST = 10_000  # statements that loops may become
 
 
-def written_out(statements: Iterable[Statement]) -> Iterator[Statement]:
-    """Statements, ``DO (1, 3) d# = a# - b#`` as three of them; of nested loops each names its symbol, ``DO ($, 1, 2)``.
+def written_out(statements: Iterable[Statement]) -> list[Statement]:
+    """The statements without loops: ``DO (1, 3) y# = x#`` is three, ``DO ($, 1, 2) DO (#, 1, 3) y$# = x$ + z#`` is six.
 
     Raises
     ------
     SpecError
         A loop that cannot be read, or one that is too long.
     """
-    for statement in statements:
-        if re.match(r"DO\s*\(", statement.text, re.I):
-            texts = _texts(statement.text, statement)
-            yield from (replace(statement, text=text) for text in texts)
+    waiting, out = list(statements)[::-1], []
+    while waiting:
+        statement = waiting.pop()
+        if not re.match(r"DO\s*\(", statement.text, re.I):
+            out.append(statement)
         else:
-            yield statement
+            waiting += _looped(statement)[::-1]
+        if len(out) + len(waiting) > MOST:
+            raise statement.error(f"the loops make more than {MOST} statements.")
+    return out
 
 
-def _texts(text: str, statement: Statement) -> list[str]:
-    match = LOOP.match(text)
-    if match is None:
-        if re.match(r"DO\s*\(", text, re.I):
-            raise statement.error(
-                "a loop is DO (first, last) and a statement with # for the number: DO (1, 3) d# = a# - b#."
-            )
-        return [text]
-    symbol, first, last = match[1] or "#", int(match[2]), int(match[3])
-    rest = text[match.end() :]
-    if not rest.strip() or symbol not in rest:
-        raise statement.error(f"expected a statement with {symbol} after DO ({first}, {last}).")
-    if last < first:
-        raise statement.error(f"DO ({first}, {last}) counts upwards: write the smaller number first.")
-    inner = _texts(rest, statement)
-    if (last - first + 1) * len(inner) > LONGEST:
-        raise statement.error(f"DO ({first}, {last}) becomes more than {LONGEST:,} statements.")
-    return [each.replace(symbol, str(k)) for k in range(first, last + 1) for each in inner]
+def _looped(statement: Statement) -> list[Statement]:
+    match = re.fullmatch(
+        r"DO\s*\(\s*(?:([$#])\s*,)?\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*\)\s*(.*)", statement.text, re.S | re.I
+    )
+    if not match:
+        raise statement.error("write DO (1, 5) y# = x#, or DO ($, 1, 2) DO (#, 1, 5) y$# = x$ * z#.")
+    counter, first, last = match[1] or "#", int(match[2]), int(match[3])
+    if counter not in match[4]:
+        raise statement.error(f"the statement has no {counter}, which stands for {first} to {last}.")
+    if not first <= last < first + MOST:
+        raise statement.error(f"{first} to {last}: write the smaller number first, and at most {MOST} steps.")
+    return [replace(statement, text=match[4].replace(counter, str(k))) for k in range(first, last + 1)]

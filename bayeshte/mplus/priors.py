@@ -22,6 +22,7 @@ from bayeshte.prior import Flat, InverseWishart, Normal, Power, Prior, Uniform, 
 
 PRIOR = re.compile(r"(.*?)~\s*([A-Za-z]+)\s*\(([^,()]*),([^,()]*)\)\s*", re.S)
 INFINITE = 1e10  # Mplus's own number for infinity, which outputs print
+SHOWN = 4  # parameters that a message names
 SUPPORTED = {
     "coefficient": "N(mean, variance) or U(low, high)",
     "variance": "IG(a, b), or IW(s, d) for all elements of a covariance matrix",
@@ -140,8 +141,9 @@ def _matrices(given: dict[str, Assigned], structure: Structure) -> dict[Block, P
         first, *others = mine.values()
         missing = [row.name for key, row in elements.items() if key not in mine]
         if missing:
+            shown = ", ".join(missing[:SHOWN]) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")
             raise first.statement.error(
-                f"the elements of one covariance matrix have one IW(s, d): label {', '.join(missing)} too, as in y1 (v1) and "
+                f"the elements of one covariance matrix have one IW(s, d): label {shown} too, as in y1 (v1) and "
                 f"y1 WITH y2 (c1), and give IW(s, {first.b:g}) to them, s > 0 for variances, v1 ~ IW(1, {first.b:g})."
             )
         if other := next((v for v in others if v.b != first.b), None):
