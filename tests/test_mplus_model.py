@@ -328,6 +328,7 @@ def test_constraints_that_make_equal_and_that_fix():
         ("NEW(q);", ["no equation"]),
         ("NEW(q r); q = r; r = q + a;", ["by each other"]),
         ("a = b*c;", ["holds labels equal", "NEW"]),
+        ("NEW(q r); q = a; r = b; 0 = q - r;", ["q is a new parameter", "difference"]),
         ("a < 1;", ["no bounds", "MODEL PRIORS", "U(0, 1)"]),
         ("NEW(a); a = b;", ["label in MODEL already"]),
         ("NEW(q); q = sin(a);", ["sin", "not supported"]),

@@ -75,7 +75,7 @@ def read(source: Source, model: Model, settings: Settings) -> Derived:
         elif {w.lower() for w in re.findall(r"[A-Za-z_][\w.]*", statement.text)} & plotted:
             model.notes.append(f"line {statement.line}: {statement.shown}: it is there for a plot, which is not drawn.")
         else:
-            _constrain(target, right, statement, model)
+            _constrain(target, right, statement, model, names)
     for name, right, statement in definitions:  # after the equalities, which change labels
         if names[name] in written:
             raise statement.error(f"{name} is defined twice.")
@@ -163,7 +163,7 @@ def _word(word: str, rest: str, statement: Statement, model: Model, new: dict[st
     return label, ""
 
 
-def _constrain(target: str, right: str, statement: Statement, model: Model) -> None:
+def _constrain(target: str, right: str, statement: Statement, model: Model, new: dict[str, str]) -> None:
     """``a = b`` makes two labels one, ``a = 0`` fixes, ``0 = a - b`` is ``a = b``; other constraints are refused."""
     value = right.strip().lower()
     if re.fullmatch(r"-?[\d.]+", target):
@@ -171,6 +171,11 @@ def _constrain(target: str, right: str, statement: Statement, model: Model) -> N
     if re.fullmatch(r"0(\.0*)?", value) and (match := re.fullmatch(r"([a-z_][\w.]*)\s*-\s*([a-z_][\w.]*)", target)):
         target, value = match[1], match[2]
     label = model.labels.get(found(target, model.labels) or "")
+    if label is None and found(target, new):
+        raise statement.error(
+            f"{target} is a new parameter, which is computed in every draw: BAYES cannot hold it to a value. Look at the interval "
+            "of the difference."
+        )
     if label is None:
         raise statement.error(f"{target} is neither a label in MODEL nor a name in NEW.{near(target, model.labels)}")
     other = model.labels.get(found(value, model.labels) or "")
