@@ -221,6 +221,23 @@ def test_a_variance_of_its_own_may_be_informative():
     assert override({"sd[a]": bh.Power(1)}, {"sd": bh.HalfNormal(1)}) == {"sd[a]": bh.HalfNormal(1)}
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.5, 2.0), (20.0, 90.0), (-3.0, -1.0)])
+def test_bounds_of_a_covariance_that_leave_out_zero(low, high):
+    """The chains start within them, at a positive definite matrix, whatever the data say."""
+    spec = bh.SEM(model="a ~~ b", priors={"cov[a ~~ b]": bh.Uniform(low, high), "others": "mplus"})
+    design = spec.design(frame())
+    density = spec.marginal(design, spec.frozen_priors(design))
+    assert np.isfinite(density(np.zeros(density.n_dim))[0])
+
+
+def test_bounds_of_a_covariance_around_it():
+    data = frame(240)
+    fit = bh.fit(bh.SEM(model="a ~~ b", priors={"cov[a ~~ b]": bh.Uniform(0.1, 3)}), data, seed=1)
+    C = fit.posterior["cov"].sel(covs="a ~~ b")
+    assert fit.diagnosis.ok
+    assert float(C.mean()) == pytest.approx(np.cov(data["a"], data["b"])[0, 1], abs=2 * float(C.std()))
+
+
 def test_keys_of_priors_by_row():
     spec = bh.SEM(model=COVARIANCE, priors={"cov[a, b, c]": bh.InverseWishart(SCALE, 6)})
     table = spec.describe(spec.design(frame())).parameters.set_index("parameter")

@@ -303,10 +303,11 @@ def _guess(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates near the mode: no paths, means and SDs of the data; and how far each may be off."""
     start, unit = np.zeros(len(priors) + correlations), np.full(len(priors) + correlations, 0.5)
+    within, room = _covariances(structure, priors, scales)
     for k, (p, prior) in enumerate(zip(structure.parameters, priors, strict=True)):
         row = p.rows[0]
         mean, s = scales.of(row.level, row.lhs)
-        value = {"intercept": mean, "sd": 0.7 * s, "loading": 0.0, "path": 0.0, "corr": 0.0, "cov": 0.0}[p.variable]
+        value = {"intercept": mean, "sd": 0.7 * s * room.get(p.key, 1.0)}.get(p.variable, within.get(p.key, 0.0))
         if p.variable == "loading":
             value = scales.of(row.level, row.rhs)[1] / s
         start[k] = value if k in signed else unconstrain(prior, value)
@@ -319,6 +320,25 @@ def _guess(
                 unit[k] = s
             case "sd":
                 unit[k] = 0.3 * value if k in signed else 0.3
-            case "cov":
+            case "cov" if prior.support == "real":
                 unit[k] = 0.3 * s * scales.of(row.level, row.rhs)[1]
     return start, unit
+
+
+def _covariances(
+    structure: Structure, priors: list[Prior], scales: sem_priors.Scales
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Values of covariances within the bounds of their priors, near 0, and factors by which SDs leave room for them, by key."""
+    values, room = {}, {}
+    for p, prior in zip(structure.parameters, priors, strict=True):
+        if p.variable != "cov" or prior.support != "interval":
+            continue
+        margin = 0.05 * (prior["upper"] - prior["lower"])
+        values[p.key] = c = float(np.clip(0.0, prior["lower"] + margin, prior["upper"] - margin))
+        for row in p.rows:
+            ends = [structure.sd(row.level, v) for v in (row.lhs, row.rhs)]
+            sds = [0.7 * scales.of(row.level, r.lhs)[1] for r in ends]
+            for r in ends:
+                key = f"sd[{structure.label(r)}]"
+                room[key] = max(room.get(key, 1.0), np.sqrt(1.5 * abs(c) / np.prod(sds)))
+    return values, room

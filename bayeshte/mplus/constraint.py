@@ -173,8 +173,8 @@ def _constrain(target: str, right: str, statement: Statement, model: Model, new:
     label = model.labels.get(found(target, model.labels) or "")
     if label is None and found(target, new):
         raise statement.error(
-            f"{target} is a new parameter, which is computed in every draw: BAYES cannot hold it to a value. Look at the interval "
-            "of the difference."
+            f"{target} is a new parameter, which is computed in every draw: BAYES cannot hold it to a value. Look at the "
+            "interval of the difference."
         )
     if label is None:
         raise statement.error(f"{target} is neither a label in MODEL nor a name in NEW.{near(target, model.labels)}")
