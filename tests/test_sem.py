@@ -9,7 +9,7 @@ import xarray as xr
 from cases import EVALUATE
 from scipy import stats
 
-from bayeshte import SEM, InverseWishart, Normal, Uniform
+from bayeshte import SEM, InverseWishart, Normal, StudentT, Uniform
 from bayeshte.effects import effects
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_design import data_of
@@ -66,6 +66,16 @@ MODELS = {
             "cov[between: y, m1, s]": InverseWishart(np.diag([4.0, 1, 1]), 5),
             "others": "mplus",
         },
+    ),
+    "priors of covariances in a block": SEM(
+        model="y1 ~~ y2 + y3; y2 ~~ y3",
+        priors={"cov[y1 ~~ y2]": Normal(0.3, 0.2), "cov[y2 ~~ y3]": StudentT(4, 0, 0.3)},
+    ),
+    "prior of the covariance of a random slope": SEM(
+        cluster="school",
+        within="s | y ~ m1",
+        between="y ~ m1 + treat; s ~ treat; y ~~ s",
+        priors={"cov[between: y ~~ s]": Normal(0, 0.5), "others": "mplus"},
     ),
     "covariances with priors of their own": SEM(
         model="y1 ~~ y2 + y3; y2 ~~ y3",
@@ -234,6 +244,10 @@ def test_likelihood_by_cluster_adds_up(case):
             for _, key, x in spec.parameters(one)
             if priors[key].name not in ("LKJ", "InverseWishart")
         )
+        for _, (level, *at) in spec.structure.covariances_in_blocks:  # the Jacobian of a covariance in its correlation
+            name = spec.structure.levels[level]
+            ends = [spec.structure.sd(name, spec.structure.variables(name)[i]) for i in at]
+            prior += np.log(one["sd"].sel(sds=[spec.structure.label(row) for row in ends])).sum().item()
         for key, R in matrices_of(spec, one).items():
             q = R.shape[-1]
             prior += (np.arange(q)[::-1] * np.log(np.diag(np.linalg.cholesky(R)))).sum()

@@ -243,4 +243,10 @@ def test_keys_of_priors_by_row():
     table = spec.describe(spec.design(frame())).parameters.set_index("parameter")
     assert table.loc["a ~~ a", "prior"] == table.loc["a ~~ b", "prior"] == "cov[a, b, c]"
     row = Row("", "a", "~~", "b")
-    assert replace(spec, priors={"cov[a ~~ b]": bh.Normal(0, 1)}).structure.variable(row) == "cov"
+    normal = replace(spec, priors={"cov[a ~~ b]": bh.Normal(0, 1)})
+    assert (
+        normal.structure.variable(row) == "corr"
+    )  # in its block, of which the matrix is positive definite by construction
+    table = normal.describe(normal.design(frame())).parameters.set_index("parameter")
+    assert list(table.loc[["a ~~ a", "a ~~ b", "a ~~ c"], "prior"]) == ["sd[a]", "cov[a ~~ b]", "corr[a, b, c]"]
+    assert replace(spec, priors={"cov[a ~~ b]": bh.Uniform(0, 1)}).structure.variable(row) == "cov"

@@ -91,8 +91,11 @@ class SEM(ModelSpec):
     @cached_property
     def structure(self) -> Structure:
         """Where every row of the table stands in the matrices."""
-        named = () if isinstance(self.priors, str) else self.priors
-        return Structure(self.table, frozenset(k for k in named if k.startswith("cov[")))
+        given = {} if isinstance(self.priors, str) else self.priors
+        named = {k: p for k, p in given.items() if k.startswith("cov[") and isinstance(p, Prior)}
+        return Structure(
+            self.table, frozenset(named), frozenset(k for k, p in named.items() if p.support == "interval")
+        )
 
     def design(self, data: pd.DataFrame) -> xr.Dataset:
         """The data in model form; see `ModelSpec.design`."""
@@ -143,7 +146,8 @@ class SEM(ModelSpec):
             outputs.append(Output("slope", (design.sizes[self.cluster], len(m.slopes)), (self.cluster, "slopes")))
         data = data_of(design)
         start, unit = _guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
-        given = (scalars, signed, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
+        blocks = [priors[k] for k in (*(b.key for b in s.blocks), *(key for key, _ in s.covariances_in_blocks))]
+        given = (scalars, signed, blocks, tuple(outputs), start, unit)
         if not m.slopes:
             return structural.density(m, structural.statistics(data), *given)
         means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
@@ -291,6 +295,9 @@ def _signed(structure: Structure, priors: Mapping[str, Prior]) -> list[int]:
     for p in structure.parameters:
         if p.variable == "corr" and priors[p.key]["lower"] != -priors[p.key]["upper"]:
             kept |= {(r.level, v) for r in p.rows for v in (r.lhs, r.rhs)}
+    for _, (level, *places) in structure.covariances_in_blocks:  # whose priors have the Jacobian sd_1 sd_2, a kink at 0
+        name = structure.levels[level]
+        kept |= {(name, structure.variables(name)[k]) for k in places}
     return [
         k
         for k, p in enumerate(structure.parameters)

@@ -99,11 +99,13 @@ def parameters(structure: Structure, posterior: xr.Dataset) -> list[tuple[str, s
         )
         for p in structure.parameters
     ]
-    at = iter(structure.correlations)
-    for block in structure.blocks:
-        for _ in range(len(block.variables) * (len(block.variables) - 1) // 2):
-            element = next(at)
-            out.append((f"corr[{element}]", block.key, posterior["corr"].sel(corrs=element, drop=True)))
+    rows = {structure.label(r): r for r in structure.table.rows if r.kind == "covariance" and r.fixed is None}
+    for element in structure.correlations:
+        key = structure.prior_key("corr", element)
+        if key == f"cov[{element}]":  # its prior is that of the covariance
+            out.append((key, key, row_draws(structure, posterior, rows[element])))
+        else:
+            out.append((f"corr[{element}]", key, posterior["corr"].sel(corrs=element, drop=True)))
     return out
 
 

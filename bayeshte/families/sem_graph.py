@@ -35,6 +35,8 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
             if block.whole:
                 C = _matrix(m, t, level, "psi")[np.ix_(v, v)]
                 pm.Potential(f"_{block.key}", _inverse_wishart(C, priors[block.key]))
+        for key, (level, i, j) in structure.covariances_in_blocks:
+            pm.Potential(f"_{key}", _covariance(_matrix(m, t, level, "psi"), i, j, priors[key]))
         if m.checks:
             pm.Potential("_positive_definite", _truncation(m, t))
         levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
@@ -118,6 +120,14 @@ def _inverse_wishart(C, prior: Prior):
     logdet = 2 * pt.log(pt.diagonal(L)).sum()
     trace = pt.trace(pt.linalg.solve(C, np.array(prior["scale"])))
     return wishart_constant(prior) - lkj_constant(1.0, q) - 0.5 * ((prior["df"] + q + 1) * logdet + trace)
+
+
+def _covariance(Psi, i: int, j: int, prior: Prior):
+    """Log density of a covariance, and its Jacobian in the correlation, sd_i sd_j."""
+    jacobian = 0.5 * pt.log(Psi[i, i] * Psi[j, j])
+    if prior.name == "Flat":
+        return jacobian
+    return pm.logp(getattr(pm, prior.name).dist(**dict(prior.params)), Psi[i, j]) + jacobian
 
 
 def _parameters(structure: Structure, priors: Mapping[str, Prior]):

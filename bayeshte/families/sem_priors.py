@@ -8,7 +8,8 @@ sqrt(1 + sum (mean_x / s_x)^2) over the predictors: what the paths' priors let i
 Mplus: N(0, infinity), and flat on variances and covariances: IG(-1, 0) and IW(0, -p - 1), which is LKJ(1) times sd^p.
 
 The covariance matrix C of a block may have an inverse Wishart prior. In SDs and correlations its density is that of C times the
-Jacobian, 2^q times the product of all sd^q.
+Jacobian, 2^q times the product of all sd^q. A prior of one covariance is its density, as far as the matrix is positive definite,
+times the Jacobian sd_1 sd_2 where it is made of a correlation; the other correlations of its block are uniform then.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,11 @@ def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.D
         out = {p.key: _default(p, structure, scales) for p in structure.parameters}
     eta = 1 if base == "mplus" else 2
     out = {p.key: out[p.key] for p in structure.parameters if structure.prior_key(p.variable, p.element) == p.key}
-    out |= {b.key: _flat(len(b.variables)) if b.whole else LKJ(eta) for b in structure.blocks}
+    keys = [key for key, _ in structure.covariances_in_blocks]
+    for b in structure.blocks:
+        own = any(structure.prior_key("corr", e) in keys for e in structure.elements_of(b))
+        out[b.key] = _flat(len(b.variables)) if b.whole else LKJ(1 if own else eta)
+    out |= dict.fromkeys(keys, Flat())
     aliases = {r.label: p.key for p in structure.parameters for r in p.rows if r.label}
     aliases |= {p.element: p.key for p in structure.parameters if p.variable in ("loading", "path")}
     priors = override(out, _by_block(given, structure, aliases), aliases)

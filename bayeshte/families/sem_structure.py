@@ -4,7 +4,8 @@ Observed variables are ordered: those that vary within clusters (on both levels,
 A variable is *modelled* if the table has variance rows for it, else the model conditions on it: it is a covariate.
 Variances are sampled as SDs, covariances as correlations: in a block of variables that all covary freely as one correlation
 matrix (LKJ), else one by one. A covariance that has a prior of its own is sampled as such; a block may have an inverse Wishart
-prior of its whole covariance matrix.
+prior of its whole covariance matrix, or priors of single covariances in it, which are densities of what its SDs and correlations
+make.
 """
 
 from dataclasses import dataclass, replace
@@ -50,6 +51,12 @@ class Block:
     whole: bool = False
 
     @property
+    def pairs(self) -> list[tuple[str, frozenset[str]]]:
+        """Level and pairs of its variables, rows of the lower triangle."""
+        v = self.variables
+        return [(self.level, frozenset((v[i], v[j]))) for i in range(1, len(v)) for j in range(i)]
+
+    @property
     def key(self) -> str:
         """Of its prior: ``corr[between: a, b]``, or ``cov[between: a, b]`` of a whole covariance matrix."""
         prefix = f"{self.level}: " if self.level else ""
@@ -65,10 +72,13 @@ class Structure:
     table : ParameterTable
     covariances : frozenset of str
         Keys of priors of covariances: ``cov[a ~~ b]`` of one, ``cov[a, b, c]`` of a block's covariance matrix.
+    bounded : frozenset of str
+        Those of them that have bounds; they are in no block.
     """
 
     table: ParameterTable
     covariances: frozenset[str] = frozenset()
+    bounded: frozenset[str] = frozenset()
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -179,7 +189,7 @@ class Structure:
         out, matrices = [], {self.set_of(key) for key in self.covariances}
         for level, names, rows in self.components:
             q = len(names)
-            if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and self.variable(r) == "corr" for r in rows):
+            if len(rows) == q * (q - 1) // 2 and not any(r.fixed is not None or self._is_apart(r) for r in rows):
                 block = Block(level, tuple(v for v in self.variables(level) if v in names))
                 own = all(
                     self.sd(level, v).fixed is None and self.sd(level, v).label not in self._shared for v in names
@@ -195,7 +205,24 @@ class Structure:
     def covary(self, variance: Row) -> int:
         """How many free correlations a variable has, by the row of its variance."""
         rows = [r for r in self.table.at(variance.level) if r.op == "~~" and r.lhs != r.rhs and r.fixed is None]
-        return sum(variance.lhs in (r.lhs, r.rhs) and self.variable(r) == "corr" for r in rows)
+        return sum(variance.lhs in (r.lhs, r.rhs) and self.variable(r) == "corr" and not self._has_own(r) for r in rows)
+
+    def _has_own(self, row: Row) -> bool:
+        """Whether a covariance has a prior of its own."""
+        return f"cov[{_element(row)}]" in self.covariances
+
+    def _is_apart(self, row: Row) -> bool:
+        """Whether a covariance is sampled as such, wherever it stands: held equal to another, or between bounds."""
+        return row.label in self._shared or f"cov[{_element(row)}]" in self.bounded
+
+    @cached_property
+    def covariances_in_blocks(self) -> list[tuple[str, tuple[int, int, int]]]:
+        """Covariances in blocks that have priors of their own: key, and (level, variable, variable)."""
+        out = []
+        for row in (r for r in self.table.rows if r in self._blocked and self._has_own(r)):
+            at = self.variables(row.level).index
+            out.append((f"cov[{_element(row)}]", (self.levels.index(row.level), at(row.lhs), at(row.rhs))))
+        return out
 
     def prior_key(self, variable: str, element: str) -> str:
         """Where the prior of an element stands: its own key, or that of its block."""
@@ -208,7 +235,8 @@ class Structure:
             for row in self.table.at(b.level):
                 inside = row.op == "~~" and row.fixed is None and {row.lhs, row.rhs} <= {*b.variables}
                 if inside and (row.lhs != row.rhs or b.whole):
-                    out[self.variable(row), self.label(row)] = b.key
+                    own = row.lhs != row.rhs and self._has_own(row)
+                    out[self.variable(row), self.label(row)] = f"cov[{_element(row)}]" if own else b.key
         return out
 
     def checks(self) -> tuple[tuple[int, ...], ...]:
@@ -228,11 +256,12 @@ class Structure:
     def correlations(self) -> list[str]:
         """Elements of the correlations of the blocks, in the order of the kernel: rows of the lower triangles."""
         rows = {(r.level, frozenset((r.lhs, r.rhs))): r for r in self._blocked}
-        out = []
-        for b in self.blocks:
-            for i in range(1, len(b.variables)):
-                out += [_element(rows[b.level, frozenset((b.variables[i], b.variables[j]))]) for j in range(i)]
-        return out
+        return [_element(rows[pair]) for b in self.blocks for pair in b.pairs]
+
+    def elements_of(self, block: Block) -> list[str]:
+        """Those of one block."""
+        rows = {(r.level, frozenset((r.lhs, r.rhs))): r for r in self._blocked}
+        return [_element(rows[pair]) for pair in block.pairs]
 
     @property
     def between_parameters(self) -> int:
@@ -249,8 +278,8 @@ class Structure:
     def variable(self, row: Row) -> str:
         """Which posterior variable a free row belongs to."""
         if row.op == "~~" and row.lhs != row.rhs:
-            own = row.label in self._shared or f"cov[{_element(row)}]" in self.covariances
-            return "cov" if own else "corr"
+            apart = self._is_apart(row) or (self._has_own(row) and row not in self._blocked)
+            return "cov" if apart else "corr"
         return {"=~": "loading", "~": "path", "~1": "intercept", "~~": "sd"}[row.op]
 
     def place(self, row: Row) -> int:
@@ -299,6 +328,7 @@ class Structure:
             members=tuple(
                 (self.levels.index(b.level), *map(self.variables(b.level).index, b.variables)) for b in self.blocks
             ),
+            covariances=tuple(place for _, place in self.covariances_in_blocks),
             slots=slots,
             regressors_within=1 + len(self.covariates(self.levels[0])),
             active=len(self._active(self.levels[0])),

@@ -69,6 +69,8 @@ class Matrices:
         (level, variables): sets whose Psi is checked to be positive definite; in blocks it is by construction.
     members : tuple of tuple of int
         (level, variables) of every block, for priors of whole covariance matrices.
+    covariances : tuple of tuple of int
+        (level, variable, variable) of single covariances in blocks that have priors of their own.
     slots : ndarray (context, slot)
         Numbers that differ between contexts.
     active : int
@@ -94,6 +96,7 @@ class Matrices:
     regressors_within: int = 0
     slopes: tuple[Slope, ...] = ()
     members: tuple[tuple[int, ...], ...] = ()
+    covariances: tuple[tuple[int, ...], ...] = ()
 
     @property
     def correlations(self) -> int:
@@ -427,7 +430,7 @@ def tables(
         Scalars that are SDs, which may be sampled with a sign (`density.prior_tables`).
     blocks : sequence of Prior
         Of the blocks: LKJ of their correlations, or InverseWishart of their covariance matrices, whose SDs then have the
-        prior Power(q), the Jacobian.
+        prior Power(q), the Jacobian; then of single covariances in them.
     outputs : tuple of Output
         Names and shapes for the scalars in order, then the correlations of the blocks.
     pilot : (ndarray (J, f, f), ndarray (J, f)), optional
@@ -438,10 +441,12 @@ def tables(
     m = matrices
     P, Q, n = m.observed, m.regressors, m.scalars
     codes, hyper, constant = prior_tables(priors, signed)
+    blocks, single = blocks[: len(m.blocks)], blocks[len(m.blocks) :]
     wisharts = [(v, p) for v, p in zip(m.members, blocks, strict=False) if p.name == "InverseWishart" and v]
+    covariances = [(v, p.row()) for v, p in zip(m.covariances, single, strict=True) if v]
     etas = [prior["eta"] if prior.name == "LKJ" else 1.0 for prior in blocks]
     constant += sum(lkj_constant(p["eta"], q) for p, q in zip(blocks, m.blocks, strict=True) if p.name == "LKJ")
-    constant += sum(wishart_constant(p) for _, p in wisharts) + data.constant
+    constant += sum(wishart_constant(p) for _, p in wisharts) + sum(row[2] for _, row in covariances) + data.constant
     d, J, ns = n + m.correlations, len(data.clusters), len(m.slopes)
     constant -= 0.5 * J * ns * LOG_2PI
     f = m.within + ns
@@ -463,6 +468,7 @@ def tables(
         m.active,
         m.regressors_within,
         len(wisharts),
+        len(covariances),
         *codes,
         *m.blocks,
     ]
@@ -471,6 +477,7 @@ def tables(
         ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
     for level, *variables in [*m.checks, *(v for v, _ in wisharts)]:
         ints += [level, len(variables), *variables, *[0] * (m.size - len(variables))]
+    ints += [i for v, (code, *_) in covariances for i in (*v, code)]
     ints += [*range(m.within), *(s.variable for s in m.slopes)]
     for s in m.slopes:
         column = s.column if s.matrix == "c" else m.order[0].index(s.column)
@@ -490,6 +497,7 @@ def tables(
         q, T = len(variables), np.zeros((m.size, m.size))
         T[:q, :q] = prior["scale"]
         floats += [[prior["df"] + q + 1], T.ravel()]
+    floats += [list(hyper[:3]) for _, (_, hyper, _) in covariances]
     floats += [[sum(map(len, lanes))]]
     for b in batches:
         floats.append(np.column_stack(lanes[: len(b)]).ravel())

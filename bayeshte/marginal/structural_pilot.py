@@ -70,7 +70,8 @@ def _common(m: Matrices, means: Sequence[int]) -> Matrices:
     cells = [Entry(s.matrix, 0, s.row, s.column, 1.0, (place,)) for s, place in zip(m.slopes, means, strict=True)]
     checks = tuple(c for c in m.checks if not {*c[1:]} & variables)
     members = tuple(() if v[0] == 1 and {*v[1:]} & variables else v for v in m.members)
-    return replace(m, entries=(*kept, *cells), slopes=(), checks=checks, members=members)
+    single = tuple(() if v[0] == 1 and {*v[1:]} & variables else v for v in m.covariances)
+    return replace(m, entries=(*kept, *cells), slopes=(), checks=checks, members=members, covariances=single)
 
 
 def _information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

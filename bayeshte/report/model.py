@@ -85,8 +85,12 @@ def set_by(fit: Fit) -> list[str]:
     name = {"default": "default", "mplus": "Mplus"}[base]
     if fit.spec.priors == base:
         return [name] * len(fit.priors)
-    unchanged = replace(fit.spec, priors=base).frozen_priors(fit.design)
-    return [name if unchanged.get(label) == prior else "authors" for label, prior in fit.priors.items()]
+    covariances = {
+        k: p for k, p in fit.spec.priors.items() if k.startswith("cov[")
+    }  # they decide which others there are
+    unchanged = replace(fit.spec, priors={**covariances, OTHERS: base}).frozen_priors(fit.design)
+    own = {k for k, p in fit.priors.items() if k in covariances or p.support == "covariance"}
+    return [name if unchanged[k] == prior and k not in own else "authors" for k, prior in fit.priors.items()]
 
 
 def _central(prior: Prior, size: int) -> str:
