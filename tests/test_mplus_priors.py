@@ -168,8 +168,10 @@ def test_what_is_refused_says_what_to_do(text, words):
 
 def test_an_improper_posterior_is_found_before_sampling():
     spec, *_ = build(GROWTH + "MODEL PRIORS: v1-v2 ~ IW(0, 0); c ~ IW(0, 0);")
-    with pytest.raises(bh.SpecError, match=r"cov\[i, s\].*infinite at 0"):
+    found = parse(GROWTH + "MODEL PRIORS: v1-v2 ~ IW(0, 0); c ~ IW(0, 0);", Path("trial.inp"))
+    with pytest.raises(bh.SpecError, match=r"cov\[i, s\].*infinite at 0") as error, found.located():
         spec.frozen_priors(spec.design(frame()))
+    assert "line 6, MODEL: i WITH s (c)" in str(error.value)
 
 
 def test_loops_of_constraints():

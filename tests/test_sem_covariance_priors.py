@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from cases import EVALUATE
 from scipy import stats
+from test_sem import draws_at, graph_point
 
 import bayeshte as bh
 from bayeshte.checks.sensitivity import log_prior
 from bayeshte.families.sem_priors import factors
+from bayeshte.marginal.density import lkj_constant
 from bayeshte.model_text import Row
 from bayeshte.prior import override
 
@@ -27,6 +30,32 @@ def frame(n=60, seed=0) -> pd.DataFrame:
 def priors_of(priors, n=60, **options):
     spec = bh.SEM(**options, priors=priors)
     return spec.frozen_priors(spec.design(frame(n)))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_prior_adds_to_the_flat_one(whole):
+    """In the kernel and in the graph, at any point: the log density of the matrix, or of the covariance, to 1e-8."""
+    given = {"cov[a, b, c]": bh.InverseWishart(SCALE, 6)} if whole else {"cov[a ~~ c]": bh.Normal(0.3, 0.5)}
+    specs = [bh.SEM(model=COVARIANCE, priors=p) for p in ("mplus", given | {"others": "mplus"})]
+    design, rng = specs[0].design(frame()), np.random.default_rng(0)
+    priors = [s.frozen_priors(design) for s in specs]
+    flat, own = (s.marginal(design, p) for s, p in zip(specs, priors, strict=True))
+    flat, own = (k.with_coordinates(np.zeros(k.n_dim), np.eye(k.n_dim)) for k in (flat, own))
+    graphs = [s.joint(design, p) for s, p in zip(specs, priors, strict=True)]
+    logs = [g.compile_logp(jacobian=False, mode=EVALUATE) for g in graphs]
+    for _ in range(8):
+        x = rng.normal(0, 0.7, flat.n_dim)
+        posterior = specs[1].recover(draws_at(own, [x]), design, rng)
+        sd, r = (posterior[v].to_numpy()[0, 0] for v in ("sd", "corr"))
+        R = np.array([[1, r[0], r[1]], [r[0], 1, r[2]], [r[1], r[2], 1]])
+        C = R * np.outer(sd, sd)
+        exact = stats.norm(0.3, 0.5).logpdf(C[0, 2])
+        if whole:  # flat is sd^3 each and LKJ(1)
+            exact = stats.invwishart(6, SCALE).logpdf(C) + 3 * np.log(2) - lkj_constant(1, 3)
+        points = [graph_point(s, g, posterior, None) for s, g in zip(specs, graphs, strict=True)]
+        values = [float(f(p)) for f, p in zip(logs, points, strict=True)]
+        assert own(x)[0] - flat(x)[0] == pytest.approx(exact, abs=1e-8)
+        assert values[1] - values[0] == pytest.approx(exact, abs=1e-8)
 
 
 @pytest.mark.parametrize(("scale", "df"), [(SCALE, 6), (np.zeros((3, 3)), 0)], ids=["proper", "Jeffreys-like"])
@@ -236,6 +265,13 @@ def test_bounds_of_a_covariance_around_it():
     C = fit.posterior["cov"].sel(covs="a ~~ b")
     assert fit.diagnosis.ok
     assert float(C.mean()) == pytest.approx(np.cov(data["a"], data["b"])[0, 1], abs=2 * float(C.std()))
+
+
+@pytest.mark.parametrize("prior", [{"cov[a, b]": TWO}, {"cov[a ~~ b]": bh.Normal(0, 1)}])
+def test_nothing_is_simulated_from_densities_of_what_is_computed(prior):
+    spec = bh.SEM(model="a ~~ b", priors=prior)
+    with pytest.raises(bh.SpecError, match="cannot be simulated"):
+        bh.simulate(spec, frame())
 
 
 def test_keys_of_priors_by_row():

@@ -61,10 +61,10 @@ def check_proper(structure: Structure, m: Matrices, priors: Mapping[str, Prior],
                 f"({k - 1} {covariates}, {p} variables whose residuals covary), there are {n}. Use priors='default'{remedy}."
             )
         if not prior.scaled and -prior.df <= p - 1 and not _vanishes(structure, m, prior):
+            names = " and ".join(map(repr, prior.variables))
             raise SpecError(
-                f"The prior of {', '.join(prior.keys)} is infinite at 0, and what is observed varies without "
-                f"{' and '.join(prior.variables)} too, so the data cannot rule 0 out: the posterior is improper. Use a proper "
-                "prior, or a flat one."
+                f"The prior of {', '.join(prior.keys)} is infinite at 0, and what is observed varies without {names} too, so the "
+                "data cannot rule 0 out: the posterior is improper. Use a proper prior, or a flat one."
             )
 
 

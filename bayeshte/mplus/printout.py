@@ -190,7 +190,8 @@ def _priors(fit: Fit, words: Words) -> Iterator[str]:
 
 def prior_of(structure: Structure, priors: Mapping[str, Prior], row: Row) -> str:
     """The prior of a free row: in Mplus's notation if it has one, else as it is, of SDs and correlations."""
-    prior = priors[structure.prior_key(structure.variable(row), structure.label(row))]
+    key = structure.prior_key(structure.variable(row), structure.label(row))
+    prior = priors[key]
     block = next((b for b in structure.blocks if b.level == row.level and {row.lhs, row.rhs} <= {*b.variables}), None)
     elementwise = prior.name != "InverseWishart" and row.op == "~~" and _elementwise(structure, priors, row)
     match prior.name, row.kind:
@@ -209,7 +210,7 @@ def prior_of(structure: Structure, priors: Mapping[str, Prior], row: Row) -> str
             return f"IG({prior['shape'] + structure.covary(row) / 2:g}, {prior['scale']:g})"
         case _, "variance":
             return f"{prior!r} on the SD"
-        case _, "covariance" if structure.variable(row) == "corr":
+        case _, "covariance" if key.startswith("corr["):
             return "N(0, infinity)" if elementwise else f"{prior!r} on the correlation"
         case "Uniform", _:
             return f"U({prior['lower']:g}, {prior['upper']:g})"
@@ -233,7 +234,8 @@ def _elementwise(structure: Structure, priors: Mapping[str, Prior], row: Row) ->
     own = [r for r in (structure.sd(level, v) for v in names) if r.fixed is None]
     sds = [priors[f"sd[{structure.label(r)}]"].name in ("Power", "VarianceInverseGamma") for r in own]
     free = [r for r in rows if r.fixed is None and structure.variable(r) == "corr"]
-    uniform = [priors[structure.prior_key("corr", structure.label(r))] in (LKJ(1), Uniform(-1, 1)) for r in free]
+    keys = [structure.prior_key("corr", structure.label(r)) for r in free]
+    uniform = [k.startswith("cov[") or priors[k] in (LKJ(1), Uniform(-1, 1)) for k in keys]
     return all(sds) and all(uniform)
 
 
