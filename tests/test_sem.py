@@ -123,7 +123,10 @@ def draws_at(density, points) -> xr.Dataset:
     values = [density.parameters(z) for z in points]
     return xr.Dataset(
         {
-            o.name: (("chain", "draw", *(o.dims or [f"{o.name}_"])), np.array([v[o.name] for v in values])[None])
+            o.name: (
+                ("chain", "draw", *(o.dims or [f"{o.name}_{k}" for k in range(len(o.shape))])),
+                np.array([v[o.name] for v in values])[None],
+            )
             for o in density.outputs
         },
         {"chain": [0], "draw": range(len(points))},
@@ -170,7 +173,7 @@ def log_posterior(spec, density, posterior, z) -> float:
         return np.concatenate([x.ravel() for x in v.values()])
 
     wide, fine = (
-        np.column_stack([(free(z + e) - free(z - e)) / (2 * h) for e in h * np.eye(density.n_dim)])
+        np.column_stack([(free(z + e) - free(z - e)) / (2 * h) for e in h * np.eye(density.n_dim)[: density.size]])
         for h in (1e-4, 5e-5)
     )
     d = density.n_top

@@ -9,7 +9,7 @@ with f the parts of the observed variables and the factors of the level, q the c
 The model text says which elements of B, c and Psi are free (`bayeshte.model_text`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -20,6 +20,7 @@ import xarray as xr
 
 from bayeshte.errors import SpecError
 from bayeshte.families import sem_graph, sem_priors, sem_replication
+from bayeshte.families.sem_categorical import residual_variances, responses, sampled_priors
 from bayeshte.families.sem_description import describe
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
@@ -27,7 +28,13 @@ from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_prediction import expected
 from bayeshte.families.sem_structure import VARIABLES, Structure
-from bayeshte.marginal import structural, structural_draws, structural_integration, structural_pilot
+from bayeshte.marginal import (
+    structural,
+    structural_categorical,
+    structural_draws,
+    structural_integration,
+    structural_pilot,
+)
 from bayeshte.marginal.density import Density, Output, is_even, unconstrain
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.model_text.parts import split
@@ -51,6 +58,10 @@ class SEM(ModelSpec):
         `within` only has no part between clusters; one in `between` only is a variable of clusters.
     cluster : str, optional
         Column of the clusters.
+    categorical : sequence of str, or mapping of str to str
+        Variables that are ordered categories, two or more, whole numbers or ordered categoricals: the model is one of their
+        latent responses, with residual variance 1 and thresholds ``y | t1 + t2``. A mapping names the link, ``"probit"`` (what
+        a sequence means) or, for variables that nothing but their own equation explains, ``"logit"``.
     derived : mapping of str to str
         Quantities computed from labels in every draw: ``{"indirect": "a*b"}``.
     priors : str or mapping
@@ -75,6 +86,7 @@ class SEM(ModelSpec):
     within: str = ""
     between: str = ""
     cluster: str | None = None
+    categorical: Sequence[str] | Mapping[str, str] = ()
     derived: Mapping[str, str] = field(default_factory=dict)
     priors: str | Mapping[str, Prior] = "default"
 
@@ -83,19 +95,54 @@ class SEM(ModelSpec):
         self.structure.matrices(np.zeros((1, len(self.structure.moderators))))  # refuses what cannot be built
 
     @cached_property
+    def links(self) -> dict[str, str]:
+        """The link of every categorical variable."""
+        return (
+            dict(self.categorical)
+            if isinstance(self.categorical, Mapping)
+            else dict.fromkeys(self.categorical, "probit")
+        )
+
+    @cached_property
     def table(self) -> ParameterTable:
-        """The parameter table: every row of the model, with what the rules added."""
+        """The parameter table: every row of the model, with what the rules added.
+
+        Of thresholds it has the first ones and those that are written; `structure_of` knows all that the data have.
+        """
+        return self._table(())
+
+    def _table(self, thresholds: Sequence[tuple[str, str]]) -> ParameterTable:
         texts = {"model": self.model} if self.model else {"within": self.within, "between": self.between}
-        return parameter_table(**texts, derived=self.derived)
+        return parameter_table(
+            **texts, derived=self.derived, categorical=residual_variances(self.links), thresholds=thresholds
+        )
 
     @cached_property
     def structure(self) -> Structure:
         """Where every row of the table stands in the matrices."""
         given = {} if isinstance(self.priors, str) else self.priors
         named = {k: p for k, p in given.items() if k.startswith("cov[") and isinstance(p, Prior)}
-        return Structure(
-            self.table, frozenset(named), frozenset(k for k, p in named.items() if p.support == "interval")
-        )
+        bounded = frozenset(k for k, p in named.items() if p.support == "interval")
+        return Structure(self.table, self.links, frozenset(named), bounded)
+
+    def structure_with(self, thresholds: Sequence[tuple[str, str]]) -> Structure:
+        """`structure` with these thresholds, ``("y", "t2")``."""
+        further = tuple(pair for pair in thresholds if pair[1] != "t1")
+        if not further:
+            return self.structure
+        if further not in self._structures:
+            self._structures[further] = replace(self.structure, table=self._table(further))
+        return self._structures[further]
+
+    def structure_of(self, known: xr.Dataset) -> Structure:
+        """`structure` with all thresholds, which a design and a posterior know."""
+        names = known["thresholds"].to_numpy() if "thresholds" in known.coords else []
+        found = [tuple(str(v).rpartition(": ")[2].rsplit(" | ", 1)) for v in names if " | t" in str(v)]
+        return self.structure_with(found)
+
+    @cached_property
+    def _structures(self) -> dict[tuple, Structure]:
+        return {}
 
     def design(self, data: pd.DataFrame) -> xr.Dataset:
         """The data in model form; see `ModelSpec.design`."""
@@ -109,16 +156,16 @@ class SEM(ModelSpec):
         SpecError
             Parameters that the data cannot tell apart and no prior of the user's does.
         """
-        return sem_priors.resolve(self.priors, self.structure, design, data_of(design))
+        return sem_priors.resolve(self.priors, self.structure_of(design), design, data_of(design))
 
     def _matrices(self, design: xr.Dataset) -> structural.Matrices:
-        return self.structure.matrices(design["slots"].to_numpy())
+        return self.structure_of(design).matrices(design["slots"].to_numpy())
 
     def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
         """The model as it is written above, cluster means included; it has one form, the centred one."""
         if not centred:
             raise SpecError("The graph of a SEM has the centred form only: leave out centred=False.")
-        return sem_graph.joint(self.structure, design, data_of(design), self._matrices(design), priors)
+        return sem_graph.joint(self.structure_of(design), design, data_of(design), self._matrices(design), priors)
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
         """Every modelled variable, that of clusters in every row of a cluster.
@@ -137,9 +184,9 @@ class SEM(ModelSpec):
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
-        s, m = self.structure, self._matrices(design)
+        s, m = self.structure_of(design), self._matrices(design)
         factors = sem_priors.factors(s, priors)
-        scalars = [factors[p.key] for p in s.parameters]
+        scalars = sampled_priors(s, factors)
         signed = _signed(s, factors)
         outputs = [Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,))]
         if m.slopes:
@@ -147,18 +194,28 @@ class SEM(ModelSpec):
         data = data_of(design)
         start, unit = _guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
         blocks = [priors[k] for k in (*(b.key for b in s.blocks), *(key for key, _ in s.covariances_in_blocks))]
+        means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
+        spreads = [s.place(row) for row in (s.sd("between", v) for v in self.table.slopes) if row.fixed is None]
+        if self.links:
+            parts = len(structural_categorical.varying(m))
+            outputs = [
+                *outputs[:2],
+                *([Output("_parts", (design.sizes[self.cluster], parts))] if parts else []),
+            ]
+            given = (scalars, signed, blocks, tuple(outputs), start, unit)
+            return structural_categorical.density(m, data, responses(s, priors), *given, means, spreads)
         given = (scalars, signed, blocks, tuple(outputs), start, unit)
         if not m.slopes:
             return structural.density(m, structural.statistics(data), *given)
-        means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
-        spreads = [s.place(row) for row in (s.sd("between", v) for v in self.table.slopes) if row.fixed is None]
         return structural_pilot.density(m, data, *given, means, spreads)
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Parameters by name, `derived` quantities, and the latent `cluster_mean`s drawn from their exact conditional."""
-        s = self.structure
+        s = self.structure_of(design)
         if "_scalars" in draws:
             draws = draws.assign(named(s, draws))
+        if "_parts" in draws:
+            draws = draws.assign(self._parts(draws, design))
         out = draws[[v for v in STORED if v in draws]]
         if self.table.derived and "derived" not in out:
             out = out.assign(derived=derived(s, out))
@@ -171,6 +228,23 @@ class SEM(ModelSpec):
             out = out.assign(cluster_mean=(dims, b.reshape(shape), {"drawn_exactly": 1}))
             out = out.assign_coords({d: design[d].to_numpy() for d in dims[2:]})
         return out
+
+    def _parts(self, draws: xr.Dataset, design: xr.Dataset) -> dict[str, xr.DataArray]:
+        """`cluster_mean` and `slope` from the sampled parts of clusters; a mean without variance of its own is not among them."""
+        x = draws["_parts"].transpose("chain", "draw", ...).to_numpy()
+        which = structural_categorical.varying(self._matrices(design)).tolist()
+        s = self.structure_of(design)
+        names = s.variables(s.levels[1])
+        places = {"cluster_mean": ("between_variable", s.both), "slope": ("slopes", list(s.table.slopes))}
+        return {
+            name: xr.DataArray(
+                x[..., [which.index(names.index(v)) for v in variables]],
+                {"chain": draws["chain"], "draw": draws["draw"], self.cluster: design[self.cluster], dim: variables},
+                ("chain", "draw", self.cluster, dim),
+            )
+            for name, (dim, variables) in places.items()
+            if variables
+        }
 
     def expected(
         self,
@@ -187,19 +261,19 @@ class SEM(ModelSpec):
             raise SpecError(
                 "A SEM has no arms: set the covariate in the data, such as data.assign(treat=1), and predict."
             )
-        return expected(self.structure, self._matrices(design), draws, design, clusters, frame)
+        return expected(self.structure_of(design), self._matrices(design), draws, design, clusters, frame)
 
     def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
         """Label, label of the prior, and draws of every free number; correlations of blocks share a prior."""
-        return parameters(self.structure, posterior)
+        return parameters(self.structure_of(posterior), posterior)
 
     def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
         """Draws of the correlation matrix of every block, or of its covariance matrix where the prior is of that."""
-        return correlations(self.structure, posterior)
+        return correlations(self.structure_of(posterior), posterior)
 
     def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:
         """The parameter table with estimates: `level`, `header`, `label` in front; variances and covariances, not SDs."""
-        return summary(self.structure, posterior, interval, level)
+        return summary(self.structure_of(posterior), posterior, interval, level)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with all latent variables integrated, or by row given the cluster means and random slopes.
@@ -207,7 +281,7 @@ class SEM(ModelSpec):
         Random slopes are integrated by quadrature: the largest number of `nodes` and the `quadrature_error`, in nats (see
         `structural_integration.Integral`), are attributes of the array, beside `integrated`, which says it in words.
         """
-        m, data, t = self._matrices(design), data_of(design), stacked(self.structure, draws)
+        m, data, t = self._matrices(design), data_of(design), stacked(self.structure_of(design), draws)
         attrs = {}
         if unit == "cluster" and m.slopes:
             found = structural_integration.log_likelihood(m, data, t)
@@ -239,7 +313,7 @@ class SEM(ModelSpec):
         self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
     ) -> xr.Dataset:
         """New `Y`, and with clusters new `V`, from the implied moments, with the missing values of the data."""
-        s, these = self.structure, None
+        s, these = self.structure_of(design), None
         if clusters == "these" and s.two_level:
             places = s.variables(s.levels[1])
             given = {"cluster_mean": ("between_variable", s.both), "slope": ("slopes", s.table.slopes)}
@@ -255,19 +329,21 @@ class SEM(ModelSpec):
 
     def discrepancies(self, design: xr.Dataset) -> Callable[..., dict[str, float]]:
         """Moments of every variable, SDs of cluster means, correlations within clusters and between them."""
-        return sem_replication.statistics(self.structure, data_of(design))
+        return sem_replication.statistics(self.structure_of(design), data_of(design))
 
     def estimands(self, design: xr.Dataset) -> list[Estimand]:
         """Derived quantities, total, indirect and contextual effects, ICC, R-square, standardised paths."""
-        return estimands(self.structure, self._matrices(design), design)
+        return estimands(self.structure_of(design), self._matrices(design), design)
 
     def equations(self, design: xr.Dataset) -> list[str]:
         """The model as LaTeX lines, level by level."""
-        return equations(self.structure, self.cluster)
+        return equations(self.structure_of(design), self.cluster)
 
     def describe(self, design: xr.Dataset) -> Description:
         """The model and its data in words."""
-        return describe(self, self.structure, design, [e for e in self.estimands(design) if e.header == "ICC"])
+        return describe(
+            self, self.structure_of(design), design, [e for e in self.estimands(design) if e.header == "ICC"]
+        )
 
 
 def _slopes(posterior: xr.Dataset) -> np.ndarray | None:
@@ -314,7 +390,9 @@ def _guess(
     for k, (p, prior) in enumerate(zip(structure.parameters, priors, strict=True)):
         row = p.rows[0]
         mean, s = scales.of(row.level, row.lhs)
-        value = {"intercept": mean, "sd": 0.7 * s * room.get(p.key, 1.0)}.get(p.variable, within.get(p.key, 0.0))
+        value = {"intercept": mean, "threshold": scales.threshold(row), "sd": 0.7 * s * room.get(p.key, 1.0)}.get(
+            p.variable, within.get(p.key, 0.0)
+        )
         if p.variable == "loading":
             value = scales.of(row.level, row.rhs)[1] / s
         start[k] = value if k in signed else unconstrain(prior, value)
@@ -325,6 +403,8 @@ def _guess(
                 unit[k] = 0.5 * value
             case "intercept":
                 unit[k] = s
+            case "threshold":
+                unit[k] = 0.5
             case "sd":
                 unit[k] = 0.3 * value if k in signed else 0.3
             case "cov" if prior.support == "real":

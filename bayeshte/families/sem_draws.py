@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayeshte.families.sem_categorical import as_thresholds, as_widths
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.model_text import Row
 from bayeshte.summary import COLUMNS, rows, table
@@ -21,7 +22,9 @@ def stacked(structure: Structure, posterior: xr.Dataset) -> np.ndarray:
                 zip(((variable, e) for e in structure.elements(variable)), x.reshape(-1, x.shape[-1]).T, strict=True)
             )
     order = sorted(structure.position, key=structure.position.get)
-    return np.stack([columns[k] for k in order], axis=1)
+    out = np.stack([columns[k] for k in order], axis=1)
+    as_widths(structure, out)
+    return out
 
 
 def named(structure: Structure, draws: xr.Dataset) -> xr.Dataset:
@@ -36,6 +39,7 @@ def named(structure: Structure, draws: xr.Dataset) -> xr.Dataset:
             for r in own:
                 if r.fixed is None:
                     x[..., structure.place(row) - 1] *= sign[..., structure.place(r) - 1]
+    as_thresholds(structure, x)
     out = {}
     for variable in VARIABLES:
         labels = structure.elements(variable)
@@ -138,6 +142,8 @@ def header(structure: Structure, row: Row) -> str:
             return "paths"
         case "~1":
             return "intercepts" if row.lhs in endogenous else "means"
+        case "|":
+            return "thresholds"
         case _:
             return f"{residual}{'variances' if row.lhs == row.rhs else 'covariances'}"
 

@@ -58,15 +58,23 @@ def _undetermined(structure: Structure, m: Matrices, names: list[str], known: np
 def random_point(structure: Structure, n: int, seed: int) -> np.ndarray:
     """Parameters of moderate size: SDs and loadings about one, correlations and paths small enough to leave matrices regular."""
     rng = np.random.default_rng(seed)
-    about = {"sd": 1.0, "loading": 0.8, "corr": 0.0, "cov": 0.0, "path": 0.3, "intercept": 0.5}
+    about = {"sd": 1.0, "loading": 0.8, "corr": 0.0, "cov": 0.0, "path": 0.3, "intercept": 0.5, "threshold": 0.5}
     mean = np.array([about[p.variable] for p in structure.parameters] + [0.0] * (n - len(structure.parameters)))
     spread = np.where(mean == 0.0, 0.1, 0.2 * mean)
     return mean + spread * rng.uniform(-1, 1, n) * rng.choice([-1, 1], n)
 
 
 def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
-    """Moments of what is observed, one row a draw of t."""
+    """Moments of what is observed, one row a draw of t; of a latent response those in units of its own SD within."""
     S, K = implied(m, t)
+    unit = np.ones((len(t), m.size))
+    further = []
+    for name, rows in structure.thresholds.items():
+        k = structure.within.index(name)
+        unit[:, k] = np.sqrt(S[:, 0, 0, k, k])
+        further += [t[:, structure.place(r) - 1] / unit[:, k] for r in rows[1:]]
+    S = S / (unit[:, None, None, :, None] * unit[:, None, None, None, :])
+    K = K / unit[:, None, None, :, None]
     first, second = structure.levels[0], structure.levels[-1]
     at = structure.variables(first).index
     within = [at(v) for v in structure.within]
@@ -79,4 +87,4 @@ def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
         parts += [S[:, 1][..., between, :][..., between], K[:, 1][..., between, q + 1 :]]
         parts.append(K[:, 1][..., m.observed :, q][..., [k - m.observed for k in between if k >= m.observed]])
         mean = mean + K[:, 1][..., : m.observed, q]
-    return np.concatenate([p.reshape(len(t), -1) for p in (*parts, mean)], axis=1)
+    return np.concatenate([p.reshape(len(t), -1) for p in (*parts, mean, *further)], axis=1)

@@ -19,10 +19,12 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.errors import SpecError
+from bayeshte.families.sem_categorical import check_priors
 from bayeshte.families.sem_identification import check_identified
 from bayeshte.families.sem_propriety import check_proper
 from bayeshte.families.sem_structure import Block, Parameter, Structure
 from bayeshte.marginal.structural import Data
+from bayeshte.marginal.structural_categorical import UNITS, cuts
 from bayeshte.model_text import Row
 from bayeshte.prior import LKJ, OTHERS, Flat, HalfNormal, InverseWishart, Normal, Power, Prior, Uniform, override
 
@@ -48,7 +50,12 @@ def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.D
     out |= dict.fromkeys(keys, Flat())
     aliases = {r.label: p.key for p in structure.parameters for r in p.rows if r.label}
     aliases |= {p.element: p.key for p in structure.parameters if p.variable in ("loading", "path")}
-    priors = override(out, _by_block(given, structure, aliases), aliases)
+    given = _by_block(given, structure, aliases)
+    for name, rows in structure.thresholds.items():
+        if prior := given.pop(f"threshold[{name}]", None):
+            given |= {f"threshold[{structure.label(r)}]": prior for r in rows if r.fixed is None}
+    priors = override(out, given, aliases)
+    check_priors(structure, priors)
     m = structure.matrices(design["slots"].to_numpy())
     check_identified(structure, m, {k for k, prior in priors.items() if prior.proper and prior != out[k]})
     check_proper(structure, m, priors, data)
@@ -111,11 +118,21 @@ class Scales:
         self.structure = structure
         self.moments: dict[tuple[str, str], tuple[float, float]] = {}
         level, Y = structure.levels[0], data.Y
+        self.cuts = {
+            v: cuts(y[~np.isnan(y)].astype(int), 1 + len(rows))[0]
+            for v, rows in structure.thresholds.items()
+            for y in [Y[:, structure.within.index(v)]]
+        }
         if not structure.two_level:
             for k, v in enumerate(structure.within):
                 self.moments[level, v] = float(np.nanmean(Y[:, k])), float(np.nanstd(Y[:, k]))
         else:
             self._by_level(data)
+        for v, tau in self.cuts.items():  # a latent response is 0 at its first threshold
+            spread = UNITS[structure.links[v]]
+            self.moments |= {
+                (a, v): (-spread * float(tau[0]), spread) for a in structure.levels if v in structure.modelled(a)
+            }
         covariates = [(structure.levels[0], "X", "within_covariate")]
         covariates += [(structure.levels[1], "Z", "between_covariate")] if structure.two_level else []
         for name, array, dim in covariates:
@@ -139,6 +156,13 @@ class Scales:
                 self.moments[between, v] = float(y.mean()), float(max(means.std(), 0.05 * pooled))
         for k, v in enumerate(self.structure.own):
             self.moments[between, v] = float(np.nanmean(data.V[:, k])), float(np.nanstd(data.V[:, k]))
+
+    def threshold(self, row: Row) -> float:
+        """About where a threshold is: the first itself, of the others how far from the one before."""
+        if row.op != "|":
+            return 0.0
+        tau, k = self.cuts[row.lhs], int(row.rhs[1:]) - 1
+        return UNITS[self.structure.links[row.lhs]] * float(tau[k] - tau[k - 1] if k else tau[0])
 
     def of(self, level: str, name: str) -> tuple[float, float]:
         """Mean and SD; of a factor 0 and the SD of what its scale comes from; of a slope 0 and s_y / s_x."""
@@ -179,6 +203,10 @@ def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
             causes = [r.rhs for r in structure.table.at(level) if r.op == "~" and r.lhs == name]
             shift = sum((m / x) ** 2 for m, x in (scales.of(level, v) for v in causes))
             return Normal(mean, 2.5 * s * np.sqrt(1 + shift))
+        case "threshold":
+            rows = [r for r in structure.table.rows if r.op == "~" and r.lhs == row.lhs]
+            shift = sum((m / x) ** 2 for m, x in (scales.of(r.level, r.rhs) for r in rows))
+            return Normal(0, 2.5 * s * np.sqrt(1 + shift))
         case "sd":
             return HalfNormal(s)
         case "cov":
@@ -189,8 +217,12 @@ def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
 
 def _mplus(p: Parameter, structure: Structure) -> Prior:
     """Flat; an SD has the Jacobian of its variance and of the covariances that its correlations make."""
+    row = p.rows[0]
     if p.variable == "corr":
         return Uniform(-1, 1)
-    if p.variable != "sd":
-        return Flat()
-    return Power(1 + sum(structure.covary(row) for row in p.rows))
+    if p.variable == "sd":
+        return Power(1 + sum(structure.covary(row) for row in p.rows))
+    explained = row.rhs if row.op == "=~" else row.lhs
+    first = row.level == structure.levels[0] and p.variable in ("path", "loading")
+    response = explained in structure.links and first
+    return Normal(0, np.sqrt(5)) if response or p.variable == "threshold" else Flat()

@@ -8,7 +8,8 @@ prior of its whole covariance matrix, or priors of single covariances in it, whi
 make.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +23,7 @@ VARIABLES = {
     "loading": "loadings of factors",
     "path": "regression coefficients",
     "intercept": "intercepts and means",
+    "threshold": "thresholds of categorical variables",
     "sd": "standard deviations of residuals, or of variables that nothing predicts",
     "corr": "correlations of residuals",
     "cov": "covariances of residuals that are held equal or have priors of their own",
@@ -70,6 +72,8 @@ class Structure:
     Attributes
     ----------
     table : ParameterTable
+    links : mapping
+        Of the categorical variables.
     covariances : frozenset of str
         Keys of priors of covariances: ``cov[a ~~ b]`` of one, ``cov[a, b, c]`` of a block's covariance matrix.
     bounded : frozenset of str
@@ -77,6 +81,7 @@ class Structure:
     """
 
     table: ParameterTable
+    links: Mapping[str, str] = field(default_factory=dict)
     covariances: frozenset[str] = frozenset()
     bounded: frozenset[str] = frozenset()
 
@@ -148,6 +153,19 @@ class Structure:
         """Variables of a level in the order of its matrices: observed ones, there or not, then factors, then random slopes."""
         slopes = self.table.slopes if self.two_level and level == self.levels[1] else ()
         return [*self.observed, *self.table.factors(level), *slopes]
+
+    @cached_property
+    def thresholds(self) -> dict[str, list[Row]]:
+        """Thresholds of every categorical variable, from low to high."""
+        found = {name: [r for r in self.table.rows if r.op == "|" and r.lhs == name] for name in self.table.categorical}
+        for name, rows in found.items():
+            rows.sort(key=lambda r: int(r.rhs[1:]))
+            shared = [r for r in rows[1:] if r.label in self._shared]
+            if shared:
+                raise SpecError(
+                    f"{shared[0].name}: only the first threshold of {name} can be held equal to another one."
+                )
+        return found
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -280,7 +298,7 @@ class Structure:
         if row.op == "~~" and row.lhs != row.rhs:
             apart = self._is_apart(row) or (self._has_own(row) and row not in self._blocked)
             return "cov" if apart else "corr"
-        return {"=~": "loading", "~": "path", "~1": "intercept", "~~": "sd"}[row.op]
+        return {"=~": "loading", "~": "path", "~1": "intercept", "|": "threshold", "~~": "sd"}[row.op]
 
     def place(self, row: Row) -> int:
         """Place in t of a free row."""
@@ -344,6 +362,9 @@ class Structure:
             return [Entry("beta", level, names.index(row.rhs), names.index(row.lhs), value, free)]
         if row.op == "~1":
             return [Entry("c", level, names.index(row.lhs), self.regressors.index((row.level, "")), value, free)]
+        if row.op == "|":  # the first one moves the latent response; the others are counted from there
+            constant = self.regressors.index((row.level, ""))
+            return [Entry("c", level, names.index(row.lhs), constant, -value, free)] if row.rhs == "t1" else []
         if row.op == "~":
             i = names.index(row.lhs)
             if (row.level, row.rhs) in self.regressors:

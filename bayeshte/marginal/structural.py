@@ -424,6 +424,37 @@ def tables(
 
     Parameters
     ----------
+    outputs : tuple of Output
+        Names and shapes for the scalars in order, then the correlations of the blocks. The others as in `lists`.
+    """
+    kernel = _kernel(matrices, data)
+    ints, floats, constant = lists(matrices, data, priors, signed, blocks, pilot)
+    floats[0] = [constant]
+    m, d = matrices, matrices.scalars + matrices.correlations
+    return Density(
+        kernel.log_density_c,
+        kernel.expand_c,
+        np.array(ints, np.int64),
+        np.concatenate([np.asarray(f, float) for f in floats]),
+        d + len(data.clusters) * len(m.slopes),
+        outputs,
+        at=1 + 4 * m.scalars + len(m.blocks),
+        n_top=d,
+    )
+
+
+def lists(
+    m: Matrices,
+    data: Statistics,
+    priors: Sequence[Prior],
+    signed: Sequence[int],
+    blocks: Sequence[Prior],
+    pilot: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[list[int], list[np.ndarray | list[float]], float]:
+    """What the kernel's tables hold, ints and floats, and the constant that belongs first among the latter.
+
+    Parameters
+    ----------
     priors : sequence of Prior
         Of the scalars, in order.
     signed : sequence of int
@@ -431,14 +462,9 @@ def tables(
     blocks : sequence of Prior
         Of the blocks: LKJ of their correlations, or InverseWishart of their covariance matrices, whose SDs then have the
         prior Power(q), the Jacobian; then of single covariances in them.
-    outputs : tuple of Output
-        Names and shapes for the scalars in order, then the correlations of the blocks.
     pilot : (ndarray (J, f, f), ndarray (J, f)), optional
         A and g of the quadratic that the log likelihood of each cluster's rows is near the mode, in f = (b_j, s_j); else zero.
     """
-    kernel = _kernel(matrices, data)
-
-    m = matrices
     P, Q, n = m.observed, m.regressors, m.scalars
     codes, hyper, constant = prior_tables(priors, signed)
     blocks, single = blocks[: len(m.blocks)], blocks[len(m.blocks) :]
@@ -491,7 +517,7 @@ def tables(
     for c in data.clusters:
         ints += [c.own, len(c.cells)]
     ints += [cell.pattern for c in data.clusters for cell in c.cells]
-    floats = [[constant], hyper, etas, np.zeros(d), np.eye(d).ravel(), [e.coef for e in free], fixed, m.slots.ravel()]
+    floats: list = [[], hyper, etas, np.zeros(d), np.eye(d).ravel(), [e.coef for e in free], fixed, m.slots.ravel()]
     lanes = [np.r_[g.n, g.within, g.between, g.R.ravel(), g.k.ravel(), g.QQ.ravel()] for b in batches for g in b]
     for (_, *variables), prior in wisharts:
         q, T = len(variables), np.zeros((m.size, m.size))
@@ -511,16 +537,7 @@ def tables(
             floats += [[cell.n], _padded(cell.mean, P), cell.q]
             if m.slopes:
                 floats += [_padded(cell.R, P * P), _padded(cell.k, P * Q), cell.QQ.ravel()]
-    return Density(
-        kernel.log_density_c,
-        kernel.expand_c,
-        np.array(ints, np.int64),
-        np.concatenate([np.asarray(f, float) for f in floats]),
-        d + J * ns,
-        outputs,
-        at=1 + 4 * n + len(m.blocks),
-        n_top=d,
-    )
+    return ints, floats, constant
 
 
 def _batches(groups: Sequence[Group]) -> list[list[Group]]:

@@ -57,7 +57,7 @@ def density(
             np.maximum(np.abs(t[spread]), least), t[spread]
         )  # where slopes hardly vary, the mode is 0
         least = SMALLEST * np.abs(t[spread])
-        made = tables(m, by_cluster, *given, outputs, pilot=_information(m, data, t))
+        made = tables(m, by_cluster, *given, outputs, pilot=information(m, data, t))
         made = precondition(made, x, unit, least=near)
         x = made.floats[made.at : made.at + made.n_top]
     return made
@@ -74,7 +74,7 @@ def _common(m: Matrices, means: Sequence[int]) -> Matrices:
     return replace(m, entries=(*kept, *cells), slopes=(), checks=checks, members=members, covariances=single)
 
 
-def _information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A (cluster, f, f) and g (cluster, f) at parameters t, in f = (means b of the variables within, slopes).
 
     Newton's method for the mode of f given the data; the log likelihood of the rows is g'f - f'A f / 2 near it. The likelihood is
@@ -110,7 +110,7 @@ def _information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np
 def _prior(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (cluster, f) and covariance (cluster, f, f) of f given the clusters' own variables."""
     S, K = (x[0, 1] for x in implied(m, t[None]))
-    f = np.r_[np.arange(m.within), [s.variable for s in m.slopes]]
+    f = np.array([*range(m.within), *(s.variable for s in m.slopes)])
     q = np.column_stack([np.zeros((len(data.context), 1 + data.X.shape[1])), np.ones(len(data.context)), data.Z])
     level = np.einsum("jq,jfq->jf", q, K[data.context])
     mean, cov = level[:, f], S[data.context][:, f[:, None], f]

@@ -223,7 +223,7 @@ def take(ints, floats):
     cluster_floats, cell_floats = floats[at : at + size], floats[at + size :]
     return (
         (d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns),
-        (codes, hyper, sizes, etas, centre, scale, whole, wisharts, single, single_hyper),
+        (codes, hyper, sizes, etas, centre, scale),
         (order, entries, coef, fixed, checks, slot_values),
         (group_ints, group_floats),
         (
@@ -231,6 +231,7 @@ def take(ints, floats):
             (cluster_ints, cell_ints),
             (cluster_floats, cell_floats),
         ),
+        (whole, wisharts, single, single_hyper),
     )
 
 
@@ -304,6 +305,22 @@ def single_covariance(Psi, i, j, family, hyper, dPsi):
     return lp
 
 
+@njit(**OPTIONS)
+def matrix_priors(tables, cell, dcell, M):
+    """Log priors of covariance matrices and of single covariances, with derivatives."""
+    whole, wisharts, single, single_hyper = tables
+    lp = 0.0
+    for k in range(len(whole)):
+        at = whole[k, 0] * M * M
+        Psi, dPsi = cell[at : at + M * M].reshape((M, M)), dcell[at : at + M * M].reshape((M, M))
+        lp += inverse_wishart(Psi, whole[k], wisharts[k, 0], wisharts[k, 1:].reshape((M, M)), dPsi)
+    for k in range(len(single)):
+        at = single[k, 0] * M * M
+        Psi, dPsi = cell[at : at + M * M].reshape((M, M)), dcell[at : at + M * M].reshape((M, M))
+        lp += single_covariance(Psi, single[k, 1], single[k, 2], single[k, 3], single_hyper[k], dPsi)
+    return lp
+
+
 @njit(inline="always")
 def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad.
@@ -311,9 +328,9 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     with_clusters and with_slopes are None where there are none: numba leaves out what stands behind `is not None`, so a model of
     complete data compiles in a third of the time.
     """
-    numbers, priors, structure, (group_ints, group_floats), by_cluster = take(ints, floats)
+    numbers, priors, structure, (group_ints, group_floats), by_cluster, of_matrices = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
-    codes, hyper, sizes, etas, centre, scale, whole, wisharts, single, single_hyper = priors
+    codes, hyper, sizes, etas, centre, scale = priors
     order, entries, coef, fixed, checks, slot_values = structure
 
     x, t, dt = np.empty(d), np.empty(1 + d + slots), np.zeros(1 + d + slots)
@@ -353,14 +370,7 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
             dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
             unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c], M, Q, work, dPsi, dB, dk)
         if c == 0:  # covariances of residuals are the same in all contexts
-            for k in range(len(whole)):
-                at = whole[k, 0] * M * M
-                Psi, dPsi = cell[0, at : at + M * M].reshape((M, M)), dcell[0, at : at + M * M].reshape((M, M))
-                lp += inverse_wishart(Psi, whole[k], wisharts[k, 0], wisharts[k, 1:].reshape((M, M)), dPsi)
-            for k in range(len(single)):
-                at = single[k, 0] * M * M
-                Psi, dPsi = cell[0, at : at + M * M].reshape((M, M)), dcell[0, at : at + M * M].reshape((M, M))
-                lp += single_covariance(Psi, single[k, 1], single[k, 2], single[k, 3], single_hyper[k], dPsi)
+            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
         pull(entries, coef, t, dcell[c], dt)
     for i in range(n):
         dx[i] += dt[1 + i] * slope[i]
@@ -379,9 +389,9 @@ def checked(z, ints, floats, grad, lp, with_clusters, with_slopes):
 @njit(inline="always")
 def expand(z, ints, floats, out, with_slopes):
     """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, slopes (cluster, slope)."""
-    numbers, priors, structure, _, by_cluster = take(ints, floats)
+    numbers, priors, structure, _, by_cluster, _ = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
-    codes, hyper, sizes, etas, centre, scale, _, _, _, _ = priors
+    codes, hyper, sizes, etas, centre, scale = priors
     x, t, slope, unused, room = np.empty(d), np.empty(1 + d + slots), np.empty(n), np.empty(n), 0
     t[0] = 1.0
     for b in range(blocks):
