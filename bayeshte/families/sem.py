@@ -27,6 +27,7 @@ from bayeshte.families.sem_draws import correlations, derived, named, parameters
 from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_prediction import expected
+from bayeshte.families.sem_start import guess, signed_sds
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal import (
     structural,
@@ -35,7 +36,7 @@ from bayeshte.marginal import (
     structural_integration,
     structural_pilot,
 )
-from bayeshte.marginal.density import Density, Output, is_even, unconstrain
+from bayeshte.marginal.density import Density, Output
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.model_text.parts import split
 from bayeshte.prior import Prior
@@ -187,12 +188,12 @@ class SEM(ModelSpec):
         s, m = self.structure_of(design), self._matrices(design)
         factors = sem_priors.factors(s, priors)
         scalars = sampled_priors(s, factors)
-        signed = _signed(s, factors)
+        signed = signed_sds(s, factors)
         outputs = [Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,))]
         if m.slopes:
             outputs.append(Output("slope", (design.sizes[self.cluster], len(m.slopes)), (self.cluster, "slopes")))
         data = data_of(design)
-        start, unit = _guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
+        start, unit = guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
         blocks = [priors[k] for k in (*(b.key for b in s.blocks), *(key for key, _ in s.covariances_in_blocks))]
         means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
         spreads = [s.place(row) for row in (s.sd("between", v) for v in self.table.slopes) if row.fixed is None]
@@ -363,69 +364,3 @@ def _quadrature(slopes: list[str], found: structural_integration.Integral) -> di
         f"change the log likelihood by {found.error:.1g} at most)"
     )
     return {"integrated": text, "nodes": int(most), "quadrature_error": found.error}
-
-
-def _signed(structure: Structure, priors: Mapping[str, Prior]) -> list[int]:
-    """SDs that are sampled with a sign: their priors are even, and those of single correlations that change sign with them."""
-    kept = set()
-    for p in structure.parameters:
-        if p.variable == "corr" and priors[p.key]["lower"] != -priors[p.key]["upper"]:
-            kept |= {(r.level, v) for r in p.rows for v in (r.lhs, r.rhs)}
-    for _, (level, *places) in structure.covariances_in_blocks:  # whose priors have the Jacobian sd_1 sd_2, a kink at 0
-        name = structure.levels[level]
-        kept |= {(name, structure.variables(name)[k]) for k in places}
-    return [
-        k
-        for k, p in enumerate(structure.parameters)
-        if p.variable == "sd" and is_even(priors[p.key]) and not kept & {(r.level, r.lhs) for r in p.rows}
-    ]
-
-
-def _guess(
-    structure: Structure, priors: list[Prior], signed: list[int], scales: sem_priors.Scales, correlations: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates near the mode: no paths, means and SDs of the data; and how far each may be off."""
-    start, unit = np.zeros(len(priors) + correlations), np.full(len(priors) + correlations, 0.5)
-    within, room = _covariances(structure, priors, scales)
-    for k, (p, prior) in enumerate(zip(structure.parameters, priors, strict=True)):
-        row = p.rows[0]
-        mean, s = scales.of(row.level, row.lhs)
-        value = {"intercept": mean, "threshold": scales.threshold(row), "sd": 0.7 * s * room.get(p.key, 1.0)}.get(
-            p.variable, within.get(p.key, 0.0)
-        )
-        if p.variable == "loading":
-            value = scales.of(row.level, row.rhs)[1] / s
-        start[k] = value if k in signed else unconstrain(prior, value)
-        match p.variable:
-            case "path":
-                unit[k] = 0.5 * s / scales.of(row.level, row.rhs)[1]
-            case "loading":
-                unit[k] = 0.5 * value
-            case "intercept":
-                unit[k] = s
-            case "threshold":
-                unit[k] = 0.5
-            case "sd":
-                unit[k] = 0.3 * value if k in signed else 0.3
-            case "cov" if prior.support == "real":
-                unit[k] = 0.3 * s * scales.of(row.level, row.rhs)[1]
-    return start, unit
-
-
-def _covariances(
-    structure: Structure, priors: list[Prior], scales: sem_priors.Scales
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Values of covariances within the bounds of their priors, near 0, and factors by which SDs leave room for them, by key."""
-    values, room = {}, {}
-    for p, prior in zip(structure.parameters, priors, strict=True):
-        if p.variable != "cov" or prior.support != "interval":
-            continue
-        margin = 0.05 * (prior["upper"] - prior["lower"])
-        values[p.key] = c = float(np.clip(0.0, prior["lower"] + margin, prior["upper"] - margin))
-        for row in p.rows:
-            ends = [structure.sd(row.level, v) for v in (row.lhs, row.rhs)]
-            sds = [0.7 * scales.of(row.level, r.lhs)[1] for r in ends]
-            for r in ends:
-                key = f"sd[{structure.label(r)}]"
-                room[key] = max(room.get(key, 1.0), np.sqrt(1.5 * abs(c) / np.prod(sds)))
-    return values, room

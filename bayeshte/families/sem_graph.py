@@ -36,12 +36,7 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         answers = {structure.within[r.column]: r for r in responses(structure, priors)}
         m = without_logistic(m, answers.values())
         cuts = _cuts(structure, t)
-        for block, (level, *v) in zip(structure.blocks, m.members, strict=True):
-            if block.whole:
-                C = _matrix(m, t, level, "psi")[np.ix_(v, v)]
-                pm.Potential(f"_{block.key}", _inverse_wishart(C, priors[block.key]))
-        for key, (level, i, j) in structure.covariances_in_blocks:
-            pm.Potential(f"_{key}", _covariance(_matrix(m, t, level, "psi"), i, j, priors[key]))
+        _add_priors_of_covariances(structure, m, t, priors)
         if m.checks:
             pm.Potential("_positive_definite", _truncation(m, t))
         levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
@@ -126,6 +121,16 @@ def _truncation(m: Matrices, t):
     Psi = [_matrix(m, t, level, "psi") for level in range(m.levels)]
     roots = [pt.linalg.cholesky(Psi[level][np.ix_(v, v)], on_error="nan") for level, *v in m.checks]
     return pt.switch(pt.any([pt.isnan(L).any() for L in roots]), -np.inf, 0.0)
+
+
+def _add_priors_of_covariances(structure: Structure, m: Matrices, t, priors: Mapping[str, Prior]) -> None:
+    """Potentials for the densities of what SDs and correlations make."""
+    for block, (level, *v) in zip(structure.blocks, m.members, strict=True):
+        if block.whole:
+            C = _matrix(m, t, level, "psi")[np.ix_(v, v)]
+            pm.Potential(f"_{block.key}", _inverse_wishart(C, priors[block.key]))
+    for key, (level, i, j) in structure.covariances_in_blocks:
+        pm.Potential(f"_{key}", _covariance(_matrix(m, t, level, "psi"), i, j, priors[key]))
 
 
 def _inverse_wishart(C, prior: Prior):

@@ -19,10 +19,11 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.errors import SpecError
+from bayeshte.families.sem_blocks import Block, Parameter
 from bayeshte.families.sem_categorical import check_priors
 from bayeshte.families.sem_identification import check_identified
 from bayeshte.families.sem_propriety import check_proper
-from bayeshte.families.sem_structure import Block, Parameter, Structure
+from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Data
 from bayeshte.marginal.structural_categorical import UNITS, cuts
 from bayeshte.model_text import Row

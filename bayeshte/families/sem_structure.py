@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from bayeshte.errors import SpecError
+from bayeshte.families.sem_blocks import Block, Parameter, element_of
 from bayeshte.marginal.structural import Entry, Matrices, Slope
 from bayeshte.model_text import ParameterTable, Row
 
@@ -28,41 +29,6 @@ VARIABLES = {
     "corr": "correlations of residuals",
     "cov": "covariances of residuals that are held equal or have priors of their own",
 }
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A free number: `variable` of `VARIABLES`, its label there, and the rows of the table that it stands in."""
-
-    variable: str
-    element: str
-    rows: tuple[Row, ...]
-
-    @property
-    def key(self) -> str:
-        """Its name in priors and tables: ``path[between: advant ~ treat]``."""
-        return f"{self.variable}[{self.element}]"
-
-
-@dataclass(frozen=True)
-class Block:
-    """Variables of a level whose residuals all covary freely; `whole`: the prior is that of their covariance matrix."""
-
-    level: str
-    variables: tuple[str, ...]
-    whole: bool = False
-
-    @property
-    def pairs(self) -> list[tuple[str, frozenset[str]]]:
-        """Level and pairs of its variables, rows of the lower triangle."""
-        v = self.variables
-        return [(self.level, frozenset((v[i], v[j]))) for i in range(1, len(v)) for j in range(i)]
-
-    @property
-    def key(self) -> str:
-        """Of its prior: ``corr[between: a, b]``, or ``cov[between: a, b]`` of a whole covariance matrix."""
-        prefix = f"{self.level}: " if self.level else ""
-        return f"{'cov' if self.whole else 'corr'}[{prefix}{', '.join(self.variables)}]"
 
 
 @dataclass(frozen=True)
@@ -227,11 +193,11 @@ class Structure:
 
     def _has_own(self, row: Row) -> bool:
         """Whether a covariance has a prior of its own."""
-        return f"cov[{_element(row)}]" in self.covariances
+        return f"cov[{element_of(row)}]" in self.covariances
 
     def _is_apart(self, row: Row) -> bool:
         """Whether a covariance is sampled as such, wherever it stands: held equal to another, or between bounds."""
-        return row.label in self._shared or f"cov[{_element(row)}]" in self.bounded
+        return row.label in self._shared or f"cov[{element_of(row)}]" in self.bounded
 
     @cached_property
     def covariances_in_blocks(self) -> list[tuple[str, tuple[int, int, int]]]:
@@ -239,7 +205,7 @@ class Structure:
         out = []
         for row in (r for r in self.table.rows if r in self._blocked and self._has_own(r)):
             at = self.variables(row.level).index
-            out.append((f"cov[{_element(row)}]", (self.levels.index(row.level), at(row.lhs), at(row.rhs))))
+            out.append((f"cov[{element_of(row)}]", (self.levels.index(row.level), at(row.lhs), at(row.rhs))))
         return out
 
     def prior_key(self, variable: str, element: str) -> str:
@@ -254,7 +220,7 @@ class Structure:
                 inside = row.op == "~~" and row.fixed is None and {row.lhs, row.rhs} <= {*b.variables}
                 if inside and (row.lhs != row.rhs or b.whole):
                     own = row.lhs != row.rhs and self._has_own(row)
-                    out[self.variable(row), self.label(row)] = f"cov[{_element(row)}]" if own else b.key
+                    out[self.variable(row), self.label(row)] = f"cov[{element_of(row)}]" if own else b.key
         return out
 
     def checks(self) -> tuple[tuple[int, ...], ...]:
@@ -274,12 +240,12 @@ class Structure:
     def correlations(self) -> list[str]:
         """Elements of the correlations of the blocks, in the order of the kernel: rows of the lower triangles."""
         rows = {(r.level, frozenset((r.lhs, r.rhs))): r for r in self._blocked}
-        return [_element(rows[pair]) for b in self.blocks for pair in b.pairs]
+        return [element_of(rows[pair]) for b in self.blocks for pair in b.pairs]
 
     def elements_of(self, block: Block) -> list[str]:
         """Those of one block."""
         rows = {(r.level, frozenset((r.lhs, r.rhs))): r for r in self._blocked}
-        return [_element(rows[pair]) for pair in block.pairs]
+        return [element_of(rows[pair]) for pair in block.pairs]
 
     @property
     def between_parameters(self) -> int:
@@ -306,7 +272,7 @@ class Structure:
 
     def label(self, row: Row) -> str:
         """Label of a free row's element: what the rows that share it are called, else the row's own."""
-        return row.label if row.label in self._shared else _element(row)
+        return row.label if row.label in self._shared else element_of(row)
 
     def elements(self, variable: str) -> list[str]:
         """Labels of a variable's elements, as its posterior has them."""
@@ -423,10 +389,3 @@ class Structure:
             out += [v for v in names if v not in out and causes[v] <= {*out}]
         places = [self.variables(level).index(v) for v in out]
         return (*places, *(i for i in range(size) if i not in places))
-
-
-def _element(row: Row) -> str:
-    """Its label there: of an SD the variable, of the rest the row."""
-    if row.op in ("~1", "~~") and row.rhs in ("", row.lhs):
-        return f"{row.level}: {row.lhs}" if row.level else row.lhs
-    return row.name

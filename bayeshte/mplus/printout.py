@@ -6,7 +6,8 @@ from textwrap import wrap
 import numpy as np
 import pandas as pd
 
-from bayeshte.families.sem_structure import Block, Structure
+from bayeshte.families.sem_blocks import Block
+from bayeshte.families.sem_structure import Structure
 from bayeshte.fit import Fit
 from bayeshte.model_text import Row
 from bayeshte.mplus.output import Tables

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayeshte.errors import SpecError
-from bayeshte.families.sem_structure import Block, Structure
+from bayeshte.families.sem_blocks import Block
+from bayeshte.families.sem_structure import Structure
 from bayeshte.model_text import Row
 from bayeshte.mplus.loops import written_out
 from bayeshte.mplus.model import Model
