@@ -76,6 +76,7 @@ def test_one_variance_with_an_inverse_wishart_prior():
         ("N(.2, .01)", bh.Normal(0.2, 0.1), "N(0.2, 0.01)"),
         ("U(-1, 2)", bh.Uniform(-1, 2), "U(-1, 2)"),
         ("N(0, infinity)", bh.Flat(), "N(0, infinity)"),
+        ("U(-infinity, infinity)", bh.Flat(), "N(0, infinity)"),
     ],
 )
 def test_a_prior_of_one_covariance(prior, made, shown):
@@ -149,6 +150,7 @@ def test_translated_to_the_same_specification(text):
         (GROWTH + "MODEL PRIORS: v1 ~ N(1, 1);", ["variance", "IG(a, b)"]),
         (GROWTH + "MODEL PRIORS: c ~ N(0, -1);", ["positive"]),
         (GROWTH + "MODEL PRIORS: c ~ U(2, 1);", ["lower must be below"]),
+        (GROWTH + "MODEL PRIORS: c ~ U(0, infinity);", ["two ends, or none"]),
         (
             HEAD
             + "USEV = y1-y3;\n"

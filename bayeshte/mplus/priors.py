@@ -7,6 +7,7 @@ each of its correlations, because cov = corr sd_1 sd_2. IW(s, d) on all elements
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -166,7 +167,7 @@ def _matrices(given: dict[str, Assigned], structure: Structure) -> dict[Block, P
     return out
 
 
-def _made(prior, statement: Statement) -> Prior:
+def _made(prior: Callable[[], Prior], statement: Statement) -> Prior:
     """The prior that a function makes; what it refuses, with the statement."""
     try:
         return prior()
@@ -186,8 +187,9 @@ def _single(label: str, v: Assigned, structure: Structure, flat: bool) -> tuple[
         return label, _made(lambda: VarianceInverseGamma(a - factors / 2, b), v.statement), Power(factors + 1)
     key = f"cov[{structure.label(v.row)}]" if v.row.kind == "covariance" else label
     if v.name == "U":
-        endless = math.isinf(a) or math.isinf(b)
-        return key, Flat() if endless else _made(lambda: Uniform(a, b), v.statement), Flat()
+        if math.isinf(a) != math.isinf(b):
+            raise v.statement.error("a uniform prior has two ends, or none: write a large number in place of infinity.")
+        return key, Flat() if math.isinf(a) else _made(lambda: Uniform(a, b), v.statement), Flat()
     if b <= 0:
         raise v.statement.error(f"the variance of a normal prior is positive, not {b:g}.")
     return key, Flat() if b >= INFINITE else _made(lambda: Normal(a, math.sqrt(b)), v.statement), Flat()
