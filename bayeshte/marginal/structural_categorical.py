@@ -4,7 +4,7 @@ The model and its likelihood are those of kernels/structural_categorical.py. Wha
 which of its values are there (`plan`): nothing, if its categorical variables are independent given what is continuous and seen.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -215,8 +215,14 @@ def density(
 
 def without_logistic(m: Matrices, responses: Iterable[Response]) -> Matrices:
     """The matrices without the variances of logistic residuals, which are no part of what is normal."""
-    logit = {r.column for r in responses if r.link == "logit"}
-    kept = [e for e in m.entries if not (e.matrix == "psi" and e.level == 0 and e.row == e.column and e.row in logit)]
+    return without_residuals(m, [r.column for r in responses if r.link == "logit"])
+
+
+def without_residuals(m: Matrices, variables: Collection[int]) -> Matrices:
+    """The matrices without the residual variances of variables within."""
+    kept = [
+        e for e in m.entries if not (e.matrix == "psi" and e.level == 0 and e.row == e.column and e.row in variables)
+    ]
     return replace(m, entries=tuple(kept))
 
 
@@ -266,7 +272,7 @@ def tables(
     tail = [sizes, [x for r in responses for x in (LINKS[r.link], r.categories - 1, r.first)], np.ravel(widths), f]
     tail += [own_ints, kinds, back, np.ravel(patterns), np.ravel(units), np.ravel(runs), np.ravel(row_ints)]
     numbers = [[r.value for r in responses], np.ravel(normal)]
-    numbers.append(np.column_stack([own_floats, A.reshape(J, -1), g]).ravel() if J else [])
+    numbers += [own_floats.ravel(), np.column_stack([A.reshape(J, -1), g]).ravel()] if J else []
     numbers.append(row_floats)
     d = m.scalars + m.correlations
     floats[0] = [constant]
