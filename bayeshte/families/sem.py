@@ -135,9 +135,9 @@ class SEM(ModelSpec):
             self._structures[further] = replace(self.structure, table=self._table(further))
         return self._structures[further]
 
-    def structure_of(self, known: xr.Dataset) -> Structure:
-        """`structure` with all thresholds, which a design and a posterior know."""
-        names = known["thresholds"].to_numpy() if "thresholds" in known.coords else []
+    def structure_of(self, known: xr.Dataset | None) -> Structure:
+        """`structure` with all thresholds, which a design and a posterior know; of None with those of the text."""
+        names = known["thresholds"].to_numpy() if known is not None and "thresholds" in known.coords else []
         found = [tuple(str(v).rpartition(": ")[2].rsplit(" | ", 1)) for v in names if " | t" in str(v)]
         return self.structure_with(found)
 

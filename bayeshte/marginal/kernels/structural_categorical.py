@@ -14,7 +14,8 @@ category, place of tau_1 in t or 0); by width (categorical variable, k, place in
 variables [M]); combination of each cluster; f's place or -1 by active variable [active]; patterns (continuous, conditions, n,
 order [active], cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
 floats: coefficient of t at tau_1 by categorical variable; by width (mean, sd) of its threshold; clusters (q [Q], v [M]), then
-their (A, g); rows (covariates, values), run by run. Coordinates: of the parameters, of f (cluster, n_f), of what rows have sampled.
+their (A, g); rows (covariates, values), run by run. Coordinates: of the parameters, of f (cluster, n_f), of what rows have
+sampled.
 """
 
 import math
