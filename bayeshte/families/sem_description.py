@@ -164,7 +164,11 @@ def _symbols(spec, structure: Structure) -> Iterator[tuple[str, str, str]]:
         ),
         "=~": (r"\lambda_{y,f}", "f =~ y", "loading of y on the factor f"),
         "~~": (r"\psi_{y}", "y ~~ y", "variance of y, or of its residual"),
-        "|": (r"\tau_{y,c}", "y | t1", "threshold of the latent response of y: above it y is in category c or a higher one"),
+        "|": (
+            r"\tau_{y,c}",
+            "y | t1",
+            "threshold of the latent response of y: above it y is in category c or a higher one",
+        ),
     }
     yield from (free[op] for op in free if op in used)
     yield r"\zeta_{y}", "", "residual of y"
@@ -192,10 +196,7 @@ def _prior_key(structure: Structure, row: Row) -> str:
     """Where the prior of a row stands, or its fixed value."""
     if row.fixed is not None:
         return f"fixed at {row.fixed:g}"
-    for block in structure.blocks:
-        if row.level == block.level and row.lhs != row.rhs and {row.lhs, row.rhs} <= {*block.variables}:
-            return block.key
-    return f"{structure.variable(row)}[{structure.label(row)}]"
+    return structure.prior_key(structure.variable(row), structure.label(row))
 
 
 # ---------------------------------------------------------------------------------------------- data

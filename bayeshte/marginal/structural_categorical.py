@@ -176,7 +176,7 @@ def density(
     responses: Sequence[Response],
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     start: np.ndarray,
     unit: np.ndarray,
@@ -195,7 +195,7 @@ def density(
         for place, width in zip(r.widths, np.diff(cuts(_codes(data, r), r.categories)[0]), strict=True):
             near[place - 1] = LogNormal(float(np.log(width * r.unit)), 0.2)
     slopes = [Output("slope", (len(data.context), len(m.slopes)))] if m.slopes else []
-    given = (near, signed, lkj, (*outputs[:2], *slopes), start, unit)
+    given = (near, signed, blocks, (*outputs[:2], *slopes), start, unit)
     like = scores(data, responses)
     if m.slopes:
         rough = structural_pilot.density(m, like, *given, means, spreads)
@@ -205,7 +205,7 @@ def density(
     scale = rough.floats[rough.at + rough.n_top :][: rough.n_top**2].reshape(rough.n_top, rough.n_top)
     theta = rough.parameters(np.zeros(rough.n_dim))
     made = tables(
-        m, data, responses, priors, signed, lkj, outputs, like, np.r_[theta["_scalars"], theta["_correlations"]]
+        m, data, responses, priors, signed, blocks, outputs, like, np.r_[theta["_scalars"], theta["_correlations"]]
     )
     made = made.with_coordinates(centre, scale)
     if made.n_dim > made.n_top + sum(int(np.prod(o.shape)) for o in outputs[2:]):
@@ -237,7 +237,7 @@ def tables(
     responses: Sequence[Response],
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     like: Data,
     t: np.ndarray,
@@ -251,7 +251,7 @@ def tables(
     f = varying(m)
     own = without_logistic(m, responses)
     J = len(data.context) if m.levels == 2 else 0
-    ints, floats, constant = structural.lists(own, NOTHING, priors, signed, lkj)
+    ints, floats, constant = structural.lists(own, NOTHING, priors, signed, blocks)
     own_ints, own_floats, kinds, seen_of_own = _own(m, data)
     if J:
         rest = np.array([*range(m.within), *(s.variable for s in m.slopes)])

@@ -14,7 +14,8 @@ category, place of tau_1 in t or 0); by width (categorical variable, k, place in
 variables [M]); combination of each cluster; f's place or -1 by active variable [active]; patterns (continuous, conditions, n,
 order [active], cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
 floats: coefficient of t at tau_1 by categorical variable; by width (mean, sd) of its threshold; clusters (q [Q], v [M]), then
-their (A, g); rows (covariates, values), run by run. Coordinates: of parameters, of f (cluster, n_f), of what rows have sampled.
+their (A, g); rows (covariates, values), run by run. Coordinates: of the parameters, of f (cluster, n_f), of what rows have
+sampled.
 """
 
 import math
@@ -32,6 +33,7 @@ from bayeshte.marginal.kernels.structural import (
     correlations,
     correlations_gradient,
     levels_of,
+    matrix_priors,
     pull,
     take,
     unsolve,
@@ -269,7 +271,7 @@ def new_places(J, NV, nf, M):
 @njit(inline="always")
 def start(z, ints, floats, t, dt, cell, A, S, parts):
     """Parameters t and the matrices at coordinates z: the log prior, NaN where a covariance matrix is none."""
-    numbers, priors, structure, _, _ = take(ints, floats)
+    numbers, priors, structure, _, _, _ = take(ints, floats)
     d, n, blocks = numbers[0], numbers[1], numbers[2]
     codes, hyper, sizes, etas, centre, scale = priors
     x, slope, dx = np.empty(d), np.empty(n), np.zeros(d)
@@ -290,7 +292,7 @@ def start(z, ints, floats, t, dt, cell, A, S, parts):
 @njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
-    numbers, priors, structure, _, by_cluster = take(ints, floats)
+    numbers, priors, structure, _, by_cluster, of_matrices = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, _, ns = numbers
     active, _, slope_cells, _, _ = by_cluster[0]
     (most, codes), categories, clusters, tables = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(active))
@@ -333,6 +335,8 @@ def log_density(z, ints, floats, grad):
             dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
             dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
             unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c, l], M, Q, work, dPsi, dB, dk)
+        if c == 0:
+            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
         pull(structure[1], structure[2], t, dcell[c], dt)
     for i in range(n):
         dx[i] += dt[1 + i] * slope[i]
@@ -355,7 +359,7 @@ def expand_c(dim, expanded, z, out, user_data):
     """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, parts of clusters."""
     ints, floats = views(user_data, np.int64, np.float64)
     point, values = carray(z, (dim,)), carray(out, (expanded,))
-    numbers, _, structure, _, by_cluster = take(ints, floats)
+    numbers, _, structure, _, by_cluster, _ = take(ints, floats)
     d, M, Q, contexts, slots = numbers[0], numbers[4], numbers[7], numbers[8], numbers[9]
     _, _, clusters, _ = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(by_cluster[0][0]))
     nf, J, NV = len(clusters[0]), len(clusters[2]), len(clusters[1])
