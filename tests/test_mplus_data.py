@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bayeshte.errors import DataError
 from bayeshte.mplus import datafile
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus.settings import Settings
 from bayeshte.mplus.source import Statement
 
 NAN = np.nan

@@ -39,7 +39,7 @@ from bayeshte.marginal import (
 from bayeshte.marginal.density import Density, Output
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.model_text.parts import split
-from bayeshte.prior import Prior
+from bayeshte.prior import OTHERS, Prior
 from bayeshte.spec import Description, Estimand, ModelSpec
 
 #: variables of a posterior, in the order of the tables
@@ -124,7 +124,8 @@ class SEM(ModelSpec):
         given = {} if isinstance(self.priors, str) else self.priors
         named = {k: p for k, p in given.items() if k.startswith("cov[") and isinstance(p, Prior)}
         bounded = frozenset(k for k, p in named.items() if p.support == "interval")
-        return Structure(self.table, self.links, frozenset(named), bounded)
+        wishart = bool(self.links) and (self.priors if isinstance(self.priors, str) else given.get(OTHERS)) == "mplus"
+        return Structure(self.table, self.links, frozenset(named), bounded, wishart)
 
     def structure_with(self, thresholds: Sequence[tuple[str, str]]) -> Structure:
         """`structure` with these thresholds, ``("y", "t2")``."""

@@ -5,7 +5,10 @@ paths y ~ x are Normal(0, 2.5 s_y / s_x), free loadings Normal(0, 2.5 s_y / s_f)
 LKJ(2), other correlations Uniform(-1, 1) as far as the matrix is positive definite. An intercept is Normal(mean, w), w = 2.5 s_y
 sqrt(1 + sum (mean_x / s_x)^2) over the predictors: what the paths' priors let it be. Scaling a variable scales its priors.
 
-Mplus: N(0, infinity), and flat on variances and covariances: IG(-1, 0) and IW(0, -p - 1), which is LKJ(1) times sd^p.
+Mplus: N(0, infinity), and flat on variances and covariances: IG(-1, 0) and IW(0, -p - 1), which is LKJ(1) times sd^p. With any
+categorical variable in the model blocks have IW(I, p + 1), and N(0, 5), 5 the variance, is the prior of thresholds and of paths
+to and loadings of latent responses on the level of rows. Between clusters the part of a response is a continuous latent variable,
+whose paths and loadings are flat.
 
 The covariance matrix C of a block may have an inverse Wishart prior. In SDs and correlations its density is that of C times the
 Jacobian, 2^q times the product of all sd^q. A prior of one covariance is its density, as far as the matrix is positive definite,
@@ -47,7 +50,7 @@ def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.D
     keys = [key for key, _ in structure.covariances_in_blocks]
     for b in structure.blocks:
         own = any(structure.prior_key("corr", e) in keys for e in structure.elements_of(b))
-        out[b.key] = _flat(len(b.variables)) if b.whole else LKJ(1 if own else eta)
+        out[b.key] = _wishart(len(b.variables), structure.wishart) if b.whole else LKJ(1 if own else eta)
     out |= dict.fromkeys(keys, Flat())
     aliases = {r.label: p.key for p in structure.parameters for r in p.rows if r.label}
     aliases |= {p.element: p.key for p in structure.parameters if p.variable in ("loading", "path")}
@@ -69,8 +72,9 @@ def factors(structure: Structure, priors: Mapping[str, Prior]) -> dict[str, Prio
     return {**priors, **{f"sd[{structure.label(row)}]": Power(q) for row, q in rows}}
 
 
-def _flat(q: int) -> Prior:
-    return InverseWishart(np.zeros((q, q)), -q - 1)
+def _wishart(q: int, proper: bool) -> Prior:
+    """Mplus's IW(I, q + 1) beside categorical variables, else a flat one."""
+    return InverseWishart(np.eye(q), q + 1) if proper else InverseWishart(np.zeros((q, q)), -q - 1)
 
 
 def _by_block(given: Mapping[str, Prior], structure: Structure, aliases: Mapping[str, str]) -> dict[str, Prior]:
@@ -82,6 +86,7 @@ def _by_block(given: Mapping[str, Prior], structure: Structure, aliases: Mapping
         A matrix of variables that are no block, or of another size; a prior of something whose prior is that of its block.
     """
     blocks = {structure.set_of(b.key): b for b in structure.blocks if b.whole}
+    inside = {key for key, _ in structure.covariances_in_blocks} if structure.wishart else ()
     out: dict[str, Prior] = {}
     for name, prior in given.items():
         key = aliases.get(name, name)
@@ -94,6 +99,11 @@ def _by_block(given: Mapping[str, Prior], structure: Structure, aliases: Mapping
                     f"each other and with no others, and have free variances. There are: {there}."
                 )
             out[block.key] = _reordered(name, prior, block)
+        elif key in inside:
+            raise SpecError(
+                f"priors: {name} is part of a covariance matrix. Where a variable is categorical that has one prior, an inverse "
+                f"Wishart one: give that, or another set, {OTHERS!r}: 'default'."
+            )
         elif "[" in key and (owner := structure.prior_key(*key[:-1].split("[", 1))) != key:
             raise SpecError(f"priors: {name} is part of {owner}, which has one prior.")
         elif name != OTHERS:

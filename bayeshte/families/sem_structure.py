@@ -44,12 +44,15 @@ class Structure:
         Keys of priors of covariances: ``cov[a ~~ b]`` of one, ``cov[a, b, c]`` of a block's covariance matrix.
     bounded : frozenset of str
         Those of them that have bounds; they are in no block.
+    wishart : bool
+        Whether every block has a prior of its covariance matrix, named or not.
     """
 
     table: ParameterTable
     links: Mapping[str, str] = field(default_factory=dict)
     covariances: frozenset[str] = frozenset()
     bounded: frozenset[str] = frozenset()
+    wishart: bool = False
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -170,7 +173,7 @@ class Structure:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Sets of variables with all correlations free and their own."""
-        out, matrices = [], {self.set_of(key) for key in self.covariances}
+        out, named = [], {self.set_of(key) for key in self.covariances}
         for level, names, rows in self.components:
             q = len(names)
             if len(rows) == q * (q - 1) // 2 and not any(r.fixed is not None or self._is_apart(r) for r in rows):
@@ -178,7 +181,8 @@ class Structure:
                 own = all(
                     self.sd(level, v).fixed is None and self.sd(level, v).label not in self._shared for v in names
                 )
-                out.append(replace(block, whole=own and (level, frozenset(names)) in matrices))
+                whole = self.wishart or (level, frozenset(names)) in named
+                out.append(replace(block, whole=own and whole))
         return tuple(out)
 
     def set_of(self, key: str) -> tuple[str, frozenset[str]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus.settings import Settings
 
 
 def statistics(frame: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:

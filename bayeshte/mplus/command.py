@@ -52,21 +52,20 @@ def _draws(fit: Fit, analysis: Analysis) -> pd.DataFrame:
         [range(1, n["chain"] + 1), range(1, n["draw"] + 1)], names=["chain", "iteration"]
     )
     columns = {}
-    for line in lines(fit.spec.table, analysis.words):
+    structure = fit.spec.structure_of(fit.posterior)
+    for line in lines(structure.table, analysis.words):
         if line.row is not None and line.row.fixed is None:
-            values = (
-                row_draws(fit.spec.structure, fit.posterior, line.row).transpose("chain", "draw").to_numpy().ravel()
-            )
+            values = row_draws(structure, fit.posterior, line.row).transpose("chain", "draw").to_numpy().ravel()
             columns[" ".join(v for v in (line.level, line.header, line.parameter) if v)] = values
     return pd.DataFrame(columns, index=index).reset_index()
 
 
 def parameters(analysis: Analysis, design: xr.Dataset) -> pd.DataFrame:
     """Every parameter in Mplus's words: level, header, parameter, label, value if fixed, start, where it comes from, prior."""
-    structure = analysis.spec.structure
+    structure = analysis.spec.structure_of(design)
     priors = analysis.spec.frozen_priors(design)
     rows = []
-    for line in lines(analysis.spec.table, analysis.words):
+    for line in lines(structure.table, analysis.words):
         if (row := line.row) is not None:
             free = row.fixed is None
             rows.append(

@@ -8,9 +8,9 @@ from graphlib import CycleError, TopologicalSorter
 from bayeshte.errors import near
 from bayeshte.model_text import Row
 from bayeshte.mplus.loops import written_out
-from bayeshte.mplus.model import Mention, Model
+from bayeshte.mplus.mention import Mention, Model
 from bayeshte.mplus.names import found, known, new_list
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus.settings import Settings
 from bayeshte.mplus.source import Source, Statement
 
 TOKEN = re.compile(

@@ -16,13 +16,14 @@ import pandas as pd
 from bayeshte.errors import DataError
 from bayeshte.mplus import define
 from bayeshte.mplus.names import NAME, PRINTED
-from bayeshte.mplus.options import SYMBOLS, Settings
+from bayeshte.mplus.settings import SYMBOLS, Settings
 from bayeshte.mplus.source import Statement
 
 SUFFIXES = (".dat", ".txt", ".csv", ".tsv", ".raw", ".asc", ".prn")
 NOT_AVAILABLE = ("NA", "NAN", "N/A", "#N/A", "NULL", "NONE")
 # characters that no data file has
 EMPTY, BLANK, COMMA = "\ue000", "\ue001", "\ue002"  # an empty field; a blank and a comma within quotes
+SHOWN = 8  # values that a message lists
 _NUMERIC = b"0123456789eE+-.* \t\n"
 
 
@@ -137,6 +138,28 @@ def missing(frame: pd.DataFrame, settings: Settings) -> Iterator[str]:
         counts = frame[[v for v in settings.use if v not in (settings.cluster, *settings.keep)]].isna().sum()
         found = ", ".join(f"{v} {n}" for v, n in counts.items() if n)
         yield f"data: MISSING: values that are missing among {len(frame)} rows: {found or 'none'}."
+
+
+def categories(frame: pd.DataFrame, settings: Settings) -> Iterator[str]:
+    """How the values of CATEGORICAL are numbered where there are gaps; DataError if those of one set, ``u1-u3 (*)``, differ."""
+    found = {v: np.unique(frame[v].dropna().to_numpy(float)) for v in settings.categorical}
+    for names in settings.sets:
+        sets = {tuple(found[v]): v for v in names if v in found}
+        if len(sets) > 1:
+            one, other = list(sets.values())[:2]
+            raise DataError(
+                f"CATEGORICAL {' '.join(names)} (*): {one} has the values {_listed(found[one])} and {other} "
+                f"{_listed(found[other])}. Variables that share their categories need all of them: leave out (*), so that each "
+                "has its own."
+            )
+    for v, x in found.items():
+        if len(x) and np.ptp(x) != len(x) - 1:
+            order = ", ".join(map(str, range(min(len(x), SHOWN)))) + (", ..." if len(x) > SHOWN else "")
+            yield f"data: {v}: the values {_listed(x)} are taken as categories {order}, in that order."
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{x:g}" for x in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
 
 # --------------------------------------------------------------------------------------------------------------- text

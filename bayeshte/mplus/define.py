@@ -19,7 +19,7 @@ from bayeshte.mplus import arithmetic, calculation
 from bayeshte.mplus.arithmetic import Program, columns_of
 from bayeshte.mplus.loops import written_out
 from bayeshte.mplus.names import NAME, assigned, found, known_list
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus.settings import Settings
 from bayeshte.mplus.source import Statement, full_name
 
 COMMANDS = ("CENTER", "STANDARDIZE", "CUT")

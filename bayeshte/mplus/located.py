@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from bayeshte.errors import DataError, SpecError
-from bayeshte.mplus.model import Mention
+from bayeshte.mplus.mention import Mention
 
 SHOWN = 3  # statements
 #: variables as messages write them: in quotes, in a loop with arrows, in brackets as in ``sd[within: y]``

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bayeshte.families import SEM
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus.settings import Settings
 
 CODES = (-9, -99, -999, -9999, 99, 999, 9999)  # what often stands for a missing value
 

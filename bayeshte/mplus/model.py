@@ -8,23 +8,29 @@ one label makes those equal: this is the one place where Mplus looks at ends of 
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 from bayeshte.errors import SpecError
 from bayeshte.model_text import Row
-from bayeshte.mplus.names import found, known, numbered, span
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus import thresholds
+from bayeshte.mplus.mention import Group, Item, Mention, Model
+from bayeshte.mplus.names import NAME, found, known, numbered, span
+from bayeshte.mplus.settings import Settings
 from bayeshte.mplus.source import Source, Statement
 
 #: keyword: operator; the left side of BY and ON is lhs
 OPERATORS = {"BY": "=~", "ON": "~", "WITH": "~~", "PON": "~", "PWITH": "~~"}
 KEYWORD = re.compile(r"(?<![\w.])(BY|ON|WITH|PON|PWITH|XWITH)(?![\w.])", re.I)
 TOKEN = re.compile(
-    r"\s+|(?P<name>[A-Za-z_][\w.]*)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<mark>[-+@*(),])|(?P<odd>.)"
+    r"\s+|(?P<name>[A-Za-z_][\w.]*(?:\$\d+)?)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<mark>[-+@*(),])"
+    r"|(?P<odd>.)"
 )
 REMEDIES = {
-    "$": "thresholds belong to categorical outcomes, which are not supported so far.",
-    "{": "scale factors belong to categorical outcomes, which are not supported so far.",
+    "$": "thresholds stand in brackets, with their number: [u$1].",
+    **dict.fromkeys(
+        "{}", "residual variances of latent responses are 1, and there are no scale factors: delete the statement."
+    ),
     "#": "it belongs to latent classes or loops, which are not supported.",
     "^": "random residual variances and loadings are not supported.",
     "&": "dynamic models are not supported.",
@@ -37,63 +43,6 @@ REMEDIES = {
 }
 EQUAL = "equal"  # begins the label of a numeric equality: (1) is equal1
 LEVELS = {"WITHIN": "within", "BETWEEN": "between"}
-
-
-@dataclass(frozen=True)
-class Mention:
-    """A parameter as a statement has it.
-
-    `row` has its fixed value, start and label; `freed` is whether ``*`` frees it; `statement` is where it stands.
-    """
-
-    row: Row
-    freed: bool
-    statement: Statement
-
-
-@dataclass
-class Model:
-    """What MODEL says.
-
-    Attributes
-    ----------
-    mentions : dict
-        By key of the row; later mentions have taken the place of earlier ones.
-    products : dict
-        Name of an XWITH variable to its two factors.
-    factors, slopes : dict
-        Latent variables to the level that they are defined at ("" with one level); random slopes likewise.
-    labels : dict
-        Label as written, in lower case, to the label in the model text.
-    notes : list of str
-    """
-
-    mentions: dict[tuple, Mention] = field(default_factory=dict)
-    products: dict[str, tuple[str, str]] = field(default_factory=dict)
-    factors: dict[str, set[str]] = field(default_factory=dict)
-    slopes: list[str] = field(default_factory=list)
-    labels: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Item:
-    """A name of a list with its modifier, and the line of the statement that it stands in."""
-
-    name: str
-    line: int
-    fixed: float | None = None
-    start: float | None = None
-    freed: bool = False
-
-
-@dataclass(frozen=True)
-class Group:
-    """Items and the labels in the parenthesis behind them, which begins in `line`."""
-
-    items: tuple[Item, ...]
-    labels: tuple[str, ...] = ()
-    line: int = 0
 
 
 def read(source: Source, settings: Settings) -> Model:
@@ -169,7 +118,7 @@ def _tokens(text: str, statement: Statement) -> list[tuple[str, str]]:
 
 
 def _odd(word: str, statement: Statement) -> SpecError:
-    remedy = REMEDIES.get(word, "expected a name.")
+    remedy = REMEDIES["$"] if "$" in word else REMEDIES.get(word, "expected a name.")
     return statement.error(f"{word!r} is not understood here: {remedy}")
 
 
@@ -250,6 +199,11 @@ class _Reader:
             )
         groups = self._groups(right, statement)
         items = [item for group in groups for item in group.items]
+        if shown := [item.name for item in items if item.name in self.settings.categorical]:
+            raise statement.error(
+                f"{shown[0]} is categorical: growth curves of categorical outcomes are written with BY, [f@0] and equal "
+                "thresholds, as in [u1$1-u4$1] (1)."
+            )
         if any(group.labels for group in groups):
             raise statement.error("labels of time scores are not supported: write the loadings with BY.")
         if len(items) == 1 and items[0].fixed is None:
@@ -279,15 +233,31 @@ class _Reader:
                 "means stand in brackets, [y1 y2@0], with labels behind them: [y1] (m1). Is a ';' missing?"
             )
         for piece in pieces:
-            for group in self._groups(piece[1] + (piece[2] or ""), statement):
-                for item in group.items:
+            for group in self._groups(piece[1] + (piece[2] or ""), statement, means=True):
+                rows = [(self._mean(level, item, statement), item) for item in group.items]
+                for row, item in rows:
+                    if row.op == "|":
+                        continue
                     if level == "within" and item.name in self.settings.use and item.name not in self.settings.within:
                         raise statement.error(f"{item.name} is on both levels, so its mean belongs under %BETWEEN%.")
                     if level == "within" and item.name in self.model.factors and item.fixed != 0:
                         raise statement.error(
                             f"{item.name} is a factor within clusters: its mean is 0; write [{item.name}@0]."
                         )
-                self._add([(Row(level, item.name, "~1", ""), item) for item in group.items], group, statement)
+                self._add(rows, group, statement)
+
+    def _mean(self, level: str, item: Item, statement: Statement) -> Row:
+        """The row of a mean, or of a threshold."""
+        row = (
+            thresholds.row(level, item.name) if thresholds.is_threshold(item.name) else Row(level, item.name, "~1", "")
+        )
+        both = row.lhs not in self.settings.within
+        thresholds.check_mean(level, row, self.settings.categorical, both, statement)
+        if row.op == "|" and item.start is not None:
+            self.model.notes.append(
+                f"line {statement.line}: {statement.shown}: starting values of thresholds have no effect."
+            )
+        return row
 
     def _relation(self, level: str, statement: Statement, keyword: re.Match) -> None:
         word, text = keyword[1].upper(), statement.text
@@ -343,8 +313,8 @@ class _Reader:
             raise statement.error(f"{name} is a column, but not among USEVARIABLES: add it there.")
         return known(name, order, statement)
 
-    def _groups(self, text: str, statement: Statement) -> list[Group]:
-        """Items with modifiers, in groups that end with labels in parentheses."""
+    def _groups(self, text: str, statement: Statement, means: bool = False) -> list[Group]:
+        """Items with modifiers, in groups that end with labels in parentheses; among `means` may be thresholds."""
         words, lines = [], []
         for match in TOKEN.finditer(text):
             if match["odd"]:
@@ -368,20 +338,26 @@ class _Reader:
             if words[at] == ",":
                 at += 1
                 continue
-            at, names, said = self._item(words, at, statement)
+            at, names, said = self._item(words, at, statement, means)
             items += [Item(name, lines[at - 1], **said) for name in names]
         return [*groups, *([Group(tuple(items))] if items else [])]
 
-    def _item(self, words: list[str], at: int, statement: Statement) -> tuple[int, list[str], dict]:
+    def _item(self, words: list[str], at: int, statement: Statement, means: bool) -> tuple[int, list[str], dict]:
         """Where the next item begins, and the names of this one with what its modifier says."""
-        if not re.fullmatch(r"[A-Za-z_][\w.]*", words[at]):
+        if not re.fullmatch(NAME, words[at]) and not (means and thresholds.is_threshold(words[at])):
             raise _odd(words[at], statement)
         first, last = words[at].lower(), ""
         at += 1
         if at + 1 < len(words) and words[at] == "-" and re.match(r"[A-Za-z_]", words[at + 1]):
             last = words[at + 1].lower()
             at += 2
-        names = [self._known(name, statement) for name in _expand((first, last), self.order, statement)]
+        if "$" in first + last:
+            if not means:
+                raise _odd(first + last, statement)
+            known_one = partial(self._known, statement=statement)
+            names = thresholds.expand(first, last, self.order, known_one, statement)
+        else:
+            names = [self._known(name, statement) for name in _expand((first, last), self.order, statement)]
         said = {}
         while at < len(words) and words[at] in "@*":
             mark, at = words[at], at + 1
@@ -430,12 +406,20 @@ class _Reader:
         for row, item in rows:
             for name in {row.lhs, *row.parts}:
                 self._check_level(name, row.level, statement)
+            of_response = row.kind == "variance" and row.level != "between" and row.lhs in self.settings.categorical
+            if of_response and KEYWORD.search(statement.text):
+                continue  # a list WITH itself
             if row.kind == "variance" and len(rows) > 1 and KEYWORD.search(statement.text) and row.key not in labels:
                 # a list WITH itself: what stands behind it is about the pairs, their variances are as they are elsewhere
                 if row.key not in self.model.mentions:
                     self._keep(Mention(row, False, statement))
                 continue
-            row = replace(row, fixed=item.fixed, start=item.start, label=labels.get(row.key, ""))
+            if of_response:
+                raise statement.error(
+                    f"{row.lhs} is categorical: the residual variance of its latent response is 1. Leave {row.lhs} out here."
+                )
+            start = None if row.op == "|" else item.start
+            row = replace(row, fixed=item.fixed, start=start, label=labels.get(row.key, ""))
             if row.kind == "variance" and row.fixed == 0 and row.lhs in self.model.slopes:
                 raise statement.error(
                     f"{row.lhs} is a random slope and has a variance: for one that does not vary write the path under %WITHIN%, "

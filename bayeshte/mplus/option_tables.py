@@ -18,7 +18,7 @@ READ = {
         ),
         "CATEGORICAL",
     ),
-    "ANALYSIS": ("TYPE", "ESTIMATOR", "POINT", "PREDICTOR"),
+    "ANALYSIS": ("TYPE", "ESTIMATOR", "POINT", "PREDICTOR", "LINK", "PARAMETERIZATION", "MEDIATOR"),
     "OUTPUT": ("CINTERVAL",),
     "SAVEDATA": ("FILE", "SAVE", "BPARAMETERS"),
     "PLOT": (),
@@ -148,13 +148,13 @@ NOTED = {
 
 _WEIGHTS = "sampling weights are not supported: leave the option out if an unweighted analysis answers the question."
 _CLASSES = "latent classes are not supported."
-LATER = "only continuous outcomes are supported so far; delete the option to treat the variable as continuous."
+_LATER = "such outcomes are not supported so far; delete the option to treat the variable as continuous."
 REFUSED = {
     "DATA": {"SWMATRIX": "give the raw data."},
     "VARIABLE": {
-        "CENSORED": LATER,
-        "NOMINAL": LATER,
-        "COUNT": LATER,
+        "CENSORED": _LATER,
+        "NOMINAL": _LATER,
+        "COUNT": _LATER,
         "GROUPING": "groups are not supported: make 0/1 variables of them, or USEOBSERVATIONS for one group at a time.",
         "CLASSES": _CLASSES,
         "KNOWNCLASS": _CLASSES,
@@ -175,9 +175,6 @@ REFUSED = {
     | {"PATTERN": "designs with planned patterns need no option: code what was not asked as missing."},
     "ANALYSIS": {
         "MODEL": "the defaults it changes are not supported: write the covariances into MODEL, fixed with @0 or free.",
-        "PARAMETERIZATION": "it concerns categorical outcomes, which are not supported so far.",
-        "LINK": "it concerns categorical outcomes, which are not supported so far.",
-        "MEDIATOR": "it concerns categorical mediators, which are not supported so far.",
         "ROTATION": "exploratory factors are not supported: write the loadings with BY.",
         "ALIGNMENT": "groups are not supported.",
         "REPSE": _WEIGHTS,
@@ -197,5 +194,5 @@ TYPES = {
     "EFA": "exploratory factors are not supported: write the loadings with BY.",
     "IMPUTATION": "give one data file: missing values are integrated (MAR), no imputation is needed.",
     "MONTECARLO": "give one data file.",
-    "LOGISTIC": "it concerns categorical outcomes, which are not supported so far.",
+    "LOGISTIC": "write TYPE = GENERAL and VARIABLE: CATEGORICAL = ...; the link is probit.",
 }

@@ -65,7 +65,8 @@ def write(found: Tables, fit: Fit, folder: Path) -> None:
 
 def summary(fit: Fit, point: str = "MEDIAN", interval: str = "eti", words: Words | None = None) -> pd.DataFrame:
     """Model results: every parameter, fixed ones too, and new parameters last."""
-    found, implied = lines(fit.spec.table, words), Implied.of(fit)
+    implied = Implied.of(fit)
+    found = lines(implied.structure.table, words)
     draws = [implied.row(line.row) for line in found if line.row]
     if fit.spec.table.derived:
         values = fit.posterior["derived"].transpose("chain", "draw", "quantity")
@@ -75,7 +76,7 @@ def summary(fit: Fit, point: str = "MEDIAN", interval: str = "eti", words: Words
 
 def standardized(fit: Fit, point: str = "MEDIAN", interval: str = "eti", words: Words | None = None) -> pd.DataFrame:
     """STDYX results of the rows of the model results, and of random slopes at the within level (``S | Y ON``)."""
-    found = [line for line in lines(fit.spec.table, words, slopes=True) if line.row]
+    found = [line for line in lines(fit.spec.structure_of(fit.posterior).table, words, slopes=True) if line.row]
     values = stdyx(fit, [line.row for line in found])
     found = [line for line in found if line.row in values]
     return _table(fit, found, [values[line.row] for line in found], point, interval)

@@ -46,6 +46,7 @@ def printout(fit: Fit, tables: Tables, title: str = "", notes: Sequence[str] = (
         _verdict(fit),
         _analysis(fit, tables),
         _notes(notes),
+        _proportions(fit, tables.words),
         _fit_statistics(tables.fit),
         _results(f"MODEL RESULTS{failed}", tables.summary),
         _results(f"STANDARDIZED MODEL RESULTS (STDYX){failed}", tables.standardized, within[0]),
@@ -88,7 +89,7 @@ def _analysis(fit: Fit, tables: Tables) -> Iterator[str]:
         yield from _pair(f"Number of clusters ({a['cluster'].upper()})", f"{len(size):,}")
         yield from _pair("Observations per cluster", spread)
     yield from _pair("Missing data patterns", f"{_patterns(fit):,}")
-    yield from _pair("Free parameters", f"{len(fit.spec.structure.position):,}")
+    yield from _pair("Free parameters", f"{len(fit.spec.structure_of(fit.posterior).position):,}")
     yield ""
     for role, names in _roles(fit.spec.structure):
         if names:
@@ -129,7 +130,21 @@ def _roles(s: Structure) -> list[tuple[str, list[str]]]:
         where = f", {level}" if level else ""
         out.append((f"Predictors taken as they are{where}", s.covariates(level)))
         out.append((f"Factors{where}", [*s.table.factors(level)]))
-    return [*out, ("Random slopes", [*s.table.slopes])]
+    return [*out, ("Random slopes", [*s.table.slopes]), ("Binary and ordinal, probit", [*s.links])]
+
+
+def _proportions(fit: Fit, words: Words) -> Iterator[str]:
+    """How many rows are in each category."""
+    if not fit.spec.links:
+        return
+    yield from ("PROPORTIONS AND COUNTS OF CATEGORICAL VARIABLES",)
+    for v in fit.spec.links:
+        codes = fit.design["Y"].sel(within_variable=v).to_numpy()
+        counts = np.bincount(codes[~np.isnan(codes)].astype(int))
+        labels = [c.partition("=")[2] for c in fit.design.attrs["categories"] if c.startswith(f"{v}=")]
+        yield from ("", f" {words.of(v)}")
+        for label, count in zip(labels, counts, strict=True):
+            yield f"    {label:<14}{count / counts.sum():>12.3f}{count:>12,}"
 
 
 # ---------------------------------------------------------------------------------------------- tables
@@ -183,10 +198,11 @@ def _number(value: float) -> str:
 
 def _priors(fit: Fit, words: Words) -> Iterator[str]:
     yield from ("PRIORS FOR ALL PARAMETERS", "")
-    free = [line for line in lines(fit.spec.table, words) if line.row and line.row.fixed is None]
+    structure = fit.spec.structure_of(fit.posterior)
+    free = [line for line in lines(structure.table, words) if line.row and line.row.fixed is None]
     for line in free:
         label = f"{line.level:<8} {line.header} {line.parameter}".strip()
-        yield f"{label:<42} {prior_of(fit.spec.structure, fit.priors, line.row)}"
+        yield f"{label:<42} {prior_of(structure, fit.priors, line.row)}"
 
 
 def prior_of(structure: Structure, priors: Mapping[str, Prior], row: Row) -> str:
@@ -203,7 +219,7 @@ def prior_of(structure: Structure, priors: Mapping[str, Prior], row: Row) -> str
             return f"IW(0, {-len(block.variables) - 1})"
         case "Flat", _:
             return "N(0, infinity)"
-        case "Normal", "coefficient" | "covariance":
+        case "Normal", "coefficient" | "covariance" | "threshold":
             return f"N({prior['mu']:g}, {prior['sigma'] ** 2:g})"
         case "Power", "variance" if elementwise:
             return f"IG({(structure.covary(row) - prior['exponent'] - 1) / 2:g}, 0)"

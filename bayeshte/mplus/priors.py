@@ -7,7 +7,7 @@ each of its correlations, because cov = corr sd_1 sd_2. IW(s, d) on all elements
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from bayeshte.families.sem_blocks import Block
 from bayeshte.families.sem_structure import Structure
 from bayeshte.model_text import Row
 from bayeshte.mplus.loops import written_out
-from bayeshte.mplus.model import Model
+from bayeshte.mplus.mention import Model
 from bayeshte.mplus.names import found, numbered
 from bayeshte.mplus.source import Source, Statement
 from bayeshte.prior import Flat, InverseWishart, Normal, Power, Prior, Uniform, VarianceInverseGamma
@@ -27,6 +27,7 @@ INFINITE = 1e10  # Mplus's own number for infinity, which outputs print
 SHOWN = 4  # parameters that a message names
 SUPPORTED = {
     "coefficient": "N(mean, variance) or U(low, high)",
+    "threshold": "N(mean, variance), the same for all thresholds of a variable",
     "variance": "IG(a, b), or IW(s, d) for all elements of a covariance matrix",
     "covariance": "N(mean, variance), U(low, high), or IW(s, d) for all elements of a covariance matrix",
 }
@@ -66,6 +67,7 @@ def read(source: Source, model: Model, structure: Structure, flat: bool) -> dict
     whole = {(b.level, v) for b in matrices for v in b.variables}
     single = {k: v for k, v in given.items() if v.name != "IW" or (v.row.level, v.row.lhs) not in whole}
     covariances = {f"cov[{structure.label(v.row)}]" for v in single.values() if v.row.kind == "covariance"}
+    _check_apart(single.values(), structure)
     structure = replace(structure, covariances=frozenset(covariances))
     out: dict[str, Prior] = {}
     for label, v in single.items():
@@ -114,7 +116,7 @@ def _number(text: str, statement: Statement) -> float:
 
 
 def _check_supported(name: str, row: Row, statement: Statement) -> None:
-    known = {"coefficient": ("N", "U"), "variance": ("IG", "IW"), "covariance": ("N", "U", "IW")}
+    known = {"coefficient": ("N", "U"), "threshold": ("N",), "variance": ("IG", "IW"), "covariance": ("N", "U", "IW")}
     if name not in known[row.kind]:
         raise statement.error(
             f"{name} is not supported for {row.name}, a {row.kind}. Supported: {SUPPORTED[row.kind]}."
@@ -165,6 +167,18 @@ def _matrices(given: dict[str, Assigned], structure: Structure) -> dict[Block, P
                 "covariance write N(mean, variance)."
             )
     return out
+
+
+def _check_apart(single: Iterable[Assigned], structure: Structure) -> None:
+    """Refuse priors of single elements where the covariance matrix has one, as it has beside categorical variables."""
+    for v in single:
+        for b in structure.blocks:
+            if b.whole and v.row.op == "~~" and v.row.level == b.level and {v.row.lhs, v.row.rhs} <= {*b.variables}:
+                raise v.statement.error(
+                    f"{v.row.name} is an element of the covariance matrix of {', '.join(b.variables)}, which has one prior where "
+                    f"a variable is categorical: give IW(s, d) to all its elements, or fix a covariance, as in "
+                    f"{b.variables[0]} WITH {b.variables[1]}@0."
+                )
 
 
 def _made(prior: Callable[[], Prior], statement: Statement) -> Prior:

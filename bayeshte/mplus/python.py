@@ -6,8 +6,8 @@ from pathlib import PureWindowsPath
 from bayeshte.errors import DataError
 from bayeshte.families import SEM
 from bayeshte.mplus import datafile, define
-from bayeshte.mplus.options import Settings
 from bayeshte.mplus.read import Analysis
+from bayeshte.mplus.settings import Settings
 from bayeshte.prior import OTHERS, Prior
 
 WIDTH = 100
@@ -85,6 +85,8 @@ def specification(spec: SEM) -> list[str]:
     out = ["spec = bh.SEM("]
     if spec.cluster:
         out.append(f"    cluster={_quoted(spec.cluster)},")
+    if spec.categorical:
+        out.append(f"    categorical={_names([*spec.categorical])},")
     for name in ("model", "within", "between"):
         if words := getattr(spec, name):
             out += [f'    {name}="""', *(f"        {line}" for line in words.split("\n")), '    """,']

@@ -9,10 +9,10 @@ import pandas as pd
 
 from bayeshte.errors import SpecError
 from bayeshte.families import SEM
-from bayeshte.mplus import constraint, datafile, define, mistakes, model, options, priors, source, text
+from bayeshte.mplus import constraint, datafile, define, mistakes, model, options, priors, source, text, thresholds
 from bayeshte.mplus.located import located
-from bayeshte.mplus.model import Mention
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus.mention import Mention, Model
+from bayeshte.mplus.settings import Settings
 from bayeshte.mplus.source import Source
 from bayeshte.mplus.words import Words
 from bayeshte.prior import OTHERS
@@ -68,6 +68,7 @@ class Analysis:
         kept = [*settings.use, *settings.keep, *([settings.cluster] if settings.cluster else [])]
         settings.notes += [*define.without_effect(statements, settings)][::-1]
         settings.notes += [*datafile.missing(frame, settings), *mistakes.of_data(frame, settings)]
+        settings.notes += [*datafile.categories(frame, settings)]
         return frame[list(dict.fromkeys(kept))], tuple(settings.notes)
 
     def data(self) -> pd.DataFrame:
@@ -144,6 +145,7 @@ def parse(
         return Analysis(path, given, settings, None, file=file, notes=notes)
     parsed = model.read(given, settings)
     derived = constraint.read(given, parsed, settings)
+    thresholds.check_held(parsed.mentions.values())
     others = "default" if default_priors else "mplus"
     notes = [*given.notes, *settings.notes]
     notes += [f"line {s.line}: {s.command} {s.shown}: {NO_TEST}" for s in given.of("MODEL TEST")]
@@ -153,6 +155,7 @@ def parse(
         spec = SEM(
             **arguments,
             cluster=settings.cluster,
+            categorical=settings.categorical,
             derived=derived.texts,
             priors=others,
         )
@@ -180,7 +183,7 @@ UNSUPPORTED = {
 }
 
 
-def _unused(parsed: model.Model) -> list[str]:
+def _unused(parsed: Model) -> list[str]:
     """Interactions that no path uses."""
     used = {m.row.rhs for m in parsed.mentions.values()}
     return [

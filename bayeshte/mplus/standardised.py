@@ -1,7 +1,7 @@
 """STDYX and R-square in every draw, from the covariances that the model implies.
 
-With random slopes the variances within depend on the slopes: every cluster is standardised by its own, and clusters are
-averaged, each counting once.
+A categorical variable has those of its latent response. With random slopes the variances within depend on the slopes: every
+cluster is standardised by its own, and clusters are averaged, each counting once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ class Implied:
 
     @classmethod
     def of(cls, fit: Fit) -> "Implied":
-        s = fit.spec.structure
+        s = fit.spec.structure_of(fit.posterior)
         return cls(s, s.matrices(fit.design["slots"].to_numpy()), fit.posterior, fit.design)
 
     def row(self, row: Row) -> np.ndarray:
@@ -73,9 +73,9 @@ class Implied:
 def stdyx(fit: Fit, rows: Sequence[Row]) -> dict[Row, np.ndarray]:
     """Standardised draws, (draw,), of rows of the parameter table.
 
-    Paths and loadings are times the SD of the predictor over that of the outcome, intercepts over the SD, residual variances
-    over the variance (1 - R-square), covariances over both (residual) SDs. Products have no standardised path. What is fixed
-    to have no variance on its level is not a number here.
+    Paths and loadings are times the SD of the predictor over that of the outcome, intercepts and thresholds over the SD,
+    residual variances over the variance (1 - R-square), covariances over both (residual) SDs. Products have no standardised path.
+    What is fixed to have no variance on its level is not a number here.
     """
     implied, out = Implied.of(fit), {}
     for level in implied.structure.levels:
@@ -91,7 +91,7 @@ def _standardised(implied: Implied, row: Row) -> Value:
             y, x = (row.lhs, row.rhs) if row.op == "~" else (row.rhs, row.lhs)
             which = implied.structure.table.slopes.index(row.slope) if row.slope else None
             return lambda slopes, sd: (draws if which is None else slopes[:, which]) * sd[x] / sd[y]
-        case "~1":
+        case "~1" | "|":
             return lambda _, sd: draws / sd[row.lhs]
         case _ if row.lhs == row.rhs:
             return lambda _, sd: draws / sd[row.lhs] ** 2

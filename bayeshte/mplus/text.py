@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from bayeshte.errors import SpecError
 from bayeshte.model_text import parameter_table
-from bayeshte.mplus.model import Mention, Model
-from bayeshte.mplus.options import Settings
+from bayeshte.mplus.mention import Mention, Model
+from bayeshte.mplus.settings import Settings
 
 #: argument of bh.SEM by level
 ARGUMENTS = {"": "model", "within": "within", "between": "between"}
@@ -33,13 +33,16 @@ def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str,
     lines = {level: [*_lines([m for m in mentions if m.row.level == level])] for level in levels}
     alone = {level: _unmentioned(level, mentions, settings) for level in levels}
     for level, names in alone.items():
-        lines[level] += [f"{v} ~~ {v}" for v in names]
+        responses = {*settings.categorical} if level != "between" else set()
+        lines[level] += [f"{v} ~~ {'1*' if v in responses else ''}{v}" for v in names]
         notes += [_note(v, level, settings) for v in names]
     for level in levels:
         if not lines[level]:
             where = f"%{level.upper()}% says" if level else "MODEL is missing or says"
             raise SpecError(f"{where} nothing: write a statement such as 'y ON x;'.")
-    table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels})
+    _check_predictors(mentions, settings)
+    categorical = dict.fromkeys(settings.categorical, 1.0)
+    table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels}, categorical=categorical)
     if settings.two_level:
         alone["between"] += [v for v in table.exogenous("between") if v in table.endogenous("within")]
     for level in levels:
@@ -86,7 +89,9 @@ def _lines(mentions: list[Mention]) -> Iterator[str]:
         together.setdefault(kind, []).append(m)
     firsts = set()
     for (lhs, op), rows in together.items():
-        if op.startswith("|"):
+        if op == "|":
+            yield f"{lhs} | {' + '.join(t for m in rows for t in _terms(m, m.row.rhs))}"
+        elif op.startswith("|"):
             yield f"{op[1:]} | {lhs} ~ {rows[0].row.rhs}"
         elif op == "~1":
             yield f"{lhs} ~ {' + '.join(_terms(rows[0], '1'))}"
@@ -96,6 +101,20 @@ def _lines(mentions: list[Mention]) -> Iterator[str]:
             yield f"{lhs} =~ {' + '.join(terms)}"
         else:
             yield f"{lhs} {op} {' + '.join(t for m in rows for t in _terms(m, m.row.rhs))}"
+
+
+def _check_predictors(mentions: list[Mention], settings: Settings) -> None:
+    """Refuse categorical variables that only predict on their level of rows: the model takes those as they are."""
+    first = [m for m in mentions if m.row.level != "between"]
+    explained = {m.row.rhs if m.row.op == "=~" else m.row.lhs for m in first if m.row.op != "~~"}
+    explained |= {v for m in first if m.row.op == "~~" for v in (m.row.lhs, m.row.rhs)}
+    for m in first:
+        for v in m.row.parts if m.row.op == "~" else ():
+            if v in settings.categorical and v not in explained:
+                raise m.statement.error(
+                    f"{v} is categorical and only predicts: take it out of CATEGORICAL, and make 0/1 variables of more than two "
+                    "categories with DEFINE."
+                )
 
 
 def _terms(m: Mention, rhs: str, first: bool = False) -> list[str]:
@@ -119,6 +138,8 @@ def _note(name: str, level: str, settings: Settings) -> str:
     if not level or name in (*settings.within, *settings.between):
         return f"{name} is among USEVARIABLES but in no statement of MODEL: it is modelled, and covaries with nothing."
     declare = "WITHIN" if level == "between" else "BETWEEN"
+    if level == "within" and name in settings.categorical:
+        return f"{name} is in no statement of %WITHIN%: its latent response varies there, and covaries with nothing."
     return (
         f"{name} has a part on the level %{level.upper()}%, where no statement names it: it has a variance there and covaries "
         f"with nothing. If it has no such part, declare it: {declare} = {name}."

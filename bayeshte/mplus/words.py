@@ -1,7 +1,8 @@
 """Rows of the parameter table in Mplus's words and order: level, header, parameter.
 
-In a level: loadings, paths, covariances, means, intercepts, variances, residual variances. Headers of paths and covariances have
-latent variables before observed ones, as Mplus prints them; lists of means and variances have them after.
+In a level: loadings, paths, covariances, means, intercepts, thresholds, variances, residual variances; not those of latent
+responses, which are 1. Headers of paths and covariances have latent variables before observed ones, as Mplus prints them; lists
+of means and variances have them after.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -88,12 +89,21 @@ def _level(table: ParameterTable, level: str, words: Words, slopes: bool) -> Ite
         yield from (Line(name, f"{words.of(y)} ON", words.of(r.rhs), r) for r in mine)
     yield from (Line(name, f"{words.of(a)} WITH", words.of(b), r) for a, b, r in _pairs(plain, causes))
 
-    explained = {*table.endogenous(level)}
+    explained, responses = {*table.endogenous(level)}, {*table.categorical} if level == table.levels[0] else set()
     for kind, headers in (("~1", ("Means", "Intercepts")), ("~~", ("Variances", "Residual Variances"))):
-        own = {r.lhs: r for r in plain if r.op == kind and r.rhs in ("", r.lhs)}
+        own = {r.lhs: r for r in plain if r.op == kind and r.rhs in ("", r.lhs) and r.lhs not in responses}
         for header, there in zip(headers, (False, True), strict=True):
             shown = [v for v in (*observed, *latent) if v in own and (v in explained) == there]
             yield from (Line(name, header, words.of(v), own[v]) for v in shown)
+        if kind == "~1":
+            yield from _thresholds(name, plain, observed, words)
+
+
+def _thresholds(level: str, rows: Sequence[Row], observed: Sequence[str], words: Words) -> Iterator[Line]:
+    """``U$1``, ``U$2``, ... of every categorical variable, from low to high."""
+    for v in observed:
+        own = sorted(((int(r.rhs[1:]), r) for r in rows if r.op == "|" and r.lhs == v), key=lambda pair: pair[0])
+        yield from (Line(level, "Thresholds", f"{words.of(v)}${k}", r) for k, r in own)
 
 
 def _ordered(table: ParameterTable, level: str, words: Words) -> tuple[list[str], list[str]]:
