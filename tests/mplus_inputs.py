@@ -28,10 +28,11 @@ def rows(table):
     return {r.key: (r.label, r.fixed, r.start, r.slope) for r in table.rows}
 
 
-def same(text, **expected):
+def same(text, categorical=(), **expected):
     """The specification of an input, which has the rows of a model text."""
     spec, *_ = build(text)
-    assert rows(spec.table) == rows(parameter_table(**expected))
+    assert [*spec.categorical] == [*categorical]
+    assert rows(spec.table) == rows(parameter_table(**expected, categorical=dict.fromkeys(categorical, 1.0)))
     return spec
 
 

@@ -15,7 +15,14 @@ from bayeshte.model_text import parameter_table
 from bayeshte.report.model import base_of_priors, set_by
 
 MODELS = Path(__file__).parents[1] / "models"
-TWINS = ("school_activity", "school_activity_slopes", "mask_groups", "latent_mediator", "latent_moderation")
+TWINS = (
+    "school_activity",
+    "school_activity_slopes",
+    "mask_groups",
+    "latent_mediator",
+    "latent_moderation",
+    "binary_mediation",
+)
 
 
 def rows(table):
@@ -33,8 +40,12 @@ def test_an_input_of_the_chapter_is_its_python_twin(name):
         return texts
 
     expected = parameter_table(
-        within=plain(twin.spec.within), between=plain(twin.spec.between), derived=twin.spec.derived
+        within=plain(twin.spec.within),
+        between=plain(twin.spec.between),
+        derived=twin.spec.derived,
+        categorical=dict.fromkeys(twin.spec.categorical, 1.0),
     )
+    assert analysis.spec.categorical == twin.spec.categorical or not twin.spec.categorical
     assert rows(analysis.spec.table) == rows(expected)
     assert [d for d, _ in analysis.spec.table.derived] == [d for d, _ in expected.derived]
     assert analysis.spec.priors == twin.spec.priors == "mplus"

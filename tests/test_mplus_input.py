@@ -63,7 +63,12 @@ def test_lists_go_by_the_order_of_names_or_by_numbers():
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("CATEGORICAL = y1;", ["CATEGORICAL", "continuous"]),
+        ("COUNT = y1;", ["COUNT", "continuous"]),
+        ("GROUPING = z (0 = a 1 = b);", ["USEOBSERVATIONS"]),
+        ("CATEGORICAL = y1 (gpcm);", ["partial credit"]),
+        ("CATEGORICAL = y1-y2 (*) (*);", ["CATEGORICAL = u1-u5"]),
+        ("CATEGORICAL = y9;", ["y9 is not among the names"]),
+        ("IDVARIABLE = id; CATEGORICAL = y1 id;", ["id identifies rows"]),
         ("CLASSES = c(2);", ["CLASSES", "not supported"]),
         ("GROUPING = z (0=a 1=b);", ["USEOBSERVATIONS"]),
         ("WEIGHT = z;", ["weights"]),
@@ -93,6 +98,9 @@ def test_options_of_variable_are_refused(statement, words):
         ("TYPE = TWOLEVEL; ESTIMATOR = BAYES;", ["CLUSTER"]),
         ("ESTIMATOR = BAYES; MODEL = NOCOVARIANCES;", ["defaults"]),
         ("ESTIMATOR = BAYES; POINT = MIDDLE;", ["MIDDLE"]),
+        ("ESTIMATOR = BAYES; LINK = LOGIT;", ["PROBIT"]),
+        ("ESTIMATOR = BAYES; PARAMETERIZATION = RESCOV;", ["THETA"]),
+        ("ESTIMATOR = BAYES; MEDIATOR = OBSERVED;", ["latent response"]),
     ],
 )
 def test_analyses_are_refused(analysis, words):

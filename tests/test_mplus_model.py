@@ -182,7 +182,7 @@ def test_an_interaction_with_a_latent_variable():
         ("y1@;", ["expected the number"]),
         ("y1 ON x1 (b;", ["not closed"]),
         ("(b);", ["behind the parameters"]),
-        ("[y1$1];", ["categorical"]),
+        ("[y1$1];", ["y1 has no thresholds", "CATEGORICAL"]),
         ("{y1};", ["scale factors"]),
         ("%WITHIN% y1 ON x1;", ["TWOLEVEL"]),
         ("%OVERALL% y1 ON x1;", ["classes"]),

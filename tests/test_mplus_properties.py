@@ -13,6 +13,7 @@ from mplus_inputs import HEAD, ONE, RANDOM, build, same
 
 from bayeshte.errors import DataError, SpecError
 from bayeshte.mplus import program, source
+from bayeshte.mplus.python import specification
 from bayeshte.mplus.read import parse
 
 INPUTS = [
@@ -24,6 +25,10 @@ INPUTS = [
     HEAD + "USEVARIABLES = y1-y4 x1 z; CLUSTER = school; WITHIN = x1; BETWEEN = z;\nANALYSIS: TYPE = TWOLEVEL RANDOM; "
     "ESTIMATOR = BAYES; BITERATIONS = (20000);\nMODEL: %WITHIN% fw BY y1-y3; s | y4 ON x1; y4 ON fw;\n"
     "%BETWEEN% fb BY y1-y3* (l1-l3); fb@1; y4 s ON z fb; y4 WITH s; [s] (ms);\nMODEL CONSTRAINT: NEW(q); q = ms*l1;",
+    HEAD
+    + "USEVARIABLES = y1-y4 x1 z; CATEGORICAL = y1 y2; CLUSTER = school; WITHIN = x1; BETWEEN = z;\nANALYSIS: TYPE = "
+    "TWOLEVEL RANDOM; ESTIMATOR = BAYES;\nMODEL: %WITHIN% s | y1 ON x1; y2 ON y3 (a); y3 ON y4;\n%BETWEEN% y1 s ON z; "
+    "y1 WITH s; y2 ON y3; [y1$1 y2$1] (t); [y2$2] (u);\nMODEL CONSTRAINT: NEW(q); q = t*a;\nMODEL PRIORS: a ~ N(0, 2);",
 ]
 
 
@@ -54,7 +59,7 @@ def test_no_statement_is_without_effect(given_text):
     def visible(found_):
         spec, notes, s, _ = found_
         table = [(r.name, r.label, r.fixed, r.start, r.slope, r.given) for r in spec.table.rows]
-        data = (s.file, s.names, s.use, s.missing, s.symbol, s.cluster, s.listwise)
+        data = (s.file, s.names, s.use, s.missing, s.symbol, s.cluster, s.listwise, s.categorical)
         return repr((table, spec.table.derived, spec.priors, data, [n.split(": ", 1)[-1] for n in notes]))
 
     for k, gone in enumerate(cut.statements):
@@ -78,28 +83,34 @@ NAMES = ("y1", "y2", "y3", "x1", "x2")
 
 @st.composite
 def models(draw):
-    """A recursive path model: (lhs, op, rhs, modifier) in random order, each at most once."""
-    lines = []
+    """A recursive path model: (lhs, op, rhs, modifier) in random order, each at most once; which outcomes are categorical."""
+    lines, causes = [], {}
     for j, y in enumerate(NAMES[:3]):
         for x in NAMES[j + 1 :]:
             if draw(st.booleans()):
                 lines.append((y, "~", x))
+                causes.setdefault(y, []).append(x)
     if draw(st.booleans()):
         lines.append(("y1", "~~", "y2"))
-    lines += [(v, "~~", v) for v in NAMES]
-    if draw(st.booleans()):
+    categorical = [y for y in NAMES[:3] if y in causes and draw(st.booleans())]
+    lines += [(v, "~~", v) for v in NAMES if v not in categorical]
+    for y in categorical:
+        lines += [(y, "|", f"t{k}") for k in range(1, draw(st.integers(1, 4)))]
+    if "y3" not in categorical and draw(st.booleans()):
         lines.append(("y3", "~1", ""))
     said = []
     for k, line in enumerate(draw(st.permutations(lines))):
-        kind = draw(st.sampled_from(["plain", "label", "fixed", "start", "both"]))
+        kinds = ["plain", "label"] if line[1] == "|" else ["plain", "label", "fixed", "start", "both"]
+        kind = draw(st.sampled_from(kinds))
         value = draw(st.sampled_from([0.25, 1.0, 2.5]))
         said.append((*line, kind, f"p{k}", value))
-    return said
+    return said, categorical
 
 
 @given(models())
 @settings(max_examples=60, deadline=None)
-def test_a_random_model_is_read_as_it_was_meant(lines):
+def test_a_random_model_is_read_as_it_was_meant(model):
+    lines, categorical = model
     mplus, lavaan = [], []
     for lhs, op, rhs, kind, label, value in lines:
         left, right = {"fixed": (f"@{value}", f"{value}*"), "start": (f"*{value}", f"start({value})*")}.get(
@@ -109,7 +120,11 @@ def test_a_random_model_is_read_as_it_was_meant(lines):
             left, right = f"*{value}", f"{label}*"
         behind = f" ({label})" if kind in ("label", "both") else ""
         right = f"{label}*" if kind == "label" else right
-        words = {"~": f"{lhs} ON {rhs}{left}{behind}", "~1": f"[{lhs}{left}]{behind}"}
+        words = {
+            "~": f"{lhs} ON {rhs}{left}{behind}",
+            "~1": f"[{lhs}{left}]{behind}",
+            "|": f"[{lhs}${rhs[1:]}]{behind}",
+        }
         words["~~"] = f"{lhs}{left}{behind}" if lhs == rhs else f"{lhs} WITH {rhs}{left}{behind}"
         mplus.append(words[op] + ";")
         target = "1" if op == "~1" else rhs
@@ -121,13 +136,18 @@ def test_a_random_model_is_read_as_it_was_meant(lines):
     for pair in combinations(sorted(exogenous), 2):  # what predicts nothing and is not predicted covaries as WITH says
         if not {*pair} <= predictors and frozenset(pair) not in said:
             lavaan.append(f"{pair[0]} ~~ 0*{pair[1]}")
-    head = HEAD + "USEV = y1-y3 x1 x2;\n" + ONE
-    same(head + "MODEL: " + " ".join(mplus), model="\n".join(lavaan))
+    options = f"CATEGORICAL = {' '.join(categorical)};\n" if categorical else ""
+    text = HEAD + "USEV = y1-y3 x1 x2;\n" + options + ONE + "MODEL: " + " ".join(mplus)
+    spec = same(text, categorical, model="\n".join(lavaan))
+    made = {}
+    exec("\n".join(["import bayeshte as bh", *specification(spec)]), made)  # what translate prints
+    assert made["spec"] == spec
 
 
 WORDS = st.sampled_from(
     [*("MODEL:", "VARIABLE:", "ANALYSIS:", "y1", "y2", "x1", "ON", "WITH", "BY", "|", ";", "(", ")", "@", "*", "0.5", "-"),
      *("[", "]", "%WITHIN%", "%BETWEEN%", "=", "MODEL CONSTRAINT:", "NEW", "MODEL PRIORS:", "~", "N(0,1)", "IND", "y1-y3"),
+     *("CATEGORICAL", "y1$1", "y2$2", "$", "{", "LINK", "PARAMETERIZATION"),
      *("MODEL INDIRECT:", "USEVARIABLES", "CLUSTER", "school", "TYPE = TWOLEVEL RANDOM", "XWITH", "MISSING", "!", "\n", "'")]
 )  # fmt: skip
 

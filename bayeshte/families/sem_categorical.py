@@ -64,6 +64,18 @@ def check_counts(
             )
 
 
+def check_thresholds(structure: Structure, labels: Mapping[str, list[str]]) -> None:
+    """Thresholds that the model text names and the data do not have."""
+    for name, rows in structure.thresholds.items():
+        count = len(labels[name])
+        for row in rows:
+            if int(row.rhs[1:]) >= count:
+                raise DataError(
+                    f"{row.name}: {name!r} has {count} categories ({', '.join(labels[name])}), so the last of its thresholds is "
+                    f"t{count - 1}: leave this one out."
+                )
+
+
 def responses(structure: Structure, priors: Mapping[str, Prior]) -> tuple[Response, ...]:
     """The categorical variables as the likelihood takes them."""
     out = []

@@ -6,7 +6,7 @@ import xarray as xr
 
 from bayeshte import design as columns
 from bayeshte.errors import DataError, SpecError
-from bayeshte.families.sem_categorical import check_counts, check_links, codes
+from bayeshte.families.sem_categorical import check_counts, check_links, check_thresholds, codes
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Data
 from bayeshte.model_text.parts import MEAN, split
@@ -64,6 +64,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     for k, v in enumerate(structure.within):
         _check_varies(variables["Y"][1][:, k], v, "")
     check_counts(structure.within, variables["Y"][1], categories, frame)
+    check_thresholds(structure, categories)
     if categories:
         known = [(v, f"t{k}") for v, labels in categories.items() for k in range(1, len(labels))]
         coords["thresholds"] = spec.structure_with(known).elements("threshold")

@@ -141,7 +141,13 @@ def missing(frame: pd.DataFrame, settings: Settings) -> Iterator[str]:
 
 
 def categories(frame: pd.DataFrame, settings: Settings) -> Iterator[str]:
-    """How the values of CATEGORICAL are numbered where there are gaps; DataError if those of one set, ``u1-u3 (*)``, differ."""
+    """How the values of CATEGORICAL are numbered where there are gaps.
+
+    Raises
+    ------
+    DataError
+        Those of one set, ``u1-u3 (*)``, differ; an outcome of a growth curve has more than two.
+    """
     found = {v: np.unique(frame[v].dropna().to_numpy(float)) for v in settings.categorical}
     for names in settings.sets:
         sets = {tuple(found[v]): v for v in names if v in found}
@@ -151,6 +157,13 @@ def categories(frame: pd.DataFrame, settings: Settings) -> Iterator[str]:
                 f"CATEGORICAL {' '.join(names)} (*): {one} has the values {_listed(found[one])} and {other} "
                 f"{_listed(found[other])}. Variables that share their categories need all of them: leave out (*), so that each "
                 "has its own."
+            )
+    for v in settings.binary:
+        if len(found[v]) > 2:
+            raise DataError(
+                f"{v} has the categories {_listed(found[v])}: a growth curve, i s | ..., holds all thresholds equal, which is "
+                "supported for two categories. Join them, as in DEFINE: CUT, or write the curve with BY and [i@0]: then first "
+                f"thresholds can be equal, [{v}$1 ...] (1)."
             )
     for v, x in found.items():
         if len(x) and np.ptp(x) != len(x) - 1:

@@ -199,11 +199,6 @@ class _Reader:
             )
         groups = self._groups(right, statement)
         items = [item for group in groups for item in group.items]
-        if shown := [item.name for item in items if item.name in self.settings.categorical]:
-            raise statement.error(
-                f"{shown[0]} is categorical: growth curves of categorical outcomes are written with BY, [f@0] and equal "
-                "thresholds, as in [u1$1-u4$1] (1)."
-            )
         if any(group.labels for group in groups):
             raise statement.error("labels of time scores are not supported: write the loadings with BY.")
         if len(items) == 1 and items[0].fixed is None:
@@ -213,17 +208,31 @@ class _Reader:
         for item in items:
             if item.fixed is None and len(names) > 2:
                 raise statement.error(f"{item.name}: free time scores need a line, i s | ...: fix it with @.")
+        binary = [item.name for item in items if item.name in self.settings.categorical]
         for power, name in enumerate(names):
             for item in items:
                 fixed = None if item.fixed is None and power else float((item.fixed or 0) ** power if power else 1)
                 row = Row(level, name, "=~", item.name, fixed=fixed, start=item.start if fixed is None else None)
                 self._keep(Mention(row, fixed is None, statement))
-            if level != "within":  # of factors, the first growth factor has the mean zero (User's Guide, example 6.14)
-                mean = 0.0 if power == 0 and any(item.name in self.model.factors for item in items) else None
+            if level != "within":  # of factors and categories the first mean is zero (User's Guide, examples 6.14, 6.4)
+                mean = 0.0 if power == 0 and any(v.name in (*self.model.factors, *binary) for v in items) else None
                 self._keep(Mention(Row(level, name, "~1", "", fixed=mean), False, statement))
         if level != "within":
             for item in items:
-                self._keep(Mention(Row(level, item.name, "~1", "", fixed=0.0), False, statement))
+                if item.name not in binary:
+                    self._keep(Mention(Row(level, item.name, "~1", "", fixed=0.0), False, statement))
+            if binary:
+                self._equal(level, names[0], binary, statement)
+
+    def _equal(self, level: str, factor: str, binary: list[str], statement: Statement) -> None:
+        """The thresholds of binary outcomes of a growth curve are one."""
+        label = self.label(f"${factor}", f"threshold_{factor}")
+        for name in binary:
+            self._keep(Mention(Row(level, name, "|", "t1", label=label), False, statement))
+        self.settings.binary += [v for v in binary if v not in self.settings.binary]
+        self.model.notes.append(
+            f"line {statement.line}: {statement.shown}: the thresholds of {', '.join(binary)}, which must be binary, are equal."
+        )
 
     def _means(self, level: str, statement: Statement) -> None:
         """``[y1 y2@0] (a b)``."""
@@ -253,10 +262,9 @@ class _Reader:
         )
         both = row.lhs not in self.settings.within
         thresholds.check_mean(level, row, self.settings.categorical, both, statement)
-        if row.op == "|" and item.start is not None:
-            self.model.notes.append(
-                f"line {statement.line}: {statement.shown}: starting values of thresholds have no effect."
-            )
+        note = f"line {statement.line}: {statement.shown}: starting values of thresholds have no effect."
+        if row.op == "|" and item.start is not None and note not in self.model.notes:
+            self.model.notes.append(note)
         return row
 
     def _relation(self, level: str, statement: Statement, keyword: re.Match) -> None:
@@ -390,10 +398,10 @@ class _Reader:
             at += 3 if last else 1
         return tuple(out)
 
-    def label(self, written: str) -> str:
-        """The label in the model text of one in the input: numbers and names of variables get others."""
+    def label(self, written: str, name: str = "") -> str:
+        """The label in the model text of one in the input, `name` if that is given: numbers and names of variables get others."""
         if written not in self.model.labels:
-            name = f"{EQUAL}{written}" if re.match(r"\d", written) else written
+            name = name or (f"{EQUAL}{written}" if re.match(r"\d", written) else written)
             taken = {*self.order, *self.model.products, *self.model.labels.values(), "NA", "start", "mean", "centred"}
             while name in taken:
                 name += "_"

@@ -27,7 +27,13 @@ def assigned(name: str, known: Iterable[str]) -> str:
 
 
 def numbered(first: str, last: str) -> list[str] | None:
-    """``y1, y2, ..., y5`` of ``y1`` and ``y5``; None if they are not the ends of such a list. Leading zeros are kept."""
+    """``y1, y2, ..., y5`` of ``y1`` and ``y5``, or ``y1a, y1b, y1c`` of ``y1a`` and ``y1c``; None if they are no ends of a list.
+
+    Leading zeros are kept.
+    """
+    lettered = [re.fullmatch(r"(.*\d)([a-z])", v.lower()) for v in (first, last)]
+    if all(lettered) and lettered[0][1] == lettered[1][1] and lettered[0][2] < lettered[1][2]:
+        return [f"{lettered[0][1]}{chr(k)}" for k in range(ord(lettered[0][2]), ord(lettered[1][2]) + 1)]
     ends = [re.fullmatch(r"(.*?)(\d+)", v.lower()) for v in (first, last)]
     if not all(ends) or ends[0][1] != ends[1][1] or not 0 <= int(ends[1][2]) - int(ends[0][2]) < LONGEST:
         return None

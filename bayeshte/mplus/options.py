@@ -79,7 +79,7 @@ def _options(statement: Statement) -> list[Option]:
         name = full_name(word, every)
         if name is None:
             raise statement.error(f"{word} is no option of {statement.command}.{near(word.upper(), every)}")
-        if re.search(r"(^|\s)(=|IS|ARE)(\s|$)", value, re.I) and name not in paths:
+        if re.search(r"(^|\s)(=|IS|ARE)(\s|$)", re.sub(r"\([^()]*\)", "", value), re.I) and name not in paths:
             raise statement.error("two options in one statement: end the first with ';'.")
         out.append(Option(statement, name, " ".join(value.split())))
     return out
@@ -143,5 +143,5 @@ def _check_categorical(out: Settings, options: Sequence[Option]) -> None:
             f"line {statement.line}: CATEGORICAL: the link is probit, as with BAYES; that of {out.estimator} is logit unless "
             "LINK says otherwise: its coefficients are larger, by a factor of 1.6 to 1.8 or so."
         )
-    if out.estimator.startswith(WEIGHTED) and out.categorical and "PARAMETERIZATION" not in named:
+    if out.estimator.startswith(WEIGHTED) and out.categorical and not out.two_level and "PARAMETERIZATION" not in named:
         out.notes.append(f"line {statement.line}: CATEGORICAL: {THETA.format(out.estimator)}.")

@@ -143,6 +143,12 @@ def _matrices(given: dict[str, Assigned], structure: Structure) -> dict[Block, P
         if not mine:
             continue
         first, *others = mine.values()
+        fixed = [row.lhs for row in elements.values() if row.kind == "variance" and row.fixed is not None]
+        if fixed:
+            raise first.statement.error(
+                f"IW is the prior of a covariance matrix whose elements are all free, and the variance of {fixed[0]} is fixed, "
+                "as those of latent responses are: write N(mean, variance) or U(low, high) for covariances."
+            )
         missing = [row.name for key, row in elements.items() if key not in mine]
         if missing:
             shown = ", ".join(missing[:SHOWN]) + (f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else "")

@@ -27,7 +27,8 @@ class Settings:
     missing : dict
         Column to the (lowest, highest) of values that are missing; `symbol` is ".", "*", "BLANK" or empty.
     categorical : list of str
-        Binary and ordinal variables; those of one of the `sets` have the same categories, ``u1-u3 (*)``.
+        Binary and ordinal variables; those of one of the `sets` have the same categories, ``u1-u3 (*)``;
+        those of `binary` must have two.
     types : set of str
         Of the analysis: GENERAL, TWOLEVEL, RANDOM, BASIC.
     point : str
@@ -52,6 +53,7 @@ class Settings:
     keep: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     sets: list[tuple[str, ...]] = field(default_factory=list)
+    binary: list[str] = field(default_factory=list)
     types: set[str] = field(default_factory=lambda: {"GENERAL"})
     estimator: str = "ML"
     point: str = "MEDIAN"

@@ -17,17 +17,14 @@ def is_threshold(word: str) -> bool:
 
 
 def expand(first: str, last: str, order: Sequence[str], known: Callable[[str], str], statement: Statement) -> list[str]:
-    """The thresholds of ``u$1``, of ``u$1-u$3`` or of ``u1$1-u5$1``."""
+    """The thresholds of ``u$1``, of ``u$1-u$3``, of ``u1$1-u5$1``, or of ``u1$1-u5$3``, variable by variable."""
     ends = [THRESHOLD.fullmatch(word) for word in ((first, last) if last else (first,))]
-    if not all(ends):
+    if not all(ends) or int(ends[0][2]) > int(ends[-1][2]):
         raise statement.error(f"{first}-{last}: write [u$1-u$3], all of one variable, or [u1$1-u5$1], one of each.")
-    names, numbers = [v[1] for v in ends], [int(v[2]) for v in ends]
-    if numbers[0] == numbers[-1]:
-        variables = span(names[0], names[-1], order, statement) if last else names
-        return [f"{known(v)}${numbers[0]}" for v in variables]
-    if names[0] != names[1] or numbers[0] > numbers[1]:
-        raise statement.error(f"{first}-{last}: write [u$1-u$3], all of one variable, or [u1$1-u5$1], one of each.")
-    return [f"{known(names[0])}${k}" for k in range(numbers[0], numbers[1] + 1)]
+    names = [v[1] for v in ends]
+    variables = span(*names, order, statement) if len({*names}) > 1 else names[:1]
+    numbers = range(int(ends[0][2]), int(ends[-1][2]) + 1)
+    return [f"{known(v)}${k}" for v in variables for k in numbers]
 
 
 def row(level: str, word: str) -> Row:
