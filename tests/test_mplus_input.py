@@ -66,7 +66,7 @@ def test_lists_go_by_the_order_of_names_or_by_numbers():
         ("COUNT = y1;", ["COUNT", "continuous"]),
         ("GROUPING = z (0 = a 1 = b);", ["USEOBSERVATIONS"]),
         ("CATEGORICAL = y1 (gpcm);", ["partial credit"]),
-        ("CATEGORICAL = y1-y2 (*) (*);", ["CATEGORICAL = u1-u5"]),
+        ("CATEGORICAL = (*);", ["CATEGORICAL = u1-u5"]),
         ("CATEGORICAL = y9;", ["y9 is not among the names"]),
         ("IDVARIABLE = id; CATEGORICAL = y1 id;", ["id identifies rows"]),
         ("CLASSES = c(2);", ["CLASSES", "not supported"]),

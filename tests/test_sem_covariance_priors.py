@@ -66,6 +66,11 @@ def test_the_analytic_posterior_is_met(scale, df):
     fit = bh.fit(spec, data, seed=1, draws=1000)
     assert fit.diagnosis.ok
     exact = stats.invwishart(df + len(data) - 1, scale + len(data) * np.cov(data[["a", "b", "c"]].T, bias=True))
+    check_matrices(fit, exact)
+
+
+def check_matrices(fit, exact) -> None:
+    """Means within Monte Carlo error and quantiles of all elements of the block."""
     C = fit.spec.correlations(fit.posterior)["cov[a, b, c]"].reshape(-1, 3, 3)
     table = bh.summary(fit).set_index("parameter")
     reference = exact.rvs(40_000, random_state=2)
@@ -81,6 +86,18 @@ def test_the_analytic_posterior_is_met(scale, df):
 def log_density(spec, priors, t: dict[str, float]) -> float:
     """Log density of the priors at SDs and correlations or covariances by key."""
     return sum(float(factors(spec.structure, priors)[k].log_density(v)) for k, v in t.items())
+
+
+def test_the_analytic_posterior_beside_a_categorical_variable():
+    """Mplus's priors: a binary variable that has nothing to do with a block makes its posterior IW(I + SS, p + 1 + n - 1)."""
+    data = frame()
+    data["u"] = np.random.default_rng(1).integers(0, 2, len(data))
+    text = f"{COVARIANCE}; u ~ x; u ~~ 0*a + 0*b + 0*c"
+    fit = bh.fit(bh.SEM(model=text, categorical=["u"], priors="mplus"), data, seed=1, draws=1000)
+    assert fit.diagnosis.ok
+    assert fit.priors["cov[a, b, c]"] == bh.InverseWishart(np.eye(3), 4)
+    exact = stats.invwishart(4 + len(data) - 1, np.eye(3) + len(data) * np.cov(data[["a", "b", "c"]].T, bias=True))
+    check_matrices(fit, exact)
 
 
 @pytest.mark.parametrize(
