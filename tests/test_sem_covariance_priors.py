@@ -93,7 +93,7 @@ def test_the_analytic_posterior_beside_a_categorical_variable():
     data = frame()
     data["u"] = np.random.default_rng(1).integers(0, 2, len(data))
     text = f"{COVARIANCE}; u ~ x; u ~~ 0*a + 0*b + 0*c"
-    fit = bh.fit(bh.SEM(model=text, categorical=["u"], priors="mplus"), data, seed=1, draws=1000)
+    fit = bh.fit(bh.SEM(model=text, categorical=["u"], priors="mplus"), data, seed=1, draws=4000)
     assert fit.diagnosis.ok
     assert fit.priors["cov[a, b, c]"] == bh.InverseWishart(np.eye(3), 4)
     exact = stats.invwishart(4 + len(data) - 1, np.eye(3) + len(data) * np.cov(data[["a", "b", "c"]].T, bias=True))
