@@ -140,7 +140,7 @@ def test_other_estimators_run_on_request(trial):
     trial.write_text(TEXT.replace("BAYES", "MLR"))
     with pytest.raises(SpecError, match="--as-bayes"):
         mplus.read(trial)
-    assert any("BAYES with flat priors" in n for n in mplus.read(trial, as_bayes=True).notes)
+    assert any("BAYES with Mplus's default priors" in n for n in mplus.read(trial, as_bayes=True).notes)
 
 
 def test_basic_statistics_by_hand(tmp_path):

@@ -115,7 +115,9 @@ def _check(out: Settings, source: Source, options: Sequence[Option], as_bayes: b
             message = f"no ESTIMATOR is named (Mplus's default is {out.estimator})"
         if not as_bayes:
             raise where.error(f"{message}; only BAYES is run here: write ESTIMATOR = BAYES, or give --as-bayes.")
-        out.notes.append(f"line {where.line}: {message}; BAYES with flat priors is run instead, as --as-bayes says.")
+        out.notes.append(
+            f"line {where.line}: {message}; BAYES with Mplus's default priors is run instead, as --as-bayes says."
+        )
 
 
 def _check_categorical(out: Settings, options: Sequence[Option]) -> None:

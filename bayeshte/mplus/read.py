@@ -107,7 +107,7 @@ def read(
     data : str or Path, optional
         The data file, in place of the one that the input names.
     default_priors : bool
-        Weakly informative priors in place of Mplus's flat ones; those of MODEL PRIORS stay.
+        Weakly informative priors in place of Mplus's; those of MODEL PRIORS stay.
     as_bayes : bool
         Run an input with another ESTIMATOR as if it said BAYES.
 
