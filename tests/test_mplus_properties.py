@@ -203,19 +203,27 @@ def two_level_models(draw):
     mark, behind, before = said(("plain", "label"))
     f_within = (f"fw BY y3 y4{mark}{behind} y5;", f"fw =~ 1*y3 + {before}y4 + y5")
     f_between = ("fb BY y3-y5*; fb@1;", "fb =~ NA*y3 + y4 + y5; fb ~~ 1*fb")
+    categorical = ["y1"] if draw(st.booleans()) else []
+    if categorical and draw(st.booleans()):
+        kind = draw(st.sampled_from(["plain", "label", "fixed"]))
+        mark, behind, before = said((kind,))
+        between.append((f"[y1$1{mark}]{behind};", f"y1 | {before}t1"))
     order = [draw(st.permutations(level)) for level in (within + [f_within], between + [f_between, path("fb", "z")])]
-    return ["\n".join(part) for level in order for part in zip(*level, strict=True)]
+    return ["\n".join(part) for level in order for part in zip(*level, strict=True)], categorical
 
 
 @given(two_level_models())
 @settings(max_examples=40, deadline=None)
-def test_a_random_two_level_model_is_read_as_it_was_meant(texts):
-    mplus_within, within, mplus_between, between = texts
+def test_a_random_two_level_model_is_read_as_it_was_meant(model):
+    (mplus_within, within, mplus_between, between), categorical = model
+    options = f"CATEGORICAL = {' '.join(categorical)};" if categorical else ""
     same(
         HEAD
         + "USEV = y1-y5 x1 z; CLUSTER = school; WITHIN = x1; BETWEEN = z;\n"
+        + options
         + RANDOM
         + f"MODEL: %WITHIN%\n{mplus_within}\n%BETWEEN%\n{mplus_between}",
+        categorical,
         within=within,
         between=between,
     )
