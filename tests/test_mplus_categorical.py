@@ -328,3 +328,4 @@ def test_standardised_probit_regression_by_hand():
         },
     )
     assert_lines(output.rsquare(fit), {("", "R-Square", "Y1"): 1 - 1 / total**2})
+    assert not {v.split(",")[0] for v in output.fit_statistics(fit)["statistic"]} & {"DIC", "pD", "BIC"}

@@ -92,8 +92,10 @@ def rsquare(fit: Fit, point: str = "MEDIAN", interval: str = "eti", words: Words
 
 
 def fit_statistics(fit: Fit) -> pd.DataFrame:
-    """`bayeshte.model_fit`, and the seconds that sampling took."""
+    """`bayeshte.model_fit`, without DIC and BIC beside categorical variables, as Mplus; the seconds that sampling took."""
     table = model_fit(fit)
+    if fit.spec.links:
+        table = table[~table["statistic"].str.startswith(("DIC", "pD", "BIC"))]
     seconds = {"statistic": "elapsed", "level": "", "value": fit.record.get("seconds_sampling", np.nan)}
     seconds["definition"] = "seconds of sampling, warm-up included"
     out = pd.concat([table, pd.DataFrame([seconds], columns=table.columns).astype(table.dtypes)], ignore_index=True)
