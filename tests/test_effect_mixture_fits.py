@@ -18,7 +18,7 @@ import bayeshte as bh
 from bayeshte.checks.classes import adjusted_rand
 from bayeshte.families.effect_mixture_arrays import Arrays
 from bayeshte.families.effect_mixture_classes import renumbered
-from bayeshte.marginal import mixture, mixture_modes
+from bayeshte.marginal import mixture_draws, mixture_modes
 from bayeshte.plots import figures
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -103,14 +103,14 @@ def test_likelihood_of_star_schools(star, classes):
     D = Arrays(bh.EffectMixture(**roles, classes=classes).design(star))
     pi, intercept, small, aide, sigma = np.array(printed).T
     beta = {"intercept": intercept, "stark[small]": small, "stark[regular+aide]": aide}
-    t = mixture.Parameters(
+    t = mixture_draws.Parameters(
         np.stack([beta[v] for v in D.full_terms], axis=1)[None],
         np.stack([sigma, np.ones(classes)], axis=1)[None],
         np.zeros((1, classes, 0, 0)),
         np.log(pi / pi.sum())[None, None],
-        np.zeros((1, 0)),
+        np.zeros((1, 0, 0)),
     )
-    values = mixture.class_log_likelihood(D.units, t) + mixture.log_prior_probabilities(D.units, t.alpha)
+    values = mixture_draws.class_log_likelihood(D.units, t) + mixture_draws.log_prior_probabilities(D.units, t.alpha)
     at_printed = logsumexp(values[0], axis=1).sum()
     assert at_printed == pytest.approx(reference, abs=0.02)  # the variance is printed with N - p for N
     best = mixture_modes.maximum_likelihood(D.units, D.layout, 1)[0]

@@ -5,7 +5,7 @@ indicators T (one for every arm but the reference) and covariates X at any level
 
     P(class_j = c) = pi_c,  or with covariates W of the units  softmax_c(alpha_c' W_j),  sum_c alpha_c = 0
     eta_ij = (gamma0_c + U0_j) + (gamma1_c + U1_j) T_ij + gamma2_c' X_ij
-    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c);  with classes of individuals U0_j ~ N(0, sd^2), no U1
+    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c);  with classes of individuals the same tau in all
 
     Gaussian    Y_ij ~ N(eta_ij, sigma_c^2)           logit      Y_ij ~ Binomial(trials_ij, 1 / (1 + exp(-eta_ij)))
     Student t   Y_ij ~ t_nu_c(eta_ij, sigma_c)        Poisson    Y_ij ~ Poisson(exp(eta_ij))
@@ -297,33 +297,23 @@ def _labels(D: Arrays, priors: Mapping[str, Prior]):
 
 def _random_effects(D: Arrays, priors: Mapping[str, Prior], parameter, label, centred: bool):
     """U0 (row,) and U1 (row, contrast), in a model context."""
-    sd = parameter("sd", ("varying",))
-    if D.unit == "row":
-        code = D.design["cluster_code"].to_numpy()
-        if centred:
-            u = pm.Normal("u", 0, sd[0], dims=(D.cluster, "varying"))
-        else:
-            u = pm.Deterministic(
-                "u", sd[0] * pm.Normal("_z", 0, 1, dims=(D.cluster, "varying")), (D.cluster, "varying")
-            )
-        return u[code, 0], pt.zeros((len(code), len(D.contrasts)))
+    sd, same = parameter("sd", ("varying",)), "class" not in D.with_class("sd", ())
     factor = sd[:, :, None] * pt.eye(D.q)
     if D.q > 1:
-        blocks = 1 if "sd" in D.shared else D.classes
-        names = ["_corr_factor"] if "sd" in D.shared else [f"_corr_factor_{k}" for k in range(blocks)]
+        names = ["_corr_factor"] if same else [f"_corr_factor_{k}" for k in range(D.classes)]
         L = pt.stack([random_variable(v, [priors["corr"]], size=D.q) for v in names])
         corr = L @ L.mT
-        pm.Deterministic(
-            "corr", corr[0] if "sd" in D.shared else corr, dims=D.with_class("sd", ("varying", "varying_"))
-        )
-        factor = sd[:, :, None] * (pt.stack([L[0]] * D.classes) if "sd" in D.shared else L)
+        pm.Deterministic("corr", corr[0] if same else corr, dims=D.with_class("sd", ("varying", "varying_")))
+        factor = sd[:, :, None] * (pt.stack([L[0]] * D.classes) if same else L)
+    own = factor[np.zeros(len(D.labels(D.cluster)), int) if D.unit == "row" else label]
     if centred:
-        u = pm.MvNormal("u", 0, chol=factor[label], dims=(D.cluster, "varying"))
+        u = pm.MvNormal("u", 0, chol=own, dims=(D.cluster, "varying"))
     else:
         z = pm.Normal("_z", 0, 1, dims=(D.cluster, "varying"))
-        u = pm.Deterministic("u", (factor[label] @ z[..., None])[..., 0], dims=(D.cluster, "varying"))
+        u = pm.Deterministic("u", (own @ z[..., None])[..., 0], dims=(D.cluster, "varying"))
     pick = np.array([[v == a for a in D.contrasts] for v in D.varying], float).reshape(D.q, len(D.contrasts))
-    return u[D.code, 0], u[D.code] @ pick
+    code = D.design["cluster_code"].to_numpy()
+    return u[code, 0], u[code] @ pick
 
 
 def _position(D: Arrays, name: str, element: str) -> int:
