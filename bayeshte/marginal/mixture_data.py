@@ -13,7 +13,9 @@ from bayeshte.marginal.structural_integration import rule
 FAMILIES = {"student": 0, "logit": 1, "poisson": 3, "gaussian": 4}
 #: outcome family: nodes of the quadrature for each random effect where there are one, two, three. Few binary outcomes a cluster,
 #: whose likelihood is least like a normal density, need most.
-NODES = {"student": (9, 7, 5), "logit": (15, 11, 7), "poisson": (9, 7, 5), "gaussian": (9, 7, 5)}
+NODES = {"student": (9, 7, 5), "logit": (15, 11, 7), "poisson": (9, 7, 5)}
+#: of clusters whose rows belong to classes
+NODES_OF_ROWS = (11, 11, 7)
 MOST_INTEGRATED = 3
 
 
@@ -217,4 +219,4 @@ def subset(data: Units, pick: np.ndarray) -> Units:
 def by_cluster(data: Units) -> tuple[Units, np.ndarray]:
     """Rows that share random effects sorted by their cluster, these to be integrated by quadrature; and the order."""
     order = np.argsort(data.cluster, kind="stable")
-    return replace(subset(data, order), nodes=NODES[data.family][len(data.random) - 1]), order
+    return replace(subset(data, order), nodes=NODES_OF_ROWS[len(data.random) - 1]), order

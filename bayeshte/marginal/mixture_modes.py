@@ -28,6 +28,7 @@ STARTS = 20  # for each class
 ROUNDS = 2  # of the pilot of random effects that rows share
 SHORT, LONG = 25, 2000  # iterations of the first climb, and of the second one, which the better quarter makes
 LEAST_MASS = 0.01  # of the posterior, in that of the largest mode, for a mode to be one where chains start
+FEW, FAR = 3, 15.0  # nodes of the quadrature while modes are sought, and nats below the highest where they are given up
 SAME = 1e-3  # nats within which two maxima are one
 NARROWEST = (
     0.02  # residual SD of a class, in that of the pooled fit: below, the likelihood climbs a spike of a few values
@@ -263,10 +264,14 @@ def maximum_likelihood(data: Units, layout: Layout, seed: int = 0) -> list[Mode]
     Random effects that rows share are integrated by quadrature.
     """
     data = by_cluster(data)[0] if len(data.cluster) else data
-    density = likelihood(data, layout)
     size = layout.sizes(data.family, *data.shape[2:])
     kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1), "member": Flat()}
-    return modes(density, data, layout, [kinds[k] for k, n in size.items() for _ in range(n)], seed)
+    priors, rough = [kinds[k] for k, n in size.items() for _ in range(n)], _roughly(data)
+    found = modes(likelihood(rough, layout), rough, layout, priors, seed)
+    if not data.nodes:
+        return found
+    density = likelihood(data, layout)
+    return _again(density, found, _scale(data, layout, pooled(data, layout), density.n_top))
 
 
 def density(
@@ -288,15 +293,16 @@ def density(
         repeated = [np.tile(v, (1, K, *[1] * v.ndim)) for v in (one.beta, one.shape, np.diag(one.sd))]
         start = Parameters(*repeated, np.zeros((1, data.shape[3], K)), np.zeros((1, data.n_clusters, q)))
         data = replace(data, pilot=pilot(data, start))
-    raw = tables(data, *given)
+    raw, rough = tables(data, *given), _roughly(data)
     scale = _scale(data, layout, one, raw.n_top)
-    found = modes(raw, data, layout, priors)
+    found = modes(tables(rough, *given), rough, layout, priors)
+    if data.nodes:
+        found = _again(raw, found, scale)
     for _ in range(ROUNDS if len(data.cluster) else 0):
         values = np.concatenate([v.ravel() for v in raw.parameters(_full(raw, found[0].x)).values()])
         data = replace(data, pilot=pilot(data, _parsed(values, data, layout, dirichlet > 0)))
         raw = tables(data, *given)
-        found = [replace(m, x=x, height=h) for m in found for x, h in [climb(raw, m.x, scale, LONG)]]
-        found.sort(key=lambda m: -m.height)
+        found = _again(raw, found, scale)
     out = precondition(raw, found[0].x, scale)
     masses = np.array([m.height + _log_volume(raw, m.x, scale) for m in found])
     several = [m.x for m, mass in zip(found, masses, strict=True) if mass > masses.max() + np.log(LEAST_MASS)]
@@ -306,6 +312,18 @@ def density(
     centre, root = out.floats[out.at : out.at + d], out.floats[out.at + d : out.at + d + d * d].reshape(d, d)
     at = np.linalg.solve(root, (np.array(several) - centre).T).T
     return replace(out, starts=np.column_stack([at, np.zeros((len(at), out.n_dim - d))]))
+
+
+def _roughly(data: Units) -> Units:
+    """The same with few nodes, if quadrature integrates random effects: enough to find modes, which are then climbed again."""
+    return replace(data, nodes=FEW) if data.nodes else data
+
+
+def _again(density: Density, found: list[Mode], scale: np.ndarray) -> list[Mode]:
+    """The higher ones of modes that were found in another density, climbed in this one, the highest first."""
+    near = [m for m in found if m.height > found[0].height - FAR]
+    out = [replace(m, x=x, height=h) for m in near for x, h in [climb(density, m.x, scale, LONG)]]
+    return sorted(out, key=lambda m: -m.height)
 
 
 def _full(density: Density, x: np.ndarray) -> np.ndarray:
