@@ -79,6 +79,24 @@ def test_maximum_likelihood_of_the_betablocker_trial(classes, shared, reference)
         assert reference - 1e-5 < best < reference + 1e-4
 
 
+@needs_data
+def test_one_class_with_normal_effects_of_centres_is_that_of_lme4():
+    """Random intercepts: lme4's estimates; random effects: its log-likelihood at its estimates, Laplace's, which one node is."""
+    data = pd.read_csv(DATA / "betablocker" / "betablocker.csv")
+    one = replace(betablocker(classes=1), intercept_varies=True)
+    D = Arrays(one.design(data))
+    best = mixture_modes.maximum_likelihood(D.units, D.layout)[0]
+    t = mixture_modes.parameters_at(D.units, D.layout, best.x)
+    np.testing.assert_allclose(t.beta[0, 0], [-2.1961984, -0.2609143], atol=1e-4)
+    assert t.factor.item() == pytest.approx(0.4864893, abs=1e-4)
+    D = Arrays(replace(one, varying="all").design(data))
+    beta, tau = [-2.20413152, -0.24680629], [[0.254613251, -0.022144719], [-0.022144719, 0.009585196]]
+    given = np.array([[beta]]), np.ones((1, 1, 2)), np.linalg.cholesky(tau)[None, None]
+    t = mixture_draws.Parameters(*given, np.zeros((1, 1, 1)), np.zeros((1, 0, 2)))
+    found = mixture_draws.class_log_likelihood(replace(D.units, nodes=1), t).sum() + D.units.constant
+    assert found == pytest.approx(-158.8272621, abs=2e-5)
+
+
 @pytest.fixture(scope="module")
 def star():
     data = pd.read_csv(DATA / "star" / "star_k.csv").dropna(subset=["mathk", "stark", "schoolidk"])

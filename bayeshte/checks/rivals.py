@@ -94,7 +94,8 @@ class Rivals:
     @property
     def cost(self) -> str:
         """What was done, and how long it took."""
-        return f"{self.what[0].upper()}{self.what[1:]}. {len(self.table) - 1} rivals took {self.seconds:.0f} seconds."
+        rivals = "1 rival" if len(self.table) == 2 else f"{len(self.table) - 1} rivals"
+        return f"{self.what[0].upper()}{self.what[1:]}. {rivals} took {self.seconds:.0f} seconds."
 
 
 def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
