@@ -9,7 +9,7 @@ with f the parts of the observed variables and the factors of the level, q the c
 The model text says which elements of B, c and Psi are free (`bayeshte.model_text`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -20,15 +20,23 @@ import xarray as xr
 
 from bayeshte.errors import SpecError
 from bayeshte.families import sem_graph, sem_priors, sem_replication
+from bayeshte.families.sem_categorical import residual_variances, responses, sampled_priors
 from bayeshte.families.sem_description import describe
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
 from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_prediction import expected
+from bayeshte.families.sem_start import guess, signed_sds
 from bayeshte.families.sem_structure import VARIABLES, Structure
-from bayeshte.marginal import structural, structural_draws, structural_integration, structural_pilot
-from bayeshte.marginal.density import Density, Output, is_even, unconstrain
+from bayeshte.marginal import (
+    structural,
+    structural_categorical,
+    structural_draws,
+    structural_integration,
+    structural_pilot,
+)
+from bayeshte.marginal.density import Density, Output
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.model_text.parts import split
 from bayeshte.prior import Prior
@@ -51,12 +59,17 @@ class SEM(ModelSpec):
         `within` only has no part between clusters; one in `between` only is a variable of clusters.
     cluster : str, optional
         Column of the clusters.
+    categorical : sequence of str, or mapping of str to str
+        Variables that are ordered categories, two or more, whole numbers or ordered categoricals: the model is one of their
+        latent responses, with residual variance 1 and thresholds ``y | t1 + t2``. A mapping names the link, ``"probit"`` (what
+        a sequence means) or, for variables that nothing but their own equation explains, ``"logit"``.
     derived : mapping of str to str
         Quantities computed from labels in every draw: ``{"indirect": "a*b"}``.
     priors : str or mapping
         ``"default"`` (weakly informative, scaled to the data), ``"mplus"`` (its flat set), or overrides of the default, by
         label (``"b1"``), by row (``"between: advant ~ treat"``) or by variable (``"sd"``). The key ``"others"`` names the set
-        that is overridden: ``{"b1": Normal(0, 1), "others": "mplus"}``.
+        that is overridden: ``{"b1": Normal(0, 1), "others": "mplus"}``. ``"cov[within: a ~~ b]"`` is the prior of one
+        covariance, ``"cov[within: a, b, c]"`` an `InverseWishart` of the covariance matrix of residuals that all covary freely.
 
     Examples
     --------
@@ -74,6 +87,7 @@ class SEM(ModelSpec):
     within: str = ""
     between: str = ""
     cluster: str | None = None
+    categorical: Sequence[str] | Mapping[str, str] = ()
     derived: Mapping[str, str] = field(default_factory=dict)
     priors: str | Mapping[str, Prior] = "default"
 
@@ -82,15 +96,56 @@ class SEM(ModelSpec):
         self.structure.matrices(np.zeros((1, len(self.structure.moderators))))  # refuses what cannot be built
 
     @cached_property
+    def links(self) -> dict[str, str]:
+        """The link of every categorical variable."""
+        return (
+            dict(self.categorical)
+            if isinstance(self.categorical, Mapping)
+            else dict.fromkeys(self.categorical, "probit")
+        )
+
+    @cached_property
     def table(self) -> ParameterTable:
-        """The parameter table: every row of the model, with what the rules added."""
+        """The parameter table: every row of the model, with what the rules added.
+
+        Of thresholds it has the first ones and those that are written; `structure_of` knows all that the data have.
+        """
+        return self._table(())
+
+    def _table(self, thresholds: Sequence[tuple[str, str]]) -> ParameterTable:
         texts = {"model": self.model} if self.model else {"within": self.within, "between": self.between}
-        return parameter_table(**texts, derived=self.derived)
+        return parameter_table(
+            **texts, derived=self.derived, categorical=residual_variances(self.links), thresholds=thresholds
+        )
 
     @cached_property
     def structure(self) -> Structure:
         """Where every row of the table stands in the matrices."""
-        return Structure(self.table)
+        given = {} if isinstance(self.priors, str) else self.priors
+        named = {k: p for k, p in given.items() if k.startswith("cov[") and isinstance(p, Prior)}
+        bounded = frozenset(k for k, p in named.items() if p.support == "interval")
+        return Structure(self.table, self.links, frozenset(named), bounded)
+
+    def structure_with(self, thresholds: Sequence[tuple[str, str]]) -> Structure:
+        """`structure` with these thresholds, ``("y", "t2")``."""
+        further = tuple(pair for pair in thresholds if pair[1] != "t1")
+        if not further:
+            return self.structure
+        if further not in self._structures:
+            self._structures[further] = replace(self.structure, table=self._table(further))
+        return self._structures[further]
+
+    def structure_of(self, known: xr.Dataset) -> Structure:
+        """`structure` with all thresholds, which a design and a posterior know."""
+        if not self.links:
+            return self.structure
+        names = known["thresholds"].to_numpy() if "thresholds" in known.coords else []
+        found = [tuple(str(v).rpartition(": ")[2].rsplit(" | ", 1)) for v in names if " | t" in str(v)]
+        return self.structure_with(found)
+
+    @cached_property
+    def _structures(self) -> dict[tuple, Structure]:
+        return {}
 
     def design(self, data: pd.DataFrame) -> xr.Dataset:
         """The data in model form; see `ModelSpec.design`."""
@@ -104,16 +159,16 @@ class SEM(ModelSpec):
         SpecError
             Parameters that the data cannot tell apart and no prior of the user's does.
         """
-        return sem_priors.resolve(self.priors, self.structure, design, data_of(design))
+        return sem_priors.resolve(self.priors, self.structure_of(design), design, data_of(design))
 
     def _matrices(self, design: xr.Dataset) -> structural.Matrices:
-        return self.structure.matrices(design["slots"].to_numpy())
+        return self.structure_of(design).matrices(design["slots"].to_numpy())
 
     def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
         """The model as it is written above, cluster means included; it has one form, the centred one."""
         if not centred:
             raise SpecError("The graph of a SEM has the centred form only: leave out centred=False.")
-        return sem_graph.joint(self.structure, design, data_of(design), self._matrices(design), priors)
+        return sem_graph.joint(self.structure_of(design), design, data_of(design), self._matrices(design), priors)
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
         """Every modelled variable, that of clusters in every row of a cluster.
@@ -132,26 +187,38 @@ class SEM(ModelSpec):
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
-        s, m = self.structure, self._matrices(design)
-        scalars = [priors[p.key] for p in s.parameters]
-        signed = _signed(s, priors)
+        s, m = self.structure_of(design), self._matrices(design)
+        factors = sem_priors.factors(s, priors)
+        scalars = sampled_priors(s, factors)
+        signed = signed_sds(s, factors)
         outputs = [Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,))]
         if m.slopes:
             outputs.append(Output("slope", (design.sizes[self.cluster], len(m.slopes)), (self.cluster, "slopes")))
         data = data_of(design)
-        start, unit = _guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
-        given = (scalars, signed, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
-        if not m.slopes:
-            return structural.density(m, structural.statistics(data), *given)
+        start, unit = guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
+        blocks = [priors[k] for k in (*(b.key for b in s.blocks), *(key for key, _ in s.covariances_in_blocks))]
         means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
         spreads = [s.place(row) for row in (s.sd("between", v) for v in self.table.slopes) if row.fixed is None]
+        if self.links:
+            parts = len(structural_categorical.varying(m))
+            outputs = [
+                *outputs[:2],
+                *([Output("_parts", (design.sizes[self.cluster], parts))] if parts else []),
+            ]
+            given = (scalars, signed, blocks, tuple(outputs), start, unit)
+            return structural_categorical.density(m, data, responses(s, priors), *given, means, spreads)
+        given = (scalars, signed, blocks, tuple(outputs), start, unit)
+        if not m.slopes:
+            return structural.density(m, structural.statistics(data), *given)
         return structural_pilot.density(m, data, *given, means, spreads)
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Parameters by name, `derived` quantities, and the latent `cluster_mean`s drawn from their exact conditional."""
-        s = self.structure
+        s = self.structure_of(design)
         if "_scalars" in draws:
             draws = draws.assign(named(s, draws))
+        if "_parts" in draws:
+            draws = draws.assign(self._parts(draws, design))
         out = draws[[v for v in STORED if v in draws]]
         if self.table.derived and "derived" not in out:
             out = out.assign(derived=derived(s, out))
@@ -164,6 +231,23 @@ class SEM(ModelSpec):
             out = out.assign(cluster_mean=(dims, b.reshape(shape), {"drawn_exactly": 1}))
             out = out.assign_coords({d: design[d].to_numpy() for d in dims[2:]})
         return out
+
+    def _parts(self, draws: xr.Dataset, design: xr.Dataset) -> dict[str, xr.DataArray]:
+        """`cluster_mean` and `slope` from the sampled parts of clusters; a mean without variance of its own is not among them."""
+        x = draws["_parts"].transpose("chain", "draw", ...).to_numpy()
+        which = structural_categorical.varying(self._matrices(design)).tolist()
+        s = self.structure_of(design)
+        names = s.variables(s.levels[1])
+        places = {"cluster_mean": ("between_variable", s.both), "slope": ("slopes", list(s.table.slopes))}
+        return {
+            name: xr.DataArray(
+                x[..., [which.index(names.index(v)) for v in variables]],
+                {"chain": draws["chain"], "draw": draws["draw"], self.cluster: design[self.cluster], dim: variables},
+                ("chain", "draw", self.cluster, dim),
+            )
+            for name, (dim, variables) in places.items()
+            if variables
+        }
 
     def expected(
         self,
@@ -180,19 +264,19 @@ class SEM(ModelSpec):
             raise SpecError(
                 "A SEM has no arms: set the covariate in the data, such as data.assign(treat=1), and predict."
             )
-        return expected(self.structure, self._matrices(design), draws, design, clusters, frame)
+        return expected(self.structure_of(design), self._matrices(design), draws, design, clusters, frame)
 
     def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
         """Label, label of the prior, and draws of every free number; correlations of blocks share a prior."""
-        return parameters(self.structure, posterior)
+        return parameters(self.structure_of(posterior), posterior)
 
     def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-        """Draws of the correlation matrix of every block."""
-        return correlations(self.structure, posterior)
+        """Draws of the correlation matrix of every block, or of its covariance matrix where the prior is of that."""
+        return correlations(self.structure_of(posterior), posterior)
 
     def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:
         """The parameter table with estimates: `level`, `header`, `label` in front; variances and covariances, not SDs."""
-        return summary(self.structure, posterior, interval, level)
+        return summary(self.structure_of(posterior), posterior, interval, level)
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with all latent variables integrated, or by row given the cluster means and random slopes.
@@ -200,7 +284,7 @@ class SEM(ModelSpec):
         Random slopes are integrated by quadrature: the largest number of `nodes` and the `quadrature_error`, in nats (see
         `structural_integration.Integral`), are attributes of the array, beside `integrated`, which says it in words.
         """
-        m, data, t = self._matrices(design), data_of(design), stacked(self.structure, draws)
+        m, data, t = self._matrices(design), data_of(design), stacked(self.structure_of(design), draws)
         attrs = {}
         if unit == "cluster" and m.slopes:
             found = structural_integration.log_likelihood(m, data, t)
@@ -232,7 +316,7 @@ class SEM(ModelSpec):
         self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
     ) -> xr.Dataset:
         """New `Y`, and with clusters new `V`, from the implied moments, with the missing values of the data."""
-        s, these = self.structure, None
+        s, these = self.structure_of(design), None
         if clusters == "these" and s.two_level:
             places = s.variables(s.levels[1])
             given = {"cluster_mean": ("between_variable", s.both), "slope": ("slopes", s.table.slopes)}
@@ -248,19 +332,21 @@ class SEM(ModelSpec):
 
     def discrepancies(self, design: xr.Dataset) -> Callable[..., dict[str, float]]:
         """Moments of every variable, SDs of cluster means, correlations within clusters and between them."""
-        return sem_replication.statistics(self.structure, data_of(design))
+        return sem_replication.statistics(self.structure_of(design), data_of(design))
 
     def estimands(self, design: xr.Dataset) -> list[Estimand]:
         """Derived quantities, total, indirect and contextual effects, ICC, R-square, standardised paths."""
-        return estimands(self.structure, self._matrices(design), design)
+        return estimands(self.structure_of(design), self._matrices(design), design)
 
     def equations(self, design: xr.Dataset) -> list[str]:
         """The model as LaTeX lines, level by level."""
-        return equations(self.structure, self.cluster)
+        return equations(self.structure_of(design), self.cluster)
 
     def describe(self, design: xr.Dataset) -> Description:
         """The model and its data in words."""
-        return describe(self, self.structure, design, [e for e in self.estimands(design) if e.header == "ICC"])
+        return describe(
+            self, self.structure_of(design), design, [e for e in self.estimands(design) if e.header == "ICC"]
+        )
 
 
 def _slopes(posterior: xr.Dataset) -> np.ndarray | None:
@@ -280,42 +366,3 @@ def _quadrature(slopes: list[str], found: structural_integration.Integral) -> di
         f"change the log likelihood by {found.error:.1g} at most)"
     )
     return {"integrated": text, "nodes": int(most), "quadrature_error": found.error}
-
-
-def _signed(structure: Structure, priors: Mapping[str, Prior]) -> list[int]:
-    """SDs that are sampled with a sign: their priors are even, and those of single correlations that change sign with them."""
-    kept = set()
-    for p in structure.parameters:
-        if p.variable == "corr" and priors[p.key]["lower"] != -priors[p.key]["upper"]:
-            kept |= {(r.level, v) for r in p.rows for v in (r.lhs, r.rhs)}
-    return [
-        k
-        for k, p in enumerate(structure.parameters)
-        if p.variable == "sd" and is_even(priors[p.key]) and not kept & {(r.level, r.lhs) for r in p.rows}
-    ]
-
-
-def _guess(
-    structure: Structure, priors: list[Prior], signed: list[int], scales: sem_priors.Scales, correlations: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates near the mode: no paths, means and SDs of the data; and how far each may be off."""
-    start, unit = np.zeros(len(priors) + correlations), np.full(len(priors) + correlations, 0.5)
-    for k, (p, prior) in enumerate(zip(structure.parameters, priors, strict=True)):
-        row = p.rows[0]
-        mean, s = scales.of(row.level, row.lhs)
-        value = {"intercept": mean, "sd": 0.7 * s, "loading": 0.0, "path": 0.0, "corr": 0.0, "cov": 0.0}[p.variable]
-        if p.variable == "loading":
-            value = scales.of(row.level, row.rhs)[1] / s
-        start[k] = value if k in signed else unconstrain(prior, value)
-        match p.variable:
-            case "path":
-                unit[k] = 0.5 * s / scales.of(row.level, row.rhs)[1]
-            case "loading":
-                unit[k] = 0.5 * value
-            case "intercept":
-                unit[k] = s
-            case "sd":
-                unit[k] = 0.3 * value if k in signed else 0.3
-            case "cov":
-                unit[k] = 0.3 * s * scales.of(row.level, row.rhs)[1]
-    return start, unit

@@ -6,6 +6,7 @@ import xarray as xr
 
 from bayeshte import design as columns
 from bayeshte.errors import DataError, SpecError
+from bayeshte.families.sem_categorical import check_counts, check_links, codes
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Data
 from bayeshte.model_text.parts import MEAN, split
@@ -13,7 +14,7 @@ from bayeshte.model_text.parts import MEAN, split
 #: dims of the design and of the posterior
 DIMS = (
     *("within_variable", "between_variable", "own_variable", "within_covariate", "between_covariate"),
-    *("slopes", "loadings", "paths", "intercepts", "sds", "corrs", "covs", "quantity"),
+    *("slopes", "loadings", "paths", "intercepts", "thresholds", "sds", "corrs", "covs", "quantity"),
 )
 
 
@@ -21,7 +22,8 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     """The design: `Y` (row, within_variable) and `V` (cluster, own_variable) with missing values, covariates `X` and `Z`."""
     own_level = structure.levels[-1]
     used = list(dict.fromkeys(v for level in structure.levels for v in structure.table.observed(level)))
-    numbers = _numbers(data, used, spec.cluster)
+    categories: dict[str, list[str]] = {}
+    numbers = _numbers(data, used, spec, categories)
     conditioned = {part for level in structure.levels for v in structure.covariates(level) for part in v.split(":")}
     conditioned |= {*structure.moderators}
     frame, dropped = _complete(numbers, [v for v in used if v in conditioned], spec.cluster)
@@ -61,6 +63,10 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     variables |= {"context": (where, context.ravel()), "slots": (("context_", "moderator_"), values)}
     for k, v in enumerate(structure.within):
         _check_varies(variables["Y"][1][:, k], v, "")
+    check_counts(structure.within, variables["Y"][1], categories, frame)
+    if categories:
+        known = [(v, f"t{k}") for v, labels in categories.items() for k in range(1, len(labels))]
+        coords["thresholds"] = spec.structure_with(known).elements("threshold")
     attrs = {
         "family": "gaussian",
         "outcome": ", ".join(structure.observed),
@@ -69,6 +75,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         "cluster": spec.cluster or "",
         "rows_given": len(data),
         "missing": [f"{k}: {v}" for k, v in dropped.items()],
+        "categories": [f"{v}={label}" for v, labels in categories.items() for label in labels],
         "data_hash": columns.fingerprint(frame),
     }
     design = xr.Dataset(variables, coords, attrs)
@@ -76,15 +83,17 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     return design
 
 
-def _numbers(data: pd.DataFrame, used: list[str], cluster: str | None) -> pd.DataFrame:
-    """The columns `used`, observed parts computed, and that of the clusters."""
-    parts = {v: split(v) for v in used}
+def _numbers(data: pd.DataFrame, used: list[str], spec, categories: dict[str, list[str]]) -> pd.DataFrame:
+    """The columns `used`, observed parts computed, and that of the clusters; `categories` gets the labels of categories."""
+    cluster, parts = spec.cluster, {v: split(v) for v in used}
     given = list(dict.fromkeys(column for _, column in parts.values()))
     columns.check_frame(data, [*given, *([cluster] if cluster else [])])
     taken = [v for v, (part, _) in parts.items() if part and v in data.columns]
     if taken:
         raise DataError(f"The data have a column {taken[0]!r}, which in model text is computed: rename the column.")
-    numbers = pd.DataFrame({v: values_of(data, v) for v in given}, index=data.index)
+    numbers = pd.DataFrame({v: values_of(data, v) for v in given if v not in spec.links}, index=data.index)
+    for v in spec.links:
+        numbers[v], categories[v] = codes(data, v)
     for v, (part, column) in parts.items():
         if part:
             mean = numbers[column].groupby(data[cluster].to_numpy()).transform("mean")
@@ -174,6 +183,8 @@ def _check_clusters(labels: list[str], covariates: list[str], cluster: str) -> N
 def _check_within(Y: np.ndarray, structure: Structure, code: np.ndarray, cluster: str) -> None:
     """A variable of the within model needs variance within clusters."""
     for k, name in enumerate(structure.within):
+        if name in structure.links:
+            continue
         known = ~np.isnan(Y[:, k])
         y, c = Y[known, k], code[known]
         n = np.bincount(c)
@@ -216,4 +227,7 @@ def check_spec(spec) -> None:
         raise SpecError("A model of clusters needs within= and between= instead of model=.")
     if not spec.model and spec.cluster is None:
         raise SpecError("within= and between= describe clusters: name their column with cluster=.")
+    if isinstance(spec.categorical, str):
+        raise SpecError(f"categorical={spec.categorical!r}: write a list of variables, [{spec.categorical!r}].")
+    check_links(spec.links)
     columns.check_names({"cluster": spec.cluster}, (*DIMS, "Y", "X", "V", "Z", "cluster_code", "context", "slots"))

@@ -3,10 +3,10 @@
     between:  (b_j, v_j) ~ N(K_B q_j, S_B),   S = A Psi A',  K = A c,  A = (I - B)^-1
     within:   y_ij ~ N(b_j + K_W q_ij, S_W),   with random slopes s_j in B_W (or c_W) of the cluster, (b_j, v_j, s_j) normal
 
-The cluster means b_j of the variables on both levels come first, random slopes and the
-clusters' own variables v_j given them. Rows with different
-missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated. A potential is -inf where
-Psi is not positive definite: priors of single correlations and covariances are truncated there.
+The cluster means b_j of the variables on both levels come first, random slopes and the clusters' own variables v_j given them.
+Rows with different missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated (with
+categorical variables, see sem_graph_categorical.py). A potential is -inf where Psi is not positive definite: priors of single
+correlations and covariances are truncated there. Priors of covariances that SDs and correlations make are potentials too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,18 +16,27 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 
-from bayeshte.families.sem_structure import Structure
+from bayeshte.families.sem_categorical import responses
+from bayeshte.families.sem_graph_categorical import add_rows
+from bayeshte.families.sem_priors import factors
+from bayeshte.families.sem_structure import VARIABLES, Structure
+from bayeshte.marginal.density import lkj_constant, wishart_constant
 from bayeshte.marginal.structural import Data, Matrices
-from bayeshte.prior import Prior, random_variable
+from bayeshte.marginal.structural_categorical import plan, without_logistic
+from bayeshte.prior import LKJ, Prior, random_variable
 
 
 def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, priors: Mapping[str, Prior]) -> pm.Model:
     """See the module's docstring; elements of a variable whose priors are of different kinds are variables of their own."""
     coords = {str(k): v.to_numpy() for k, v in design.coords.items()}
     coords["slopes"] = list(structure.table.slopes)
-    coords |= {f"{v}s": structure.elements(v) for v in ("loading", "path", "intercept", "sd", "corr", "cov")}
+    coords |= {f"{v}s": structure.elements(v) for v in VARIABLES}
     with pm.Model(coords=coords) as model:
-        t = pt.concatenate([pt.ones(1), _parameters(structure, priors)])
+        t = pt.concatenate([pt.ones(1), _parameters(structure, factors(structure, priors))])
+        answers = {structure.within[r.column]: r for r in responses(structure, priors)}
+        m = without_logistic(m, answers.values())
+        cuts = _cuts(structure, t)
+        _add_priors_of_covariances(structure, m, t, priors)
         if m.checks:
             pm.Potential("_positive_definite", _truncation(m, t))
         levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
@@ -36,6 +45,10 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
             for name, rows, seen in patterns("y", data.Y, data.context):
                 S, K = levels[0][data.context[rows[0]]]
                 q = np.column_stack([np.ones(len(rows)), data.X[rows]])
+                if answers:
+                    how = plan(m, tuple(answers.values()), np.isin(np.arange(p), seen))
+                    add_rows(name, how, m, answers, data.Y[rows], (q @ K.T, S[None]), cuts)
+                    continue
                 pm.MvNormal(name, q @ K[seen].T, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows, seen)])
             return model
 
@@ -64,6 +77,12 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         for name, rows, seen in patterns("y", data.Y):
             q = np.zeros((len(rows), Q))
             q[:, : 1 + columns] = np.column_stack([np.ones(len(rows)), data.X[rows]])
+            if answers:
+                fitted = (q[:, None, :] * K[rows]).sum(-1) if slopes else q @ K.T
+                centre = pt.inc_subtensor(fitted[:, :p], b[data.code[rows]])
+                how = plan(m, tuple(answers.values()), np.isin(np.arange(p), seen))
+                add_rows(name, how, m, answers, data.Y[rows], (centre, S[rows] if slopes else S[None]), cuts)
+                continue
             if slopes:
                 fitted, cov = (q[:, None, :] * K[rows][:, seen]).sum(-1), S[rows][:, seen][:, :, seen]
             else:
@@ -104,17 +123,47 @@ def _truncation(m: Matrices, t):
     return pt.switch(pt.any([pt.isnan(L).any() for L in roots]), -np.inf, 0.0)
 
 
+def _add_priors_of_covariances(structure: Structure, m: Matrices, t, priors: Mapping[str, Prior]) -> None:
+    """Potentials for the densities of what SDs and correlations make."""
+    for block, (level, *v) in zip(structure.blocks, m.members, strict=True):
+        if block.whole:
+            C = _matrix(m, t, level, "psi")[np.ix_(v, v)]
+            pm.Potential(f"_{block.key}", _inverse_wishart(C, priors[block.key]))
+    for key, (level, i, j) in structure.covariances_in_blocks:
+        pm.Potential(f"_{key}", _covariance(_matrix(m, t, level, "psi"), i, j, priors[key]))
+
+
+def _inverse_wishart(C, prior: Prior):
+    """Log density of a covariance matrix, beside the Jacobian and the constant of LKJ(1) in its correlations."""
+    q = len(prior["scale"])
+    L = pt.linalg.cholesky(C, on_error="nan")
+    logdet = 2 * pt.log(pt.diagonal(L)).sum()
+    trace = pt.trace(pt.linalg.solve(C, np.array(prior["scale"])))
+    return wishart_constant(prior) - lkj_constant(1.0, q) - 0.5 * ((prior["df"] + q + 1) * logdet + trace)
+
+
+def _covariance(Psi, i: int, j: int, prior: Prior):
+    """Log density of a covariance, and its Jacobian in the correlation, sd_i sd_j."""
+    jacobian = 0.5 * pt.log(Psi[i, i] * Psi[j, j])
+    if prior.name == "Flat":
+        return jacobian
+    return pm.logp(getattr(pm, prior.name).dist(**dict(prior.params)), Psi[i, j]) + jacobian
+
+
 def _parameters(structure: Structure, priors: Mapping[str, Prior]):
     """All free numbers in the order of the matrices: scalars, then the correlations of the blocks."""
-    parts, names = [], ("loading", "path", "intercept", "sd", "corr", "cov")
+    parts = []
     blocks = [
-        _lower(random_variable(f"_corr_factor_{k}", [priors[b.key]], size=len(b.variables)))
+        _lower(random_variable(f"_corr_factor_{k}", [LKJ(1) if b.whole else priors[b.key]], size=len(b.variables)))
         for k, b in enumerate(structure.blocks)
     ]
-    for variable in names:
+    for variable in VARIABLES:
         mine = [p for p in structure.parameters if p.variable == variable]
         inside = blocks if variable == "corr" else []
         if not mine and not inside:
+            continue
+        if variable == "threshold" and len(mine) > len(structure.thresholds):
+            parts.append(_thresholds(structure, priors))
             continue
         if inside or len({priors[p.key].name for p in mine}) > 1:  # one by one
             alone = [random_variable(f"_{p.key}", [priors[p.key]]) for p in mine]
@@ -125,6 +174,27 @@ def _parameters(structure: Structure, priors: Mapping[str, Prior]):
             continue
         parts.append(random_variable(variable, [priors[p.key] for p in mine], f"{variable}s"))
     return pt.concatenate([*parts, *blocks])
+
+
+def _thresholds(structure: Structure, priors: Mapping[str, Prior]):
+    """Thresholds as order statistics of their common prior, in the order of the parameters."""
+    found = {}
+    for rows in structure.thresholds.values():
+        free = [structure.label(r) for r in rows if r.fixed is None]
+        raw = [random_variable(f"_threshold[{e}]", [priors[f"threshold[{e}]"]]) for e in free]
+        ordered = pt.sort(pt.stack(raw)) if len(raw) > 1 else raw
+        found |= {e: ordered[k] for k, e in enumerate(free)}
+    values = pt.stack([found[e] for e in structure.elements("threshold")])
+    return pm.Deterministic("threshold", values, dims="thresholds")
+
+
+def _cuts(structure: Structure, t) -> dict:
+    """Thresholds of every categorical variable, counted from the first."""
+    out = {}
+    for name, rows in structure.thresholds.items():
+        tau = [t[structure.place(r)] if r.fixed is None else r.fixed for r in rows]
+        out[name] = pt.stack([v - tau[0] for v in tau])
+    return out
 
 
 def _lower(factor):

@@ -28,11 +28,9 @@ def check_identified(structure: Structure, m: Matrices, settled: Collection[str]
     settled : collection of str
         Keys of the parameters and blocks whose priors are the user's own.
     """
-    names = [*(p.key for p in structure.parameters), *(f"corr[{e}]" for e in structure.correlations)]
-    own = {
-        f"corr[{e}]" for b in structure.blocks if b.key in settled for e in _elements(structure, b.variables, b.level)
-    }
-    known = np.diag([float(v in own or v in settled) for v in names])
+    places = [*((p.variable, p.element) for p in structure.parameters), *(("corr", e) for e in structure.correlations)]
+    names = [f"{variable}[{element}]" for variable, element in places]
+    known = np.diag([float(structure.prior_key(*place) in settled) for place in places])
     free = {v for seed in range(POINTS) for v in _undetermined(structure, m, names, known, seed)}
     if not free:
         return
@@ -44,14 +42,9 @@ def check_identified(structure: Structure, m: Matrices, settled: Collection[str]
     )
 
 
-def _elements(structure: Structure, variables: tuple[str, ...], level: str) -> list[str]:
-    rows = [r for r in structure.table.at(level) if r.op == "~~" and {r.lhs, r.rhs} <= {*variables} and r.lhs != r.rhs]
-    return [structure.label(r) for r in rows]
-
-
 def _undetermined(structure: Structure, m: Matrices, names: list[str], known: np.ndarray, seed: int) -> list[str]:
     """Parameters with a part in a direction that changes no moment, at a random point."""
-    t = _point(structure, len(names), seed)
+    t = random_point(structure, len(names), seed)
     moves = STEP * np.eye(len(names))
     up, down = (_moments(structure, m, t + s * moves) for s in (1, -1))
     J = np.vstack([((up - down) / (2 * STEP)).T, known])
@@ -62,18 +55,26 @@ def _undetermined(structure: Structure, m: Matrices, names: list[str], known: np
     return [v for v, x in zip(names, np.abs(directions[rank:]).max(0, initial=0.0), strict=True) if x > 1e-4]
 
 
-def _point(structure: Structure, n: int, seed: int) -> np.ndarray:
+def random_point(structure: Structure, n: int, seed: int) -> np.ndarray:
     """Parameters of moderate size: SDs and loadings about one, correlations and paths small enough to leave matrices regular."""
     rng = np.random.default_rng(seed)
-    about = {"sd": 1.0, "loading": 0.8, "corr": 0.0, "cov": 0.0, "path": 0.3, "intercept": 0.5}
+    about = {"sd": 1.0, "loading": 0.8, "corr": 0.0, "cov": 0.0, "path": 0.3, "intercept": 0.5, "threshold": 0.5}
     mean = np.array([about[p.variable] for p in structure.parameters] + [0.0] * (n - len(structure.parameters)))
     spread = np.where(mean == 0.0, 0.1, 0.2 * mean)
     return mean + spread * rng.uniform(-1, 1, n) * rng.choice([-1, 1], n)
 
 
 def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
-    """Moments of what is observed, one row a draw of t."""
+    """Moments of what is observed, one row a draw of t; of a latent response those in units of its own SD within."""
     S, K = implied(m, t)
+    unit = np.ones((len(t), m.size))
+    further = []
+    for name, rows in structure.thresholds.items():
+        k = structure.within.index(name)
+        unit[:, k] = np.sqrt(S[:, 0, 0, k, k])
+        further += [t[:, structure.place(r) - 1] / unit[:, k] for r in rows[1:]]
+    S = S / (unit[:, None, None, :, None] * unit[:, None, None, None, :])
+    K = K / unit[:, None, None, :, None]
     first, second = structure.levels[0], structure.levels[-1]
     at = structure.variables(first).index
     within = [at(v) for v in structure.within]
@@ -86,4 +87,4 @@ def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
         parts += [S[:, 1][..., between, :][..., between], K[:, 1][..., between, q + 1 :]]
         parts.append(K[:, 1][..., m.observed :, q][..., [k - m.observed for k in between if k >= m.observed]])
         mean = mean + K[:, 1][..., : m.observed, q]
-    return np.concatenate([p.reshape(len(t), -1) for p in (*parts, mean)], axis=1)
+    return np.concatenate([p.reshape(len(t), -1) for p in (*parts, mean, *further)], axis=1)

@@ -28,7 +28,7 @@ def density(
     data: Data,
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     start: np.ndarray,
     unit: np.ndarray,
@@ -42,7 +42,7 @@ def density(
     means, spreads : sequence of int
         Places in t of the mean and of the SD of every slope. The others as in `structural.density`.
     """
-    given = (priors, signed, lkj)
+    given = (priors, signed, blocks)
     common = precondition(tables(_common(m, means), statistics(data), *given, outputs[:2]), start, unit)
     x = common.floats[common.at : common.at + common.n_top].copy()
     spread = np.array(spreads, int) - 1
@@ -57,7 +57,7 @@ def density(
             np.maximum(np.abs(t[spread]), least), t[spread]
         )  # where slopes hardly vary, the mode is 0
         least = SMALLEST * np.abs(t[spread])
-        made = tables(m, by_cluster, *given, outputs, pilot=_information(m, data, t))
+        made = tables(m, by_cluster, *given, outputs, pilot=information(m, data, t))
         made = precondition(made, x, unit, least=near)
         x = made.floats[made.at : made.at + made.n_top]
     return made
@@ -68,10 +68,13 @@ def _common(m: Matrices, means: Sequence[int]) -> Matrices:
     variables = {s.variable for s in m.slopes}
     kept = [e for e in m.entries if e.level == 0 or not {e.row, *([e.column] if e.matrix != "c" else [])} & variables]
     cells = [Entry(s.matrix, 0, s.row, s.column, 1.0, (place,)) for s, place in zip(m.slopes, means, strict=True)]
-    return replace(m, entries=(*kept, *cells), slopes=(), checks=tuple(c for c in m.checks if not {*c[1:]} & variables))
+    checks = tuple(c for c in m.checks if not {*c[1:]} & variables)
+    members = tuple(() if v[0] == 1 and {*v[1:]} & variables else v for v in m.members)
+    single = tuple(() if v[0] == 1 and {*v[1:]} & variables else v for v in m.covariances)
+    return replace(m, entries=(*kept, *cells), slopes=(), checks=checks, members=members, covariances=single)
 
 
-def _information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A (cluster, f, f) and g (cluster, f) at parameters t, in f = (means b of the variables within, slopes).
 
     Newton's method for the mode of f given the data; the log likelihood of the rows is g'f - f'A f / 2 near it. The likelihood is
@@ -107,7 +110,7 @@ def _information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np
 def _prior(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (cluster, f) and covariance (cluster, f, f) of f given the clusters' own variables."""
     S, K = (x[0, 1] for x in implied(m, t[None]))
-    f = np.r_[np.arange(m.within), [s.variable for s in m.slopes]]
+    f = np.array([*range(m.within), *(s.variable for s in m.slopes)])
     q = np.column_stack([np.zeros((len(data.context), 1 + data.X.shape[1])), np.ones(len(data.context)), data.Z])
     level = np.einsum("jq,jfq->jf", q, K[data.context])
     mean, cov = level[:, f], S[data.context][:, f[:, None], f]

@@ -4,7 +4,8 @@
 what cannot be estimated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from bayeshte.errors import SpecError
 from bayeshte.model_text import checks, grammar, reading, rules
@@ -20,6 +21,8 @@ def parameter_table(
     within: str | None = None,
     between: str | None = None,
     derived: Mapping[str, str] | None = None,
+    categorical: Mapping[str, float] | None = None,
+    thresholds: Sequence[tuple[str, str]] = (),
 ) -> ParameterTable:
     """The parameters of a structural equation model that is written as text.
 
@@ -31,6 +34,10 @@ def parameter_table(
         The texts of a model of two levels, in place of `model`. A variable in both varies within and between clusters.
     derived : mapping of str to str, optional
         Functions of labels by name, ``{"indirect": "a*b"}``; in a text ``indirect := a*b`` says the same.
+    categorical : mapping of str to float, optional
+        Variables whose latent responses the model is about, and the residual variances of these.
+    thresholds : sequence of (str, str), optional
+        Thresholds that the data are known to have, ``("y", "t2")``.
 
     Raises
     ------
@@ -42,12 +49,13 @@ def parameter_table(
     for (name, text), read in zip(texts.values(), readings, strict=True):
         if not read.rows:
             raise SpecError(f"{name}={text!r} has no parameters: write something such as 'y ~ x'.")
-    table = ParameterTable(tuple(row for read in readings for row in read.rows.values()), ())
+    table = ParameterTable(tuple(row for read in readings for row in read.rows.values()), (), tuple(categorical or ()))
     checks.check_names(table)
-    table = rules.complete(table, set().union(*(read.freed for read in readings)))
+    checks.check_categorical(table)
+    table = rules.complete(table, set().union(*(read.freed for read in readings)), categorical or {}, thresholds)
     checks.check_rows(table)
     written = [d for read in readings for d in read.derived]
-    return ParameterTable(table.rows, checks.check_derived([*written, *_derived(derived or {})], table))
+    return replace(table, derived=checks.check_derived([*written, *_derived(derived or {})], table))
 
 
 def _texts(model: str | None, within: str | None, between: str | None) -> dict[str, tuple[str, str]]:

@@ -66,6 +66,35 @@ def _check_parts(table: ParameterTable, level: str) -> None:
             )
 
 
+def check_categorical(table: ParameterTable) -> None:
+    """Categorical variables are modelled at the first level, their latent responses have thresholds instead of means."""
+    first = table.levels[0]
+    for name in table.categorical:
+        if name not in table.observed(first):
+            what = "a variable of clusters" if name in table.observed(table.levels[-1]) else "not in the model"
+            raise SpecError(f"categorical={name!r} is {what}: a categorical variable is one of rows.")
+        if name in table.conditioned(first):
+            raise SpecError(
+                f"{name!r} only predicts: leave it out of categorical=, the model takes it as it is (make dummy variables of "
+                "more than two categories with bh.dummies)."
+            )
+        for row in table.rows:
+            if row.op == "~1" and row.lhs == name:
+                raise SpecError(f"{row.name}: a categorical variable has thresholds, {name} | t1, and no intercept.")
+            if row.op == "~~" and row.lhs == row.rhs == name and row.level == first and row.fixed is None:
+                raise SpecError(
+                    f"{row.name}: the residual variance of a latent response gives it its scale: leave the row out."
+                )
+    for row in table.rows:
+        if row.op == "|" and row.lhs not in table.categorical:
+            raise SpecError(f"{row.name}: only variables in categorical= have thresholds.")
+        if row.op == "|" and row.level != ("between" if row.lhs in table.both_levels else first):
+            raise SpecError(
+                f"{row.name}: the thresholds of {row.lhs} belong to the text of "
+                f"{'between' if row.lhs in table.both_levels else first}=."
+            )
+
+
 def check_rows(table: ParameterTable) -> None:
     """What cannot be estimated, in a complete table."""
     for level in table.levels:
@@ -125,8 +154,8 @@ def _check_indicators(table: ParameterTable, level: str) -> None:
         indicators = [row.rhs for row in table.at(level) if row.op == "=~" and row.lhs == factor and row.fixed != 0]
         if not indicators:
             raise SpecError(f"The factor {factor!r} has no indicator: all its loadings are fixed at 0.")
-        residual = rows[Row(level, indicators[0], "~~", indicators[0]).key]
-        if len(indicators) == 1 and residual.fixed is None:
+        residual, own = (rows[Row(level, v, "~~", v).key] for v in (indicators[0], factor))
+        if len(indicators) == 1 and residual.fixed is None and own.fixed is None:
             y = indicators[0]
             raise SpecError(
                 f"The factor {factor!r} has one indicator, {y!r}, whose residual variance {residual.name} is free: fix it, "

@@ -16,6 +16,8 @@ from bayeshte.model_text.expressions import Program
 GRAMMAR = r"""
 statement: terms OPERATOR terms                 -> formula
          | NAME "|" terms OPERATOR terms        -> random_slope
+         | NAME "|" terms                       -> thresholds
+         | QUOTED "|" terms                     -> thresholds
          | NAME DEFINE sum                      -> definition
 
 terms: term ("+" term)*
@@ -119,6 +121,13 @@ class RandomSlope(NamedTuple):
     path: Formula
 
 
+class Thresholds(NamedTuple):
+    """``variable | terms``."""
+
+    variable: Token
+    terms: tuple[tuple[Factor, ...], ...]
+
+
 class Definition(NamedTuple):
     """``name := expression``; labels and functions in its program are tokens. `text` is the expression's."""
 
@@ -136,6 +145,9 @@ class _Reader(Transformer):
 
     def random_slope(self, name, left, operator, right):
         return RandomSlope(name, Formula(left, operator, right))
+
+    def thresholds(self, variable, terms):
+        return Thresholds(variable, terms)
 
     def definition(self, name, _, program):
         return Definition(name, program)
@@ -214,7 +226,7 @@ def as_source(name: str, text: str) -> Source:
     return Source(name, text)
 
 
-def statements(source: Source) -> Iterator[Formula | RandomSlope | Definition]:
+def statements(source: Source) -> Iterator[Formula | RandomSlope | Thresholds | Definition]:
     """The statements of a model text; SpecError at the place where one cannot be read."""
     statement: list[Token] = []
     for token in [*_PARSER.lex(source.text), Token("NEWLINE", "\n")]:
@@ -245,7 +257,9 @@ def is_name(text: str) -> bool:
     return [token.type for token in tokens] == ["NAME"] and tokens[0] == text and not _odd_characters(text)
 
 
-def _parse(source: Source, tokens: Sequence[Token], start: str) -> Formula | RandomSlope | Definition | Program:
+def _parse(
+    source: Source, tokens: Sequence[Token], start: str
+) -> Formula | RandomSlope | Thresholds | Definition | Program:
     parser = _PARSER.parse_interactive(start=start)
     for k, token in enumerate(tokens):
         _check_token(source, tokens, k)

@@ -1,5 +1,6 @@
 """From statements to rows: what each term says, what its modifiers say, and what is refused by name."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -49,6 +50,9 @@ def read(source: Source, level: str) -> Reading:
         match statement:
             case grammar.Definition(name, program, text):
                 reading.derived.append(derive(source, name, name.start_pos, program, text))
+            case grammar.Thresholds():
+                for position, row in _thresholds(source, statement, level):
+                    _add(reading, source, position, row, False)
             case grammar.RandomSlope():
                 _add(reading, source, statement.name.start_pos, _random_slope(source, statement, level), False)
             case _:
@@ -127,6 +131,26 @@ def _random_slope(source: Source, statement: grammar.RandomSlope, level: str) ->
     lhs = _left(source, path.left[0], "~")
     rhs = _right(source, path.right[0][-1], "~")
     return Row(level, lhs, "~" if rhs else "~1", rhs, slope=str(name))
+
+
+def _thresholds(source: Source, statement: grammar.Thresholds, level: str) -> Iterator[tuple[int, Row]]:
+    """Position and row of every threshold of a categorical variable, ``y | a*t1 + t2``."""
+    variable = _variable(source, statement.variable)
+    for term in statement.terms:
+        factor, position = term[-1], term[0].position
+        name = str(factor.value[0]) if factor.kind == "variables" and len(factor.value) == 1 else ""
+        if not re.fullmatch("t[1-9][0-9]*", name):
+            raise source.error(
+                factor.position, f"the thresholds of {variable} are t1, t2, ...: {variable} | t1; a slope is s | y ~ x."
+            )
+        if len(term) > 2:
+            raise source.error(term[1].position, "one modifier a threshold: a*t1.")
+        said = _modifier(source, term[0]) if len(term) == 2 else {}
+        if said.pop("free", False) or "start" in said:
+            raise source.error(position, f"a threshold has a label or a number before it: a*{name} or 0*{name}.")
+        if name != "t1" and "fixed" in said:
+            raise source.error(position, f"{name} cannot be fixed: only the first threshold of a variable can.")
+        yield position, Row(level, variable, "|", name, **said)
 
 
 def _rows(source: Source, statement: grammar.Formula, level: str) -> Iterator[tuple[int, Row, bool]]:

@@ -3,26 +3,33 @@
 They follow lavaan's ``sem()`` and Mplus. What the user wrote wins: `complete` leaves out a default that has a row already.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from bayeshte.model_text.table import ParameterTable, Row
 
-OPERATORS = ("=~", "~", "~~", "~1")
+OPERATORS = ("=~", "~", "~~", "~1", "|")
 
 
-def complete(table: ParameterTable, freed: set[tuple]) -> ParameterTable:
-    """The table with markers fixed and defaults added, in its order; `freed` are the keys of rows with NA."""
+def complete(
+    table: ParameterTable, freed: set[tuple], responses: Mapping[str, float], known: Sequence[tuple[str, str]] = ()
+) -> ParameterTable:
+    """The table with markers fixed and defaults added, in its order.
+
+    freed : keys of rows with NA; responses : residual variances of latent responses; known : thresholds that the data have.
+    """
     table = _ordered(table, first_loadings(table.rows, freed))
     given = {row.key for row in table.rows}
     added = [
         row
         for level in table.levels
-        for rule in (variances, exogenous_covariances, residual_covariances, intercepts)
+        for rule in (variances, exogenous_covariances, residual_covariances, intercepts, thresholds)
         for row in rule(table, level)
         if row.key not in given
     ]
+    added = [replace(row, fixed=responses[row.lhs]) if _of_response(row, table) else row for row in added]
+    added += [row for row in _further(table, known) if row.key not in given]
     return _ordered(table, [*table.rows, *added])
 
 
@@ -61,12 +68,32 @@ def residual_covariances(table: ParameterTable, level: str) -> Iterator[Row]:
 
 def intercepts(table: ParameterTable, level: str) -> Iterator[Row]:
     """Intercepts of observed variables that are modelled, between clusters if they vary there, and of random slopes."""
-    out = {*table.conditioned(level)}
+    out = {*table.conditioned(level), *table.categorical}
     if level == "within":
         out |= {*table.both_levels}
     for name in [*table.observed(level), *(table.slopes if level == "between" else ())]:
         if name not in out:
             yield Row(level, name, "~1", "", given=False)
+
+
+def thresholds(table: ParameterTable, level: str) -> Iterator[Row]:
+    """The first threshold of categorical variables, between clusters if they vary there; the data may have more categories."""
+    for name in table.categorical:
+        own = "between" if name in table.both_levels else table.levels[0]
+        if level == own and name in table.names(level):
+            yield Row(level, name, "|", "t1", given=False)
+
+
+def _of_response(row: Row, table: ParameterTable) -> bool:
+    """Whether it is the residual variance of a latent response of rows."""
+    return row.kind == "variance" and row.level == table.levels[0] and row.lhs in table.categorical
+
+
+def _further(table: ParameterTable, known: Sequence[tuple[str, str]]) -> Iterator[Row]:
+    """Thresholds that the data have beyond the first."""
+    for name, threshold in known:
+        if threshold != "t1":
+            yield Row("between" if name in table.both_levels else table.levels[0], name, "|", threshold, given=False)
 
 
 def _ordered(table: ParameterTable, rows: Iterable[Row]) -> ParameterTable:

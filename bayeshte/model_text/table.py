@@ -22,7 +22,8 @@ class Row:
         ``"within"``, ``"between"``; empty in models of one level.
     lhs, op, rhs : str
         ``=~``: the factor `lhs` is measured by `rhs`. ``~``: `lhs` is regressed on `rhs`, which may be a product ``a:b``.
-        ``~~``: (residual) variance or covariance. ``~1``: intercept or mean; `rhs` is empty.
+        ``~~``: (residual) variance or covariance. ``~1``: intercept or mean; `rhs` is empty. ``|``: threshold of a categorical
+        variable, `rhs` is ``t1``, ``t2``, ...
     label : str
         Rows with the same label are one parameter.
     fixed, start : float, optional
@@ -52,21 +53,21 @@ class Row:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The variables on the right: none of an intercept, both of a product."""
-        return tuple(self.rhs.split(":")) if self.rhs else ()
+        """The variables on the right: none of an intercept or a threshold, both of a product."""
+        return tuple(self.rhs.split(":")) if self.rhs and self.op != "|" else ()
 
     @property
     def key(self) -> tuple:
         """Equal for rows of the same parameter; covariances and products are symmetric."""
         if self.op == "~~":
             return self.level, self.op, *sorted((self.lhs, self.rhs))
-        return self.level, self.op, self.lhs, *sorted(self.parts)
+        return self.level, self.op, self.lhs, *(sorted(self.parts) or [self.rhs])
 
     @property
     def kind(self) -> str:
-        """``"variance"``, ``"covariance"`` or ``"coefficient"`` (loading, path, intercept)."""
+        """``"variance"``, ``"covariance"``, ``"threshold"`` or ``"coefficient"`` (loading, path, intercept)."""
         if self.op != "~~":
-            return "coefficient"
+            return "threshold" if self.op == "|" else "coefficient"
         return "variance" if self.lhs == self.rhs else "covariance"
 
 
@@ -81,10 +82,13 @@ class ParameterTable:
         before what the rules added.
     derived : tuple of (str, Expression)
         Functions of the parameters, by name; each may use those before it.
+    categorical : tuple of str
+        Variables that are categories of a latent response, which is what the rows are about.
     """
 
     rows: tuple[Row, ...]
     derived: tuple[tuple[str, Expression], ...]
+    categorical: tuple[str, ...] = ()
 
     @cached_property
     def levels(self) -> tuple[str, ...]:
@@ -134,7 +138,7 @@ class ParameterTable:
         """Exogenous observed variables that the model takes as they are: they have no variance and no mean of their own."""
         rows = self.at(level)
         mentioned = {name for row in rows if row.op in ("~~", "~1") for name in (row.lhs, *row.parts)}
-        modelled = mentioned | {*self.both_levels}
+        modelled = mentioned | {*self.both_levels, *(row.lhs for row in rows if row.op == "|")}
         exogenous = {*self.exogenous(level)}
         return tuple(name for name in self.observed(level) if name in exogenous and name not in modelled)
 

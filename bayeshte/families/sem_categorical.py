@@ -1,0 +1,124 @@
+"""Categorical variables of a structural equation model: their columns, their thresholds as sampled and as reported.
+
+A variable is in category c where its latent response is between tau_c and tau_c+1. The first threshold moves the response, the
+others are sampled as distances from the one before: so they are in order.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bayeshte.categories import MOST, positions
+from bayeshte.errors import DataError, SpecError
+from bayeshte.families.sem_structure import Structure
+from bayeshte.marginal.structural_categorical import LINKS, UNITS, Response
+from bayeshte.model_text import Row
+from bayeshte.prior import Power, Prior
+
+
+def check_links(links: Mapping[str, str]) -> None:
+    """Refuse links that do not exist."""
+    for name, link in links.items():
+        if link not in LINKS:
+            raise SpecError(f"categorical={{{name!r}: {link!r}}}: the links are {', '.join(map(repr, LINKS))}.")
+
+
+def residual_variances(links: Mapping[str, str]) -> dict[str, float]:
+    """What the links say of the residuals of latent responses: standard normal, or standard logistic."""
+    return {name: UNITS[link] ** 2 for name, link in links.items()}
+
+
+def codes(data: pd.DataFrame, column: str) -> tuple[np.ndarray, list[str]]:
+    """The category of every row, from 0 among those that occur, NaN where missing; their labels in order."""
+    known = data[column].notna().to_numpy()
+    if not known.any():
+        raise DataError(f"Column {column!r} has no values.")
+    place, labels = positions(data[known], column, "categorical variable")
+    used, code = np.unique(place, return_inverse=True)
+    if len(used) == 1:
+        raise DataError(f"{column!r} has one category, {labels[used[0]]!r}, in all {len(code)} rows: leave it out.")
+    if len(used) > MOST:
+        raise DataError(
+            f"{column!r} has {len(used)} categories, {MOST} are the most: take it as continuous (leave it out of categorical=), "
+            f"or group it, for example pd.qcut(data[{column!r}], 5, labels=False)."
+        )
+    out = np.full(len(data), np.nan)
+    out[known] = code
+    return out, [labels[k] for k in used]
+
+
+def check_counts(
+    names: Sequence[str], values: np.ndarray, labels: Mapping[str, list[str]], frame: pd.DataFrame
+) -> None:
+    """Categories that lost all their rows when rows without covariates were dropped."""
+    for k, name in enumerate(names):
+        if name not in labels:
+            continue
+        known = values[~np.isnan(values[:, k]), k].astype(int)
+        empty = np.flatnonzero(np.bincount(known, minlength=len(labels[name])) == 0)
+        if len(empty):
+            raise DataError(
+                f"{name!r} is {labels[name][empty[0]]!r} only in rows that lack a covariate, which the model leaves out "
+                f"({len(frame):,} rows are left): join that category with the next one."
+            )
+
+
+def responses(structure: Structure, priors: Mapping[str, Prior]) -> tuple[Response, ...]:
+    """The categorical variables as the likelihood takes them."""
+    out = []
+    for name, rows in structure.thresholds.items():
+        first, *further = rows
+        out.append(
+            Response(
+                column=structure.within.index(name),
+                link=structure.links[name],
+                categories=1 + len(rows),
+                first=structure.place(first) if first.fixed is None else 0,
+                value=1.0 if first.fixed is None else first.fixed,
+                widths=tuple(structure.place(r) for r in further),
+                priors=tuple(priors[f"threshold[{structure.label(r)}]"] for r in further),
+            )
+        )
+    return tuple(out)
+
+
+def sampled_priors(structure: Structure, priors: Mapping[str, Prior]) -> list[Prior]:
+    """Priors of the scalars as the kernel has them: distances between thresholds have theirs through the thresholds."""
+    further = {structure.place(r) for rows in structure.thresholds.values() for r in rows[1:]}
+    return [Power(0) if k in further else priors[p.key] for k, p in enumerate(structure.parameters, start=1)]
+
+
+def check_priors(structure: Structure, priors: Mapping[str, Prior]) -> None:
+    """Thresholds of a variable with more than two categories share one normal prior, whose order statistics they are."""
+    for name, rows in structure.thresholds.items():
+        found = [priors[f"threshold[{structure.label(r)}]"] for r in rows if r.fixed is None]
+        bad = [p for p in found if p.name != "Normal" or p != found[0]]
+        if len(rows) > 2 and bad:
+            raise SpecError(
+                f"priors: the thresholds of {name!r} need one prior, a Normal, which they have in common; got "
+                f"{', '.join(map(repr, dict.fromkeys(found)))}. Give it as 'threshold[{name}]'."
+            )
+
+
+def as_thresholds(structure: Structure, x: np.ndarray) -> None:
+    """From distances to thresholds, in place; x (..., scalars + correlations)."""
+    for rows in structure.thresholds.values():
+        before = _first(structure, rows[0], x)
+        for row in rows[1:]:
+            x[..., structure.place(row) - 1] += before
+            before = x[..., structure.place(row) - 1].copy()
+
+
+def as_widths(structure: Structure, x: np.ndarray) -> None:
+    """From thresholds to distances, in place."""
+    for rows in structure.thresholds.values():
+        before = _first(structure, rows[0], x)
+        for row in rows[1:]:
+            here = x[..., structure.place(row) - 1].copy()
+            x[..., structure.place(row) - 1] -= before
+            before = here
+
+
+def _first(structure: Structure, row: Row, x: np.ndarray) -> np.ndarray | float:
+    return row.fixed if row.fixed is not None else x[..., structure.place(row) - 1].copy()

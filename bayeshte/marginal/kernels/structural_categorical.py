@@ -1,0 +1,374 @@
+"""Log density of a structural equation model of which some variables of the within level are seen as categories.
+
+Model, matrices and coordinates of the parameters are those of structural.py. A categorical variable is the category of a latent
+response y* of the model: c where cut_c < y* < cut_c+1, cut_1 = 0 (the constant of the model is minus the first threshold) and
+cut_k+1 = cut_k + width_k. Thresholds after the first, tau_k = tau_1 + cut_k, have normal priors.
+
+What varies between clusters, f_j = (parts b_j of variables on both levels, random slopes s_j), is sampled (cluster_parts.py);
+given it rows are independent, y_ij ~ N(K_W q_ij + b_j, S_W), and taken one by one (latent_responses.py). With random slopes every
+cluster has matrices of its own within.
+
+Tables behind those of structural.py (which have neither groups nor clusters). ints: categorical variables T, largest number of
+cuts, n_f, J, combinations of the clusters' own variables, patterns, units, ints of a row; by categorical variable (link, last
+category, place of tau_1 in t or 0); by width (categorical variable, k, place in t); targets of f; combinations (context, m,
+variables [M]); combination of each cluster; f's place or -1 by active variable [active]; patterns (continuous, conditions, n,
+order [active], cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
+floats: coefficient of t at tau_1 by categorical variable; by width (mean, sd) of its threshold; clusters (q [Q], v [M]), then
+their (A, g); rows (covariates, values), run by run. Coordinates: of the parameters, of f (cluster, n_f), of what rows have
+sampled.
+"""
+
+import math
+
+import numpy as np
+from numba import carray, cfunc, njit
+
+from bayeshte.marginal.kernels.cluster_parts import locate, pull_back, root_gradient
+from bayeshte.marginal.kernels.latent_responses import factor, factor_gradient, rows
+from bayeshte.marginal.kernels.linear import OPTIONS, clear, rejection, views
+from bayeshte.marginal.kernels.parameters import precondition, precondition_gradient, scalars
+from bayeshte.marginal.kernels.structural import (
+    EXPAND,
+    LOG_DENSITY,
+    correlations,
+    correlations_gradient,
+    levels_of,
+    matrix_priors,
+    pull,
+    take,
+    unsolve,
+)
+from bayeshte.marginal.kernels.structural_clusters import (
+    condition,
+    gather,
+    scatter,
+    uncondition,
+    within_gradient,
+    within_moments,
+)
+from bayeshte.marginal.kernels.structural_groups import BETWEEN
+
+HEADER = 9
+
+
+@njit(**OPTIONS)
+def take_rows(ints, floats, M, Q, active):
+    """The tables of categories, clusters and rows as arrays."""
+    T, most, nf, J, NV = ints[0], ints[1], ints[2], ints[3], ints[4]
+    NP, units, codes, widths = ints[5], ints[6], ints[7], ints[8]
+    at = HEADER
+    variables = ints[at : at + 3 * T].reshape((T, 3))
+    at += 3 * T
+    width_ints = ints[at : at + 3 * widths].reshape((widths, 3))
+    at += 3 * widths
+    targets = ints[at : at + nf]
+    at += nf
+    own = ints[at : at + NV * (2 + M)].reshape((NV, 2 + M))
+    at += NV * (2 + M)
+    kinds = ints[at : at + J]
+    at += J
+    back = ints[at : at + active]
+    at += active
+    patterns = ints[at : at + NP * (3 + 2 * active)].reshape((NP, 3 + 2 * active))
+    at += NP * (3 + 2 * active)
+    unit_ints = ints[at : at + 3 * units].reshape((units, 3))
+    at += 3 * units
+    runs = 0
+    for u in range(units):
+        runs += unit_ints[u, 2]
+    run_ints = ints[at : at + 2 * runs].reshape((runs, 2))
+    row_ints = ints[at + 2 * runs :]
+    coef = floats[:T]
+    priors = floats[T : T + 2 * widths].reshape((widths, 2))
+    at = T + 2 * widths
+    cluster_floats = floats[at : at + J * (Q + M)].reshape((J, Q + M))
+    at += J * (Q + M)
+    pilot = floats[at : at + J * nf * (nf + 1)].reshape((J, nf * (nf + 1)))
+    return (
+        (most, codes),
+        (variables, width_ints, coef, priors),
+        (targets, own, kinds, cluster_floats, pilot),
+        (back, patterns, unit_ints, run_ints, row_ints, floats[at + J * nf * (nf + 1) :]),
+    )
+
+
+@njit(**OPTIONS)
+def thresholds(categories, t, cuts, dt):
+    """Cuts (variable, category) at t; the log prior of thresholds after the first, its derivatives added to dt."""
+    variables, widths, coef, priors = categories
+    T, most = cuts.shape
+    lp = 0.0
+    for v in range(T):
+        for k in range(most):
+            cuts[v, k] = 0.0
+    for w in range(len(widths)):  # in order: of each variable one after the other
+        v, k, at = widths[w, 0], widths[w, 1], widths[w, 2]
+        cuts[v, k] = cuts[v, k - 1] + t[at]
+        tau = coef[v] * t[variables[v, 2]] + cuts[v, k]
+        z = (tau - priors[w, 0]) / priors[w, 1]
+        lp -= 0.5 * z * z
+        d = -z / priors[w, 1]
+        dt[variables[v, 2]] += coef[v] * d
+        for before in range(w + 1):
+            if widths[before, 0] == v:
+                dt[widths[before, 2]] += d
+    return lp
+
+
+@njit(**OPTIONS)
+def locate_clusters(sizes, clusters, S, K, t, own, found, f):
+    """f of every cluster at coordinates t and the log density of clusters' own variables and of t; NaN where it has none."""
+    M, Q, J, nf = sizes
+    targets, combos, kinds, floats, pilot = clusters
+    Vi, C, L, logdets = own
+    places, errors, means = found
+    for v in range(len(combos)):
+        logdets[v] = condition(targets, nf, combos[v, 2:], combos[v, 1], S[combos[v, 0], BETWEEN], Vi[v], C[v], L[v])
+        if not logdets[v] > -math.inf:
+            return math.nan
+    lp = 0.0
+    for j in range(J):
+        v = kinds[j]
+        context, m = combos[v, 0], combos[v, 1]
+        for i in range(m):
+            s = floats[j, Q + i]
+            for k in range(Q):
+                s -= K[context, BETWEEN, combos[v, 2 + i], k] * floats[j, k]
+            errors[j, i] = s
+        for i in range(nf):
+            s = 0.0
+            for k in range(Q):
+                s += K[context, BETWEEN, targets[i], k] * floats[j, k]
+            for k in range(m):
+                s += C[v, i, k] * errors[j, k]
+            means[j, i] = s
+        quad = logdets[v]
+        for i in range(m):
+            for k in range(m):
+                quad += errors[j, i] * Vi[v, i, k] * errors[j, k]
+        lp += locate(j, t, pilot, means, L[v], nf, places, f) - 0.5 * quad
+    return lp
+
+
+@njit(**OPTIONS)
+def pull_clusters(sizes, clusters, t, own, found, df, dt, dS, dK):
+    """From derivatives in f to those in t (set), and in S and K of the between level (added)."""
+    M, Q, J, nf = sizes
+    targets, combos, kinds, floats, pilot = clusters
+    Vi, C, L, logdets = own
+    places, errors, means = found
+    NV = len(combos)
+    dL, dC = np.zeros((NV, nf, nf)), np.zeros((NV, nf, M))
+    scratch, dmean, dSc, Ve = np.empty((3, nf, nf)), np.empty(nf), np.empty((nf, nf)), np.empty(M)
+    for j in range(J):
+        v = kinds[j]
+        context, m = combos[v, 0], combos[v, 1]
+        pull_back(j, t, pilot, L[v], nf, places, df, dt, scratch, dmean, dL[v])
+        for i in range(nf):
+            for q in range(Q):
+                dK[context, BETWEEN, targets[i], q] += dmean[i] * floats[j, q]
+            for k in range(m):
+                dC[v, i, k] += dmean[i] * errors[j, k]
+        for i in range(m):
+            Ve[i] = 0.0
+            for k in range(m):
+                Ve[i] += Vi[v, i, k] * errors[j, k]
+        for k in range(m):
+            s, at = -Ve[k], combos[v, 2 + k]
+            for i in range(nf):
+                s += C[v, i, k] * dmean[i]
+            for q in range(Q):
+                dK[context, BETWEEN, at, q] -= s * floats[j, q]
+            for i in range(m):
+                dS[context, BETWEEN, at, combos[v, 2 + i]] += 0.5 * (Ve[k] * Ve[i] - Vi[v, k, i])
+    for v in range(NV):
+        root_gradient(L[v], dL[v], nf, dSc)
+        uncondition(targets, nf, combos[v, 2:], combos[v, 1], Vi[v], C[v], dSc, dC[v], dS[combos[v, 0], BETWEEN])
+
+
+@njit(**OPTIONS)
+def all_rows(sizes, active, slope_cells, tables, codes, cell, dcell, f, df, categories, dcuts, t, dt):
+    """Log-likelihood of the rows; sets derivatives in the within cells and in t, adds to those in f and the cuts."""
+    M, Q, levels, Qw, nf = sizes
+    back, patterns, units, runs, row_ints, row_floats = tables
+    a, ns, contexts = len(active), len(slope_cells), len(cell)
+    Psi, B0, c0 = np.empty((contexts, a, a)), np.empty((contexts, a, a)), np.empty((contexts, a, Q))
+    dPsi, dB, dc = np.zeros((contexts, a, a)), np.zeros((contexts, a, a)), np.zeros((contexts, a, Q))
+    B, c, A, AP, S, K = (
+        np.empty((a, a)),
+        np.empty((a, Q)),
+        np.empty((a, a)),
+        np.empty((a, a)),
+        np.empty((a, a)),
+        np.empty((a, Q)),
+    )
+    X, Y, Z, dS, dK = np.empty((a, Q)), np.empty((a, a)), np.empty((a, a)), np.empty((a, a)), np.empty((a, Q))
+    L, dL, work = np.empty((a, a)), np.empty((a, a)), np.empty((9, a))
+    for k in range(contexts):
+        scatter(cell[k], M, Q, levels, active, Psi[k], B0[k], c0[k])
+    ll, run, i_row, x_row, t_row = 0.0, 0, 0, 0, 0
+    for u in range(len(units)):
+        context, cluster = units[u, 0], units[u, 1]
+        for i in range(a):
+            for k in range(a):
+                B[i, k] = B0[context, i, k]
+            for q in range(Qw):
+                c[i, q] = c0[context, i, q]
+        for s in range(ns):
+            value = f[cluster, nf - ns + s]
+            if slope_cells[s, 0] == 0:
+                B[slope_cells[s, 1], slope_cells[s, 2]] += value
+            else:
+                c[slope_cells[s, 1], slope_cells[s, 2]] += value
+        within_moments(Psi[context], B, c, a, Qw, A, AP, S, K)
+        clear(dS, a, a)
+        clear(dK, a, Qw)
+        for r in range(run, run + units[u, 2]):
+            p, count = patterns[runs[r, 0]], runs[r, 1]
+            continuous, conditions, n = p[0], p[1], p[2]
+            order, cat = p[3 : 3 + a], p[3 + a :]
+            if not factor(S, order, n, conditions, cat, categories[2], L):
+                return math.nan
+            clear(dL, n, n)
+            ll += rows(
+                (order, cat, continuous, conditions, n),
+                L,
+                count,
+                row_ints[i_row:],
+                row_floats[x_row:],
+                t[t_row:],
+                (Qw - 1, codes),
+                (K, back, f),
+                categories,
+                dL,
+                (dK, df),
+                dcuts,
+                dt[t_row:],
+                work,
+            )
+            factor_gradient(L, dL, order, n, conditions, cat, categories[2], dS)
+            i_row += count * codes
+            x_row += count * (Qw - 1 + continuous)
+            t_row += count * (conditions - continuous)
+        run += units[u, 2]
+        within_gradient(A, S, K, dS, dK, a, Qw, X, Y, Z, dPsi[context], dB[context], dc[context])
+        for s in range(ns):
+            source = Z if slope_cells[s, 0] == 0 else X
+            df[cluster, nf - ns + s] += source[slope_cells[s, 1], slope_cells[s, 2]]
+    for k in range(contexts):
+        gather(dPsi[k], dB[k], dc[k], M, Q, levels, active, dcell[k])
+    return ll
+
+
+@njit(**OPTIONS)
+def new_places(J, NV, nf, M):
+    """Room for what `locate_clusters` finds and `pull_clusters` needs."""
+    own = np.empty((NV, M, M)), np.empty((NV, nf, M)), np.zeros((NV, nf, nf)), np.empty(NV)
+    places = np.empty((J, nf, nf)), np.empty((J, nf, nf)), np.empty((J, nf)), np.empty((J, nf)), np.empty((J, nf))
+    return own, (places, np.empty((J, M)), np.empty((J, nf)))
+
+
+@njit(inline="always")
+def start(z, ints, floats, t, dt, cell, A, S, parts):
+    """Parameters t and the matrices at coordinates z: the log prior, NaN where a covariance matrix is none."""
+    numbers, priors, structure, _, _, _ = take(ints, floats)
+    d, n, blocks = numbers[0], numbers[1], numbers[2]
+    codes, hyper, sizes, etas, centre, scale = priors
+    x, slope, dx = np.empty(d), np.empty(n), np.zeros(d)
+    t[0] = 1.0
+    precondition(z, d, centre, scale, x)
+    lp = floats[0] + scalars(x, n, codes[:n], codes[n:], hyper, t[1:], slope, dx)
+    room = 0
+    for b in range(blocks):
+        room += sizes[b] * sizes[b]
+    factors = np.zeros(room)
+    lp += correlations(x[n:], blocks, sizes, etas, t[1 + n :], factors)
+    K = np.zeros((len(cell), S.shape[2], numbers[7]))
+    if not levels_of(numbers, structure, t, cell, A, S, parts, K):
+        return math.nan, x, slope, dx, factors
+    return lp, x, slope, dx, factors
+
+
+@njit(inline="always")
+def log_density(z, ints, floats, grad):
+    """Log posterior density at coordinates z; the gradient goes to grad."""
+    numbers, priors, structure, _, by_cluster, of_matrices = take(ints, floats)
+    d, n, blocks, levels, M, P, p, Q, contexts, slots, _, ns = numbers
+    active, _, slope_cells, _, _ = by_cluster[0]
+    (most, codes), categories, clusters, tables = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(active))
+    nf, J, NV, Qw = len(clusters[0]), len(clusters[2]), len(clusters[1]), ints[18]
+    t, dt = np.empty(1 + d + slots), np.zeros(1 + d + slots)
+    cell, dcell = np.empty((contexts, len(structure[3]))), np.zeros((contexts, len(structure[3])))
+    A, S, dS = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M))
+    parts, dK = np.zeros((contexts, 2, M, Q)), np.zeros((contexts, 2, M, Q))
+    lp, x, slope, dx, factors = start(z, ints, floats, t, dt, cell, A, S, parts)
+    if not lp > -math.inf:
+        return math.nan
+    cuts, dcuts = np.empty((len(categories[0]), most + 2)), np.zeros((len(categories[0]), most + 2))
+    lp += thresholds(categories, t, cuts, dt)
+
+    f, df, sizes = np.empty((J, nf)), np.zeros((J, nf)), (M, Q, J, nf)
+    own, found = new_places(J, NV, nf, M)
+    lp += locate_clusters(sizes, clusters, S, parts, z[d:], own, found, f)
+    given = (cuts, categories[0][:, 1], categories[0][:, 0])
+    at = d + J * nf
+    lp += all_rows(
+        (M, Q, levels, Qw, nf), active, slope_cells, tables, codes, cell, dcell, f, df, given, dcuts, z[at:], grad[at:]
+    )
+    if not lp > -math.inf:
+        return math.nan
+    pull_clusters(sizes, clusters, z[d:], own, found, df, grad[d:], dS, dK)
+    for w in range(len(categories[1])):
+        v, k = categories[1][w, 0], categories[1][w, 1]
+        for later in range(k, most + 1):
+            dt[categories[1][w, 2]] += dcuts[v, later]
+
+    work = np.empty((M, M))
+    for c in range(contexts):
+        for s in range(slots):
+            t[1 + d + s] = structure[5][c * slots + s]
+        for l in range(1, levels):
+            for i in range(M):
+                for j in range(i):
+                    dS[c, l, i, j] = dS[c, l, j, i] = 0.5 * (dS[c, l, i, j] + dS[c, l, j, i])
+            dPsi = dcell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
+            dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
+            dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
+            unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c, l], M, Q, work, dPsi, dB, dk)
+        if c == 0:
+            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
+        pull(structure[1], structure[2], t, dcell[c], dt)
+    for i in range(n):
+        dx[i] += dt[1 + i] * slope[i]
+    correlations_gradient(x[n:], blocks, priors[2], priors[3], dt[1 + n :], factors, dx[n:])
+    precondition_gradient(dx, d, priors[5], grad)
+    return lp
+
+
+@cfunc(LOG_DENSITY, cache=True, error_model="numpy")
+def log_density_c(dim, z, grad, lp, user_data):
+    """nutpie's callback."""
+    ints, floats = views(user_data, np.int64, np.float64)
+    gradient, value = carray(grad, (dim,)), carray(lp, (1,))
+    value[0] = log_density(carray(z, (dim,)), ints, floats, gradient)
+    return rejection(value[0], gradient)
+
+
+@cfunc(EXPAND, cache=True, error_model="numpy")
+def expand_c(dim, expanded, z, out, user_data):
+    """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, parts of clusters."""
+    ints, floats = views(user_data, np.int64, np.float64)
+    point, values = carray(z, (dim,)), carray(out, (expanded,))
+    numbers, _, structure, _, by_cluster, _ = take(ints, floats)
+    d, M, Q, contexts, slots = numbers[0], numbers[4], numbers[7], numbers[8], numbers[9]
+    _, _, clusters, _ = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(by_cluster[0][0]))
+    nf, J, NV = len(clusters[0]), len(clusters[2]), len(clusters[1])
+    t, cell = np.empty(1 + d + slots), np.empty((contexts, len(structure[3])))
+    A, S, parts = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, Q))
+    start(point, ints, floats, t, t, cell, A, S, parts)
+    own, found = new_places(J, NV, nf, M)
+    f = values[d:].reshape((J, nf))
+    locate_clusters((M, Q, J, nf), clusters, S, parts, point[d:], own, found, f)
+    for i in range(d):
+        values[i] = t[1 + i]
+    return 0

@@ -1,0 +1,348 @@
+"""Structural equation models with categorical variables: what is sampled of each row, and the tables of the kernel.
+
+The model and its likelihood are those of kernels/structural_categorical.py. What each row adds to the coordinates depends on
+which of its values are there (`plan`): nothing, if its categorical variables are independent given what is continuous and seen.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from scipy.special import ndtri
+
+from bayeshte.errors import SpecError
+from bayeshte.marginal import structural, structural_pilot
+from bayeshte.marginal.density import Density, Output, precondition
+from bayeshte.marginal.structural import LOG_2PI, Data, Matrices, Statistics
+from bayeshte.marginal.structural_draws import implied_within
+from bayeshte.prior import LogNormal, Prior
+
+LINKS = {"probit": 2, "logit": 1}  # as kernels/rows.py numbers them
+UNITS = {"probit": 1.0, "logit": float(np.pi / np.sqrt(3))}  # SDs of the residuals of latent responses
+ZERO = 1e-8  # of a covariance of standardised variables that counts as none
+NOTHING = Statistics((), (), (), (), 0.0)
+
+
+@dataclass(frozen=True)
+class Response:
+    """A categorical variable of rows.
+
+    Attributes
+    ----------
+    column : int
+        Its place among the variables that vary within clusters; there the data have the category's number, from 0.
+    link : str
+        ``"probit"`` or ``"logit"``.
+    categories : int
+    first : int
+        Place in t of its first threshold; 0 where that is fixed.
+    value : float
+        The threshold there, 1 where it is free.
+    widths : tuple of int
+        Places in t of the distances from one threshold to the next.
+    priors : tuple of Prior
+        Of the thresholds after the first, all normal.
+    """
+
+    column: int
+    link: str
+    categories: int
+    first: int
+    value: float
+    widths: tuple[int, ...]
+    priors: tuple[Prior, ...]
+
+    @property
+    def unit(self) -> float:
+        """The SD of its residual."""
+        return UNITS[self.link]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How rows with one pattern of missing values are taken, as places among the active variables of the within level.
+
+    continuous : seen, what the rest is conditioned on; sampled : factors and latent responses that have coordinates; integrated :
+    categorical variables that are independent given both.
+    """
+
+    continuous: tuple[int, ...]
+    sampled: tuple[int, ...]
+    integrated: tuple[int, ...]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return self.continuous + self.sampled + self.integrated
+
+
+def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
+    """The fewest variables that have to be sampled, found by leaving out what is not needed, one after the other.
+
+    Parameters
+    ----------
+    seen : ndarray of bool (within,)
+        Which variables of a row have values.
+
+    Raises
+    ------
+    SpecError
+        A variable with a logit link whose latent response depends on another residual than its own.
+    """
+    active = m.order[0][: m.active]
+    categorical = {r.column: r for r in responses}
+    there = [a for a, v in enumerate(active) if v < m.within and seen[v]]
+    continuous = [a for a in there if active[a] not in categorical]
+    answers = [a for a in there if active[a] in categorical]
+    logit = {a for a in answers if categorical[active[a]].link == "logit"}
+    S = _some_covariances(m, [categorical.get(v) for v in active])
+
+    def separate(given: list[int], rest: list[int]) -> bool:
+        return all(_independent(x, given, rest, logit) for x in S)
+
+    sampled, integrated = [a for a in range(len(active)) if a not in continuous], []
+    for a in reversed(answers):
+        if separate([*continuous, *(b for b in sampled if b != a)], [a, *integrated]):
+            sampled, integrated = [b for b in sampled if b != a], [a, *integrated]
+    if logit & {*sampled}:
+        raise SpecError(
+            "A variable with the logit link may neither predict anything nor covary with other residuals: use the probit link."
+        )
+    for a in [b for b in sampled if b not in answers]:
+        if separate([*continuous, *(b for b in sampled if b != a)], integrated):
+            sampled = [b for b in sampled if b != a]
+    return Plan(tuple(continuous), tuple(sampled), tuple(integrated))
+
+
+def _some_covariances(m: Matrices, responses: list[Response | None]) -> list[np.ndarray]:
+    """Covariances of the active variables at two arbitrary points: what is zero at both is zero everywhere."""
+    active, out = list(m.order[0][: m.active]), []
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        t = (
+            rng.uniform(0.3, 0.7, (1, m.scalars + m.correlations))
+            * np.r_[np.ones(m.scalars), np.full(m.correlations, 0.3)]
+        )
+        S = implied_within(m, t, rng.uniform(0.3, 0.7, (1, len(m.slopes))))[0][0][np.ix_(active, active)]
+        out.append(S)
+    return out
+
+
+def _independent(S: np.ndarray, given: list[int], rest: list[int], logit: set[int]) -> bool:
+    """Whether variables are independent given others, and those with a logit link known."""
+    unit = np.sqrt(np.maximum(np.diag(S), 1e-300))
+    R = S / np.outer(unit, unit)
+    left = R[np.ix_(rest, rest)]
+    if given:
+        left = (
+            left - R[np.ix_(rest, given)] @ np.linalg.lstsq(R[np.ix_(given, given)], R[np.ix_(given, rest)], 1e-12)[0]
+        )
+    known = [k for k, a in enumerate(rest) if a in logit]
+    off = left - np.diag(np.diag(left))
+    return np.abs(off).max(initial=0.0) < ZERO and np.abs(np.diag(left)[known]).max(initial=0.0) < ZERO
+
+
+def varying(m: Matrices) -> np.ndarray:
+    """Variables of the between level that the rows depend on: those with a part there, then the random slopes."""
+    if m.levels == 1:
+        return np.empty(0, int)
+    there = {e.row for e in m.entries if e.matrix == "psi" and e.level == 1}
+    return np.array([*(v for v in range(m.within) if v in there), *(s.variable for s in m.slopes)], int)
+
+
+def scores(data: Data, responses: Sequence[Response]) -> Data:
+    """The data with normal scores in place of categories, for a pilot: they covary about as latent responses do."""
+    Y = data.Y.copy()
+    for r in responses:
+        known = ~np.isnan(Y[:, r.column])
+        code = Y[known, r.column].astype(int)
+        tau, score = cuts(code, r.categories)
+        score = score / np.sqrt((score[code] ** 2).mean())
+        Y[known, r.column] = r.unit * (score[code] - tau[0])
+    return Data(Y, data.X, data.code, data.V, data.Z, data.context)
+
+
+def cuts(code: np.ndarray, categories: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds of a standard normal response with these shares of categories, and its mean in each category."""
+    share = np.bincount(code, minlength=categories) / len(code)
+    tau = ndtri(np.cumsum(share)[:-1])
+    density = np.r_[0.0, np.exp(-0.5 * tau**2) / np.sqrt(2 * np.pi), 0.0]
+    return tau, (density[:-1] - density[1:]) / share
+
+
+def density(
+    m: Matrices,
+    data: Data,
+    responses: Sequence[Response],
+    priors: Sequence[Prior],
+    signed: Sequence[int],
+    blocks: Sequence[Prior],
+    outputs: tuple[Output, ...],
+    start: np.ndarray,
+    unit: np.ndarray,
+    means: Sequence[int],
+    spreads: Sequence[int],
+) -> Density:
+    """The density of a model with categorical variables, in coordinates that a pilot with normal scores suggests.
+
+    Parameters
+    ----------
+    outputs : tuple of Output
+        Scalars, correlations, parts of clusters. The others as in `structural.density` and `structural_pilot.density`.
+    """
+    near = list(priors)
+    for r in responses:
+        for place, width in zip(r.widths, np.diff(cuts(_codes(data, r), r.categories)[0]), strict=True):
+            near[place - 1] = LogNormal(float(np.log(width * r.unit)), 0.2)
+    slopes = [Output("slope", (len(data.context), len(m.slopes)))] if m.slopes else []
+    given = (near, signed, blocks, (*outputs[:2], *slopes), start, unit)
+    like = scores(data, responses)
+    if m.slopes:
+        rough = structural_pilot.density(m, like, *given, means, spreads)
+    else:
+        rough = structural.density(m, structural.statistics(like), *given)
+    centre = rough.floats[rough.at : rough.at + rough.n_top]
+    scale = rough.floats[rough.at + rough.n_top :][: rough.n_top**2].reshape(rough.n_top, rough.n_top)
+    theta = rough.parameters(np.zeros(rough.n_dim))
+    made = tables(
+        m, data, responses, priors, signed, blocks, outputs, like, np.r_[theta["_scalars"], theta["_correlations"]]
+    )
+    made = made.with_coordinates(centre, scale)
+    if made.n_dim > made.n_top + sum(int(np.prod(o.shape)) for o in outputs[2:]):
+        return made  # with the rows' coordinates at zero their variables say nothing of the parameters
+    return precondition(made, centre, np.sqrt(np.diag(scale @ scale.T)))
+
+
+def without_logistic(m: Matrices, responses: Iterable[Response]) -> Matrices:
+    """The matrices without the variances of logistic residuals, which are no part of what is normal."""
+    return without_residuals(m, [r.column for r in responses if r.link == "logit"])
+
+
+def without_residuals(m: Matrices, variables: Collection[int]) -> Matrices:
+    """The matrices without the residual variances of variables within."""
+    kept = [
+        e for e in m.entries if not (e.matrix == "psi" and e.level == 0 and e.row == e.column and e.row in variables)
+    ]
+    return replace(m, entries=tuple(kept))
+
+
+def _codes(data: Data, r: Response) -> np.ndarray:
+    y = data.Y[:, r.column]
+    return y[~np.isnan(y)].astype(int)
+
+
+def tables(
+    m: Matrices,
+    data: Data,
+    responses: Sequence[Response],
+    priors: Sequence[Prior],
+    signed: Sequence[int],
+    blocks: Sequence[Prior],
+    outputs: tuple[Output, ...],
+    like: Data,
+    t: np.ndarray,
+) -> Density:
+    """The kernel's tables, in its own coordinates.
+
+    like, t : data with scores for categories, and parameters, at which the information on the clusters' parts is taken.
+    """
+    from bayeshte.marginal.kernels import structural_categorical as kernel
+
+    f = varying(m)
+    own = without_logistic(m, responses)
+    J = len(data.context) if m.levels == 2 else 0
+    ints, floats, constant = structural.lists(own, NOTHING, priors, signed, blocks)
+    own_ints, own_floats, kinds, seen_of_own = _own(m, data)
+    if J:
+        rest = np.array([*range(m.within), *(s.variable for s in m.slopes)])
+        A, g = structural_pilot.information(m, like, t)
+        at = np.flatnonzero(np.isin(rest, f))
+        A, g = A[:, at[:, None], at], g[:, at]
+        constant -= 0.5 * LOG_2PI * (J * len(f) + (~np.isnan(data.V)).sum())
+    else:
+        A, g = np.empty((0, 0, 0)), np.empty((0, 0))
+    patterns, units, runs, row_ints, row_floats, sampled = _rows(own, data, responses)
+    widths = [(k, j, place) for k, r in enumerate(responses) for j, place in enumerate(r.widths, start=2)]
+    normal = [(p["mu"], p["sigma"]) for r in responses for p in r.priors]
+    constant -= sum(np.log(sigma) + 0.5 * LOG_2PI for _, sigma in normal)
+    active = list(m.order[0][: m.active])
+    back = [int(np.flatnonzero(f == v)[0]) if v < m.within and v in f else -1 for v in active]
+    sizes = [len(responses), max(r.categories for r in responses) - 1, len(f), J, len(seen_of_own), len(patterns)]
+    sizes += [len(units), 1 + len(responses), len(widths)]
+    tail = [sizes, [x for r in responses for x in (LINKS[r.link], r.categories - 1, r.first)], np.ravel(widths), f]
+    tail += [own_ints, kinds, back, np.ravel(patterns), np.ravel(units), np.ravel(runs), np.ravel(row_ints)]
+    numbers = [[r.value for r in responses], np.ravel(normal)]
+    numbers += [own_floats.ravel(), np.column_stack([A.reshape(J, -1), g]).ravel()] if J else []
+    numbers.append(row_floats)
+    d = m.scalars + m.correlations
+    floats[0] = [constant]
+    return Density(
+        kernel.log_density_c,
+        kernel.expand_c,
+        np.concatenate([ints, *(np.asarray(x, np.int64) for x in tail)]),
+        np.concatenate([np.asarray(x, float) for x in (*floats, *numbers)]),
+        d + J * len(f) + sampled,
+        outputs,
+        at=1 + 4 * m.scalars + len(m.blocks),
+        n_top=d,
+    )
+
+
+def _own(m: Matrices, data: Data) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
+    """Combinations of context and the clusters' own variables that are seen; regressors and values of each cluster; its one."""
+    if data.code is None:
+        return [], np.empty((0, 0)), np.empty(0, int), np.empty(0)
+    known = ~np.isnan(data.V)
+    found, kinds = np.unique(np.column_stack([data.context, known]), axis=0, return_inverse=True)
+    ints: list[int] = []
+    for context, *seen in found:
+        which = m.within + np.flatnonzero(seen)
+        ints += [int(context), len(which), *which, *[0] * (m.size - len(which))]
+    J = len(data.context)
+    values = np.zeros((J, m.size))
+    for j in range(J):
+        values[j, : known[j].sum()] = data.V[j][known[j]]
+    q = np.column_stack([np.zeros((J, 1 + data.X.shape[1])), np.ones(J), data.Z])
+    return ints, np.column_stack([q, values]), kinds.ravel(), found
+
+
+def _rows(m: Matrices, data: Data, responses: Sequence[Response]):
+    """Patterns, units, runs, and the rows run by run; how many coordinates they have."""
+    categorical = {r.column: k for k, r in enumerate(responses)}
+    active = list(m.order[0][: m.active])
+    keep = np.flatnonzero(~np.isnan(data.Y).all(1))
+    Y, X = data.Y[keep], data.X[keep]
+    cluster = data.code[keep] if data.code is not None else np.zeros(len(keep), int)
+    context = data.context[cluster] if data.code is not None else data.context[keep]
+    seen, pattern = np.unique(~np.isnan(Y), axis=0, return_inverse=True)
+    pattern = pattern.ravel()
+    plans = [plan(m, responses, s) for s in seen]
+    unit = cluster if m.slopes else context
+    order = np.lexsort((cluster, pattern, unit))
+    patterns, units, runs, ints, floats, sampled = [], [], [], [], [], 0
+    for p, there in zip(plans, seen, strict=True):
+        answered = {a for a, v in enumerate(active) if v in categorical and there[v]}
+        cat = [categorical[active[a]] if a in answered else -1 for a in p.order]
+        room = [0] * (len(active) - len(p.order))
+        patterns.append(
+            [len(p.continuous), len(p.continuous) + len(p.sampled), len(p.order), *p.order, *room, *cat, *room]
+        )
+    key = np.column_stack([unit, pattern])[order]
+    bounds = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(1), True])
+    for first, last in pairwise(bounds):
+        mine = order[first:last]
+        k, u = int(pattern[mine[0]]), int(unit[mine[0]])
+        if not units or units[-1][3] != u:
+            units.append([int(context[mine[0]]), int(cluster[mine[0]]), 0, u])
+        units[-1][2] += 1
+        runs.append([k, len(mine)])
+        p = plans[k]
+        answers = [a for a, c in zip(p.order, patterns[k][3 + len(active) :], strict=False) if c >= 0]
+        codes = np.zeros((len(mine), 1 + len(responses)), np.int64)
+        codes[:, 0] = cluster[mine]
+        for i, a in enumerate(answers, start=1):
+            codes[:, i] = Y[mine, active[a]]
+        ints.append(codes.ravel())
+        floats.append(np.column_stack([X[mine], Y[mine][:, [active[a] for a in p.continuous]]]).ravel())
+        sampled += len(mine) * len(p.sampled)
+    return patterns, [u[:3] for u in units], runs, np.concatenate(ints), np.concatenate(floats), sampled
