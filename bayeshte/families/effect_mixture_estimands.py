@@ -210,7 +210,7 @@ def discrepancies(design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]
         for text, rows in groups.items():
             out[f"mean{text}"] = float(y[rows].mean())
             if D.family != "logit":
-                z = (y[rows] - y[rows].mean()) / y[rows].std()
+                z = (y[rows] - y[rows].mean()) / (y[rows].std() or 1.0)  # counts may all be zero
                 out[f"SD{text}"] = float(y[rows].std(ddof=1))
                 out |= {f"skewness{text}": float((z**3).mean()), f"kurtosis{text}": float((z**4).mean())}
         if D.cluster:
