@@ -11,7 +11,7 @@ from bayeshte.marginal.glmm_outcomes import FAMILIES
 from bayeshte.marginal.structural_integration import rule
 
 #: Nodes a random effect, while twice as many make no more than `MOST` in all; largest error of the log-likelihood of a draw.
-NODES = (3, 5, 8, 12, 20)
+NODES = (3, 5, 8, 12, 20, 32, 50)
 MOST = 20_000
 TOLERANCE = 0.005
 TRIED = 20  # evenly spaced draws by which the nodes are chosen
