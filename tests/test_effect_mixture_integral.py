@@ -228,11 +228,11 @@ def test_many_varying_effects_are_refused():
 # ---------------------------------------------------------------------------------------------- fits
 
 
-def simulated(seed, clusters, rows, of):
-    """Two classes, intercepts and effects (-1, 0) and (1, 1.2) on the link scale; SDs of intercepts and effects 0.5 and 0.4."""
+def simulated(seed, clusters, rows, of, sd):
+    """Two classes, intercepts -1 and 1 (or 3), effects 0 and 1.2 on the link scale; SDs of intercepts and effects."""
     rng = np.random.default_rng(seed)
     school = np.repeat(np.arange(clusters), rows)
-    N, u = len(school), rng.normal(size=(clusters, 2)) * [0.5, 0.4]
+    N, u = len(school), rng.normal(size=(clusters, 2)) * sd
     label = (rng.random(clusters) < 0.4)[school] if of == "cluster" else rng.random(N) < 0.4
     T = rng.integers(0, 2, N)
     far = 2.0 if of == "cluster" else 4.0
@@ -249,21 +249,25 @@ def near(table, truth):
 
 
 def test_classes_of_clusters_with_binary_outcomes_are_found():
-    """60 clusters of 40: class effects, their size, and both SDs; who belongs where."""
-    frame, eta, label, rng = simulated(1, 60, 40, "cluster")
+    """60 clusters of 40: class effects, their size, the SD of intercepts; who belongs where; how many classes."""
+    frame, eta, label, rng = simulated(1, 60, 40, "cluster", [0.5, 0])
     frame["y"] = rng.binomial(1, 1 / (1 + np.exp(-eta)))
-    spec = bh.EffectMixture(**ROLES, family="logit", varying="drug", shared=("sd",))
-    fit = bh.fit(spec, frame, seed=1, draws=250, tune=250, progress=False)
+    spec = bh.EffectMixture(**ROLES, family="logit", shared=("sd",))
+    fit = bh.fit(spec, frame, seed=1, draws=500, tune=300, progress=False)
     assert fit.diagnosis.ok, fit.diagnosis
     truth = {"gamma0[class 1]": -1, "gamma0[class 2]": 1, "gamma1[class 1, drug]": 0, "gamma1[class 2, drug]": 1.2}
-    near(bh.summary(fit), truth | {"pi[class 2]": 0.4, "sd[intercept]": 0.5, "sd[drug]": 0.4})
+    near(bh.summary(fit), truth | {"pi[class 2]": 0.4, "sd[intercept]": 0.5})
     found = bh.class_membership(fit)["most_likely"] == "class 2"
     assert (found.to_numpy() == label[::40]).mean() > 0.9
+    table = bh.fit_classes(spec, frame, [1, 2], bayesian=False)
+    assert table.attrs["picks"]["BIC"] == 2
+    assert "15 nodes a random effect" in table.attrs["integrated"]
+    assert table.loc[2, "parameters"] == 6  # two intercepts and effects; one SD, one share
 
 
 def test_classes_of_individuals_with_varying_effects_are_found():
     """30 clusters of 25, means 4 residual SDs apart: class effects, SDs of intercepts and effects; how many classes."""
-    frame, eta, _, rng = simulated(2, 30, 25, "individual")
+    frame, eta, _, rng = simulated(2, 30, 25, "individual", [0.5, 0.4])
     frame["y"] = eta + rng.normal(size=len(eta))
     spec = bh.EffectMixture(**ROLES, class_of="individual", varying="drug", shared=("sigma",))
     fit = bh.fit(spec, frame, seed=1, draws=400, tune=300, progress=False)

@@ -60,10 +60,11 @@ class EffectMixture(ModelSpec):
     membership : str
         Formula right-hand side of what the class depends on; with classes of clusters constant within them.
     intercept_varies : bool
-        Whether the outcome in the reference arm varies between the clusters of a class (Gaussian); with classes of individuals
-        between clusters, alike in all classes (any family).
+        Whether the outcome in the reference arm varies between the clusters of a class; with classes of individuals between
+        clusters, alike in all classes.
     varying : str or tuple of str
-        Arms whose effect varies between the clusters of a class: ``"all"``, an arm, several, or ``()``.
+        Arms whose effect varies in that way: ``"all"``, an arm, several, or ``()``; at most two of them, but for classes of
+        clusters with a Gaussian outcome.
     shared : tuple of str
         Parameters that are the same in all classes: ``"gamma0"``, ``"gamma1"``, ``"gamma2"``, ``"sd"`` (with the correlations),
         ``"sigma"``, ``"nu"``.
@@ -165,7 +166,9 @@ class EffectMixture(ModelSpec):
         return {self.outcome: values["y"]}
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
-        """The log density that is sampled: classes integrated, random effects too; preconditioned at the highest mode."""
+        """The log density that is sampled, preconditioned at the highest mode: classes integrated, random effects of clusters
+        too, exactly or by quadrature; those beside classes of individuals are sampled.
+        """
         D = Arrays(design)
         given = (scalar_priors(D, priors), priors.get("corr"), priors["pi"]["alpha"] if "pi" in priors else 0.0)
         return mixture_modes.density(D.units, D.layout, *given, self._outputs(D))
@@ -242,8 +245,8 @@ class EffectMixture(ModelSpec):
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with classes and random effects integrated; by row given the class and random effects of its cluster.
 
-        Of individuals by row with classes integrated, given the random intercepts of clusters, if there are any; by cluster these
-        are integrated by quadrature.
+        Of individuals by row with classes integrated, given the random effects of clusters, if there are any; by cluster these
+        are integrated by quadrature, as are those of classes of clusters unless the outcome is Gaussian.
         """
         return outcomes.log_likelihood(draws, design, unit)
 
