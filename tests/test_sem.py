@@ -178,8 +178,8 @@ def log_posterior(spec, density, posterior, z) -> float:
     )
     d = density.n_top
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
-    real = density.ints[HEADER : HEADER + len(spec.structure.parameters)] == 0
-    signed = sum(real[k] for k, p in enumerate(spec.structure.parameters) if p.variable == "sd")
+    real = density.ints[HEADER : HEADER + len(spec.structure_of(posterior).parameters)] == 0
+    signed = sum(real[k] for k, p in enumerate(spec.structure_of(posterior).parameters) if p.variable == "sd")
     value = density(z)[0] + np.log(2) * signed
     value += np.linalg.slogdet(scale)[1] - np.linalg.slogdet((4 * fine - wide) / 3)[1]
     for corr in matrices_of(spec, posterior).values():

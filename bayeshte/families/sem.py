@@ -20,7 +20,7 @@ import xarray as xr
 
 from bayeshte.errors import SpecError
 from bayeshte.families import sem_graph, sem_priors, sem_replication
-from bayeshte.families.sem_categorical import residual_variances, responses, sampled_priors
+from bayeshte.families.sem_categorical import check_logit, residual_variances, responses, sampled_priors
 from bayeshte.families.sem_description import describe
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
@@ -93,6 +93,7 @@ class SEM(ModelSpec):
 
     def __post_init__(self):
         check_spec(self)
+        check_logit(self.structure)
         self.structure.matrices(np.zeros((1, len(self.structure.moderators))))  # refuses what cannot be built
 
     @cached_property
@@ -259,7 +260,10 @@ class SEM(ModelSpec):
         frame: pd.DataFrame | None = None,
         weight: np.ndarray | None = None,
     ) -> xr.DataArray:
-        """Expected values of every variable, (chain, draw, row, within_variable); see `ModelSpec.expected`."""
+        """Expected values of every variable, (chain, draw, row, within_variable); see `ModelSpec.expected`.
+
+        Of a categorical variable that of its latent response.
+        """
         if arm is not None or weight is not None:
             raise SpecError(
                 "A SEM has no arms: set the covariate in the data, such as data.assign(treat=1), and predict."

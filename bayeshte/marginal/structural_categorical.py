@@ -11,7 +11,6 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtri
 
-from bayeshte.errors import SpecError
 from bayeshte.marginal import structural, structural_pilot
 from bayeshte.marginal.density import Density, Output, precondition
 from bayeshte.marginal.structural import LOG_2PI, Data, Matrices, Statistics
@@ -83,11 +82,6 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
     ----------
     seen : ndarray of bool (within,)
         Which variables of a row have values.
-
-    Raises
-    ------
-    SpecError
-        A variable with a logit link whose latent response depends on another residual than its own.
     """
     active = m.order[0][: m.active]
     categorical = {r.column: r for r in responses}
@@ -104,10 +98,6 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
     for a in reversed(answers):
         if separate([*continuous, *(b for b in sampled if b != a)], [a, *integrated]):
             sampled, integrated = [b for b in sampled if b != a], [a, *integrated]
-    if logit & {*sampled}:
-        raise SpecError(
-            "A variable with the logit link may neither predict anything nor covary with other residuals: use the probit link."
-        )
     for a in [b for b in sampled if b not in answers]:
         if separate([*continuous, *(b for b in sampled if b != a)], integrated):
             sampled = [b for b in sampled if b != a]
