@@ -259,6 +259,9 @@ def test_classes_of_clusters_with_binary_outcomes_are_found():
     near(bh.summary(fit), truth | {"pi[class 2]": 0.4, "sd[intercept]": 0.5})
     found = bh.class_membership(fit)["most_likely"] == "class 2"
     assert (found.to_numpy() == label[::40]).mean() > 0.9
+    check = bh.class_check(fit, rivals=False).table().set_index("name").loc["quadrature"]
+    assert check["ok"]
+    assert 0 < check["value"] < 0.01
     table = bh.fit_classes(spec, frame, [1, 2], bayesian=False)
     assert table.attrs["picks"]["BIC"] == 2
     assert "15 nodes a random effect" in table.attrs["integrated"]

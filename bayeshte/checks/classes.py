@@ -18,13 +18,16 @@ from bayeshte.families.effect_mixture_classes import Classification, classificat
 from bayeshte.families.effect_mixture_estimands import class_outcomes
 from bayeshte.fit import Fit, fit
 from bayeshte.labelled import unstack
-from bayeshte.marginal import mixture_data, mixture_modes
+from bayeshte.marginal import mixture_data, mixture_draws, mixture_modes
 from bayeshte.summary import rows
 
 #: Mean probability of the units assigned to a class below which it is not separable (Nagin, 2005, chapter 5).
 SEPARABLE = 0.7
 #: Share of draws in which a class may hold fewer units than one.
 EMPTY = 0.05
+#: Largest error of the log-likelihood of a draw that quadrature may make: it changes the weight of the draw by as much.
+IMPRECISE = 0.05
+TRIED = 5  # draws of each chain at which it is looked at
 HALVES = 10  # half-samples of `fit_classes`
 
 
@@ -127,6 +130,8 @@ def _assignment(p: np.ndarray) -> np.ndarray:
 def class_check(fit: Fit, rivals: bool = True) -> ClassCheck:
     """Whether chains agree on what does not depend on the numbering of classes, whether classes are empty, alike, or not needed.
 
+    Where quadrature integrates random effects, how precise it was too.
+
     Parameters
     ----------
     fit : Fit
@@ -150,6 +155,8 @@ def class_check(fit: Fit, rivals: bool = True) -> ClassCheck:
         each = ", ".join(f"{v:.1f}" for v in chains["log-likelihood"])
         text += f": chains are in different modes (median log-likelihood by chain {each})"
     checks = [Check("modes", value <= MAX_RHAT, value, MAX_RHAT, text)]
+    if D.units.nodes:
+        checks.append(_precision(D, posterior))
     if D.classes > 1:
         checks += [_emptiness(D, found), _likeness(D, found.probability)]
         if rivals and (D.trials is None or D.unit != "row"):
@@ -165,6 +172,14 @@ def _invariant(D: Arrays, posterior: xr.Dataset, given: Classification) -> dict[
         found |= {"smallest size": size[:, 0], "largest size": size[:, -1]}
         found["entropy"] = given.entropy
     return {k: unstack(v, posterior).rename(k) for k, v in found.items()}
+
+
+def _precision(D: Arrays, posterior: xr.Dataset) -> Check:
+    """Whether the likelihood that was sampled is precise: with twice as many nodes, at some draws of every chain."""
+    some = posterior.isel(draw=np.linspace(0, posterior.sizes["draw"] - 1, TRIED).astype(int))
+    error = mixture_draws.quadrature_error(D.units, D.parameters(some))
+    text = f"quadrature with {D.units.nodes} nodes a random effect, error of the log-likelihood at most {error:.1g}"
+    return Check("quadrature", error <= IMPRECISE, error, IMPRECISE, text)
 
 
 def _emptiness(D: Arrays, given: Classification) -> Check:

@@ -84,6 +84,16 @@ def log_likelihood_of_clusters(data: Units, t: Parameters) -> Integral:
     return chosen(integrate, tuple(vars(t).values()), len(data.random))
 
 
+def quadrature_error(data: Units, t: Parameters) -> float:
+    """How much the log-likelihood of a draw changes at most with twice as many nodes, the changes of clusters added."""
+
+    def at(nodes: int) -> np.ndarray:
+        values = class_log_likelihood(replace(data, nodes=nodes), t) + log_prior_probabilities(data, t.alpha)
+        return logsumexp(values, axis=-1)
+
+    return float(np.abs(at(2 * data.nodes) - at(data.nodes)).sum(1).max())
+
+
 def rows_of_clusters(data: Units, t: Parameters, share: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of clusters (S, J) whose rows belong to classes, and the mean over draws of P(class | data) of rows (N, K).
 
