@@ -8,12 +8,13 @@ import xarray as xr
 
 from bayeshte.labelled import flatten, indicators
 from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
+from bayeshte.marginal.occasions import Pairs, pairs
 from bayeshte.marginal.responses import Responses, responses
 
 #: variables of a posterior, in the order of the tables; those in LATENT are no parameters and are not sampled
 LATENT = ("effect", "theta")
-COEFFICIENTS = ("beta0", "beta1", "beta2", "beta3")
-ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "sigma_a", "b", "zeta", "a", "tau")
+COEFFICIENTS = ("beta0", "beta1", "beta_time", "beta2", "beta3")
+ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "sigma_drift", "sigma_a", "b", "zeta", "drift", "a", "tau")
 #: model: how categories depend on the ability, and whether items discriminate differently
 MODELS = {
     "rasch": (ADJACENT, False),
@@ -23,7 +24,7 @@ MODELS = {
     "generalized partial credit": (ADJACENT, True),
 }
 BINARY = ("rasch", "2pl")
-STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", "v", *LATENT)
+STORED = (*COEFFICIENTS, "sigma_theta", "rho_theta", *ITEMS, "sd", "corr", "v", *LATENT)
 INTERCEPT = "intercept"
 
 
@@ -56,8 +57,8 @@ class Arrays:
     ----------
     design : Dataset
         Variables ``y, arm_code, cluster_code, item_code (row)``, ``X (row, covariate)``, ``M (row, moderator)``,
-        ``W (item, item_covariate)``, ``n_categories (item)``, with clusters of persons ``person_cluster_code (row)``, and the
-        analysed columns as
+        ``W (item, item_covariate)``, ``n_categories (item)``, with clusters of persons ``person_cluster_code (row)``, on two
+        occasions ``occasion_code (row)`` and ``person_arm_code (person)``, the arm after, and the analysed columns as
         ``column_0, ...``. What other families call clusters are persons; coords hold all labels.
     """
 
@@ -109,6 +110,8 @@ class Arrays:
     @property
     def sigmas(self) -> list[str]:
         """Labels of the residual SDs of abilities."""
+        if self.occasion:
+            return [f"sigma_theta[{v}]" for v in self.labels(self.occasion)]
         return [f"sigma_theta[{a}]" for a in self.arms] if self.design.attrs["sigma_by_arm"] else ["sigma_theta"]
 
     @cached_property
@@ -140,7 +143,8 @@ class Arrays:
 
     @property
     def person_arm(self) -> np.ndarray:
-        return self.arm[self.first_row]
+        """Arm of each person, on two occasions that after."""
+        return self.design["person_arm_code"].to_numpy() if self.occasion else self.arm[self.first_row]
 
     @cached_property
     def persons(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -150,22 +154,84 @@ class Arrays:
 
     @cached_property
     def full(self) -> np.ndarray:
-        """What the coefficients multiply, a row a person: 1, T, X, T x M."""
-        T, X, M = self.persons
-        return np.column_stack([np.ones(len(T)), T, X, (T[:, :, None] * M[:, None, :]).reshape(len(T), -1)])
+        """What the coefficients multiply, a row a sitting: 1, T, the occasion, X, T x M."""
+        T, X, M = (np.repeat(v, self.n_occasions, axis=0) for v in self.persons)
+        T = T * self.is_after[:, None]
+        one, time = np.ones(len(T)), self.is_after[:, None][:, : int(self.untreated_after)]
+        return np.column_stack([one, T, time, X, (T[:, :, None] * M[:, None, :]).reshape(len(T), -1)])
 
     @property
     def full_labels(self) -> list[str]:
         """Parameter labels of the columns of `full`."""
         covariates = [f"beta2[{x}]" for x in self.labels("covariate")]
-        return ["beta0", *self.by_arm("beta1"), *covariates, *self.by_arm("beta3", self.labels("moderator"))]
+        time = ["beta_time"] if self.untreated_after else []
+        return ["beta0", *self.by_arm("beta1"), *time, *covariates, *self.by_arm("beta3", self.labels("moderator"))]
 
     @property
     def full_terms(self) -> list[str]:
         """What the columns of `full` are in the user's words."""
         arms = [f"{self.treatment}[{a}]" for a in self.contrasts]
         products = [f"{a}:{m}" for a in arms for m in self.labels("moderator")]
-        return [INTERCEPT, *arms, *self.labels("covariate"), *products]
+        time = [self.occasion] if self.untreated_after else []
+        return [INTERCEPT, *arms, *time, *self.labels("covariate"), *products]
+
+    # ------------------------------------------------------------------------------------------ occasions
+
+    @property
+    def occasion(self) -> str:
+        """Name of the dim of the occasions, before and after; empty if there is one occasion."""
+        return self.design.attrs["occasion"]
+
+    @property
+    def n_occasions(self) -> int:
+        return 2 if self.occasion else 1
+
+    @property
+    def untreated_after(self) -> bool:
+        """Whether somebody is in the reference arm after: then change without treatment is in the model."""
+        return bool(self.design.attrs["untreated_after"])
+
+    @property
+    def n_sittings(self) -> int:
+        """Sittings: a person on an occasion, who has one ability; with one occasion persons."""
+        return self.n_persons * self.n_occasions
+
+    @cached_property
+    def sitting_code(self) -> np.ndarray:
+        """Sitting of each row: persons in order, the occasion varying faster."""
+        return self.person_code * 2 + self.design["occasion_code"].to_numpy() if self.occasion else self.person_code
+
+    @cached_property
+    def is_after(self) -> np.ndarray:
+        """Whether each sitting is that after, or the only one, (sitting,)."""
+        return np.tile([False, True], self.n_persons) if self.occasion else np.ones(self.n_persons, bool)
+
+    @property
+    def cells(self) -> list[str]:
+        """Labels of what the items are answered in: arms; on two occasions everybody before, and the arms after."""
+        if not self.occasion:
+            return self.arms
+        before, after = self.labels(self.occasion)
+        return [before, *(f"{a}, {after}" for a in self.arms)]
+
+    def cell_of(self, sitting: np.ndarray) -> np.ndarray:
+        """Cell of sittings."""
+        arm = self.person_arm[sitting // self.n_occasions]
+        return np.where(self.is_after[sitting], 1 + arm, 0) if self.occasion else arm
+
+    @cached_property
+    def cell(self) -> np.ndarray:
+        """Cell of each row."""
+        return self.cell_of(self.sitting_code)
+
+    @property
+    def item_effects_of_cells(self) -> np.ndarray:
+        """Which effects of an item make its level in each cell: b, zeta of every arm, drift, (cell, effect) of 0 and 1."""
+        b, zeta = np.ones((len(self.arms), 1)), np.eye(len(self.arms))[:, 1 : self.q]
+        if not self.occasion:
+            return np.hstack([b, zeta])
+        after = np.hstack([b, zeta, b[:, : int(self.untreated_after)]])
+        return np.vstack([np.eye(1, after.shape[1]), after])
 
     # ------------------------------------------------------------------------------------------ clusters of persons
 
@@ -260,10 +326,10 @@ class Arrays:
 
     @cached_property
     def form(self) -> Form | None:
-        """How categories depend on the ability; None in the Rasch model of binary responses with a logit link."""
+        """How categories depend on the ability; None in the Rasch model of binary responses with a logit link on one occasion."""
         form, free = MODELS[self.model]
         probit = self.design.attrs["link"] == "probit"
-        if self.model == "rasch" and not probit:
+        if self.model == "rasch" and not probit and not self.occasion:
             return None
         n = self.design["n_categories"].to_numpy()
         return Form(CUMULATIVE if probit else form, PROBIT if probit else LOGIT, free, n, (0.0, 1.0))
@@ -276,32 +342,66 @@ class Arrays:
         return "gap" if self.form.form == CUMULATIVE else "tau"
 
     @cached_property
+    def seen(self) -> np.ndarray:
+        """Sittings with responses."""
+        return np.unique(self.sitting_code)
+
+    @cached_property
     def responses(self) -> Responses:
-        """Counts of persons with equal arm, items, score, cluster and covariates: all that the likelihood needs."""
-        shape = len(self.arms), self.n_items
-        given = self.person_arm, self.full, self.person_code, self.item_code, self.y, shape
+        """Counts of sittings with equal cell, items, score, cluster and covariates: all that the likelihood needs."""
+        shape, seen = (len(self.cells), self.n_items), self.seen
+        sitting = np.searchsorted(seen, self.sitting_code)
+        given = self.cell_of(seen), self.full[seen], sitting, self.item_code, self.y, shape
         if not self.cluster:
             return responses(*given, form=self.form)
         columns = [[INTERCEPT, *self.contrasts].index(v) for v in self.cluster_varying]
-        return responses(*given, self.person_cluster, columns, self.n_clusters, self.form)
+        cluster = self.person_cluster[seen // self.n_occasions]
+        return responses(*given, cluster, columns, self.n_clusters, self.form)
+
+    @cached_property
+    def pairs(self) -> Pairs | None:
+        """Sittings of the same person, if there are two occasions."""
+        return pairs(self.responses, *np.divmod(self.seen, 2)) if self.occasion else None
 
     # ------------------------------------------------------------------------------------------ draws
 
     def coefficients(self, draws: xr.Dataset) -> tuple[np.ndarray, ...]:
-        """Draws of beta0 (draw,), beta1 (draw, contrast), beta2 (draw, covariate), beta3 (draw, contrast, moderator)."""
+        """Draws of beta0 (draw,), beta1 (draw, contrast), beta2 (draw, covariate), beta3 (draw, contrast, moderator).
+
+        On two occasions of the abilities after: beta0 holds the change without treatment.
+        """
         n = draws.sizes["chain"] * draws.sizes["draw"]
         k, m = self.n_contrasts, self.design.sizes["moderator"]
         shapes = {"beta0": (n,), "beta1": (n, k), "beta2": (n, self.design.sizes["covariate"]), "beta3": (n, k, m)}
-        return tuple(flatten(draws[v]).reshape(s) if v in draws else np.zeros(s) for v, s in shapes.items())
+        out = [flatten(draws[v]).reshape(s) if v in draws else np.zeros(s) for v, s in shapes.items()]
+        if "beta_time" in draws:
+            out[0] = out[0] + flatten(draws["beta_time"])
+        return tuple(out)
 
     def beta(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the coefficients in the order of `full`: (draw, p)."""
-        return np.concatenate([v.reshape(len(v), -1) for v in self.coefficients(draws)], axis=1)
+        parts = [flatten(draws[v]) for v in COEFFICIENTS if v in draws]
+        return np.concatenate([v.reshape(len(v), -1) for v in parts], axis=1)
+
+    def means(self, draws: xr.Dataset, v: np.ndarray | None) -> np.ndarray:
+        """Draws of the mean abilities of all sittings, (draw, sitting), given the effects v (draw, cluster, s) of clusters."""
+        out = self.beta(draws) @ self.full.T
+        if v is None:
+            return out
+        v0, v1 = self.split(v[:, np.repeat(self.person_cluster, self.n_occasions)])
+        return out + v0 + (v1 * self.full[:, 1 : 1 + self.n_contrasts]).sum(-1)
 
     def sigma(self, draws: xr.Dataset) -> np.ndarray:
-        """Draws of the residual SDs of abilities, (draw, arm)."""
+        """Draws of the residual SDs of abilities, (draw, arm); on two occasions of those after."""
         values = flatten(draws["sigma_theta"])
-        return np.broadcast_to(values.reshape(len(values), -1), (len(values), len(self.arms)))
+        values = values.reshape(len(values), -1)[:, 1 if self.occasion else 0 :]
+        return np.broadcast_to(values, (len(values), len(self.arms)))
+
+    def residual_factor(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the Cholesky factor of the covariance of the residuals before and after, (draw, 2, 2)."""
+        sd, r = flatten(draws["sigma_theta"]), flatten(draws["rho_theta"])
+        zero, one = np.zeros_like(r), np.ones_like(r)
+        return sd[:, :, None] * np.array([[one, zero], [r, np.sqrt(1 - r**2)]]).transpose(2, 0, 1)
 
     def v(self, draws: xr.Dataset) -> np.ndarray | None:
         """Draws of the effects of clusters, (draw, cluster, s), if there are clusters."""
@@ -316,7 +416,15 @@ class Arrays:
 
     def spread(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the SD of abilities in each arm over persons and clusters with the same covariates, (draw, arm)."""
-        variance = self.sigma(draws) ** 2
+        return self._spread(draws, self.sigma(draws))
+
+    def baseline_spread(self, draws: xr.Dataset) -> np.ndarray:
+        """The same in the reference arm, on two occasions before, (draw,)."""
+        before = flatten(draws["sigma_theta"])[:, :1] if self.occasion else self.sigma(draws)[:, :1]
+        return self._spread(draws, np.broadcast_to(before, (len(before), len(self.arms))))[:, 0]
+
+    def _spread(self, draws: xr.Dataset, sigma: np.ndarray) -> np.ndarray:
+        variance = sigma**2
         if self.cluster:
             arms = np.eye(len(self.arms))[:, 1:]
             names = [INTERCEPT, *self.contrasts]
@@ -340,6 +448,17 @@ class Arrays:
         a = flatten(draws["a"]) if "a" in draws else np.ones((n, self.n_items))
         return a, flatten(draws["tau"]) if "tau" in draws else np.zeros((n, self.form.first[-1] - self.n_items))
 
+    def drift(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the drift of items, (draw, item), which is zero if the model has none."""
+        b = flatten(draws["b"])
+        return flatten(draws["drift"]) if "drift" in draws else np.zeros_like(b)
+
     def easiness(self, draws: xr.Dataset) -> np.ndarray:
-        """Draws of the easiness of items in every arm: (draw, arm, item)."""
-        return easiness(*self.item_effects(draws), self.n_contrasts)
+        """Draws of the easiness of items in every arm, on two occasions after: (draw, arm, item)."""
+        b, zeta = self.item_effects(draws)
+        return easiness(b + self.drift(draws), zeta, self.n_contrasts)
+
+    def levels(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the easiness of items in every cell: (draw, cell, item)."""
+        after = self.easiness(draws)
+        return np.concatenate([flatten(draws["b"])[:, None], after], axis=1) if self.occasion else after

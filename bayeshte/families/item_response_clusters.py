@@ -36,6 +36,11 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset) -> xr.DataArray:
     D = Arrays(design)
     if not D.cluster:
         raise SpecError("The persons have no clusters to leave out: name their column with cluster=.")
+    if D.occasion:
+        raise SpecError(
+            f"Leaving out whole clusters of {D.cluster!r} is not available for two occasions. unit='cluster' leaves out persons, "
+            f"given the effects of their {D.cluster}."
+        )
     if D.cluster_varying != [INTERCEPT]:
         raise SpecError(
             f"Leaving out whole clusters of {D.cluster!r} is available where one effect varies over them; here it is "
