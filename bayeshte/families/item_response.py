@@ -24,6 +24,17 @@ Responses in categories 0, ..., K_i - 1 have, in place of (1), thresholds tau_ik
 
 so that b_i is where the middle of an item's thresholds is, and with two categories both are (1).
 
+On two occasions t, before (0) and after (1), a person has two abilities, and nobody is treated before:
+
+    theta_j0 = (beta0 + v0_c) + beta2' X_j + eps_j0                                                      (2')
+    theta_j1 = (beta0 + v0_c) + beta_time + (beta1 + beta3 M_j + v1_c)' T_j + beta2' X_j + eps_j1
+    (eps_j0, eps_j1) ~ N(0, Sigma),   Sigma of sigma_theta[before], sigma_theta[after] and rho_theta
+
+and the items the levels b_i before and b_i + drift_i + zeta_i' T_j after, drift_i ~ N(0, sigma_drift^2). beta_time and drift are
+the change without treatment, of persons and of items, which the persons in the reference arm show: beta1 and zeta are what treatment
+adds to it. That arms do not differ before is by random assignment (constrained longitudinal analysis; Liang & Zeger, 2000). Where
+everybody is treated after, there is neither beta_time nor drift, and beta1 + zeta_i is the whole change on item i.
+
 The published models are A: item effects, no covariates; B: ``item_effects=False`` with a moderator; C: both.
 `ability_mean`, `easiness` and item_response_curves.py are the only places where (2) and (1) are written.
 """

@@ -131,7 +131,7 @@ def pairs_of_draw(model, items, half_units, patterns, G, pairs, persons, mu, sd,
     slope, own_share = corr * sd[1] / sd[0], 1.0 - corr * corr
     s = sd[1] * math.sqrt(own_share)
     precision = 1.0 / (sd[0] ** 2 * own_share), -corr / (sd[0] * sd[1] * own_share), 1.0 / (sd[1] ** 2 * own_share)
-    rows, stat, start, stop = np.empty((K, widest)), np.empty((3, K)), np.empty(K, np.int64), np.empty(K, np.int64)
+    rows, stat, start, stop = np.empty((K, widest)), np.empty((4, K)), np.empty(K, np.int64), np.empty(K, np.int64)
     masses, total, work = np.empty((K, widest)), np.empty(K), np.empty((9, 1))
     f, w, f_after, near = np.empty(K), np.empty(K), np.empty(widest), K // 2
     A, A_after, rate_0, rate_1 = np.empty(K), np.empty(widest), np.empty(K), np.empty(widest)
@@ -165,7 +165,7 @@ def pairs_of_draw(model, items, half_units, patterns, G, pairs, persons, mu, sd,
                     plane[k] = r_1 - rate_1[start[q] + k] - precision[1] * d - precision[2] * e
                 steep = r_0 - rate_0[q] - precision[0] * d - precision[1] * e
                 slopes = -precision[1] * hs[t], -precision[2] * hs[t]
-                rectangles(rows[q], (steep, plane), slopes, (h, hs[t]), w[q], n, masses[q])
+                rectangles(rows[q], (steep, plane), slopes, (h, hs[t]), w[q] * stat[3, q], n, masses[q])
                 total[q - i] = masses[q, n - 1] + (total[q - i - 1] if q > i else 0.0)
             seen_u = seen_of(form, u, half_units, patterns, G, begin)
             halves = (

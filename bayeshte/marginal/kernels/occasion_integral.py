@@ -39,7 +39,7 @@ from bayeshte.marginal.kernels.category_integral import LOG_2PI, TAIL, posterior
 from bayeshte.marginal.kernels.linear import OPTIONS
 from bayeshte.marginal.kernels.rows import SUMS, exp
 
-DROP = 21.0  # how far below its maximum the log of an integrand is negligible
+DROP = 18.0  # how far below its maximum the log of an integrand is negligible
 BLOCK = 4  # nodes by which a window grows
 
 
@@ -134,94 +134,83 @@ def log_responses(form, rows, score, table, low, h, K, f):
 
 
 @njit(**SUMS)
-def conditional(f, low, h, centre, sd, start, stop, top, out):
-    """exp(f - g^2 / (2 sd^2) - top), g = theta - centre, of the nodes start .. stop - 1; its sum, and those with g and g^2."""
+def conditional(f, low, h, half, top, out):
+    """exp(f - half g^2 - top) of nodes at the distances g = low, low + h, ...; its sum, and those with g and g^2."""
     zero, one, two = 0.0, 0.0, 0.0
-    for k in range(start, stop):
-        g = low + h * k - centre
-        v = exp(f[k] - 0.5 * (g / sd) * (g / sd) - top)
-        out[k - start] = v
+    for k in range(len(out)):
+        g = low + h * k
+        v = exp(f[k] - half * g * g - top)
+        out[k] = v
         zero += v
         one += v * g
         two += v * g * g
     return zero, one, two
 
 
-@njit(**OPTIONS)
-def add_row(q, f, grid, centre, sd, near, rows, start, stop, stat):
+@njit(inline="always")
+def add_row(q, f, low, h, K, centre, sd, near, rows, start, stop, stat):
     """Row q: the distribution of theta_1 given theta_0 = theta_q and the responses after, and log S_q.
 
-    rows (row, node) has it from node start[q] to stop[q] - 1; stat: log S_q, E g, E g^2.
+    rows (row, node) is in proportion to it from node start[q] to stop[q] - 1; stat: log S_q, E g, E g^2, 1 / sum of the row.
     """
-    low, h, K = grid
-    k, pull = near, h / (sd * sd)
-    while k < K - 1 and f[k + 1] - f[k] > pull * (low + (k + 0.5) * h - centre):
+    k, half, at = near, 0.5 / (sd * sd), low - centre
+    pull = 2.0 * half * h
+    while k < K - 1 and f[k + 1] - f[k] > pull * (at + (k + 0.5) * h):
         k += 1
-    while k > 0 and f[k] - f[k - 1] < pull * (low + (k - 0.5) * h - centre):
+    while k > 0 and f[k] - f[k - 1] < pull * (at + (k - 0.5) * h):
         k -= 1
-    a, b = k, k + 1
-    z = (low + h * k - centre) / sd
-    top = f[k] - 0.5 * z * z
+    a, b, z = k, k + 1, at + h * k
+    top = f[k] - half * z * z
     while a > 0:
         a = max(a - BLOCK, 0)
-        z = (low + h * a - centre) / sd
-        if f[a] - 0.5 * z * z < top - DROP:
+        z = at + h * a
+        if f[a] - half * z * z < top - DROP:
             break
     while b < K:
         b = min(b + BLOCK, K)
-        z = (low + h * (b - 1) - centre) / sd
-        if f[b - 1] - 0.5 * z * z < top - DROP:
+        z = at + h * (b - 1)
+        if f[b - 1] - half * z * z < top - DROP:
             break
-    row = rows[q, : b - a]
-    zero, one, two = conditional(f, low, h, centre, sd, a, b, top, row)
-    for k in range(b - a):
-        row[k] /= zero
-    start[q], stop[q] = a, b
+    zero, one, two = conditional(f[a:b], at + h * a, h, half, top, rows[q, : b - a])
+    start[q], stop[q], share = a, b, 1.0 / zero
     stat[0, q] = top + math.log(zero * h / sd) - 0.5 * LOG_2PI
-    stat[1, q], stat[2, q] = one / zero, two / zero
-
-
-@njit(**OPTIONS)
-def log_weight(q, f, before, after, grid, rows, start, stop, stat):
-    """log of h_0 N(theta_q; mu_0, sigma_0^2) f_0 S_q but for a constant; before: low, h, mu_0, sigma_0; after: f, mu_1, lambda, s."""
-    low, h, mu, sd = before
-    f_after, mu_after, slope, sd_after = after
-    d = low + h * q - mu
-    if stop[q] == 0:
-        centre = mu_after + slope * d
-        near = min(max(int((centre - grid[0]) / grid[1]), 0), grid[2] - 1)
-        for side in (q - 1, q + 1):
-            if 0 <= side < len(stop) and stop[side] > 0:
-                near = (start[side] + stop[side]) // 2
-        add_row(q, f_after, grid, centre, sd_after, near, rows, start, stop, stat)
-    return f[q] - 0.5 * (d / sd) * (d / sd) + stat[0, q]
+    stat[1, q], stat[2, q], stat[3, q] = one * share, two * share, share
 
 
 @njit(**OPTIONS)
 def posterior_before(f, near, before, after, grid, rows, start, stop, stat, w):
-    """The distribution of theta_0 of a pair given all responses on nodes a .. b - 1, in w from a on: (a, b, log of the sum, mode)."""
-    K, given = len(stop), (before, after, grid, rows, start, stop, stat)
-    q = near
-    w[q] = log_weight(q, f, *given)
-    a, b = q, q + 1
-    top = w[q]
-    while b < K:  # up until negligible, wherever the mode is
-        w[b] = log_weight(b, f, *given)
-        b += 1
-        if w[b - 1] > top:
-            top, q = w[b - 1], b - 1
-        elif w[b - 1] < top - DROP:
-            break
-    while a > 0:
-        a -= 1
-        w[a] = log_weight(a, f, *given)
-        if w[a] > top:
-            top, q = w[a], a
-        elif w[a] < top - DROP:
-            break
-    while w[b - 1] < top - DROP and b - 1 > q:
+    """The distribution of theta_0 of a pair given all responses on nodes a .. b - 1, in w from a on: (a, b, log of the sum, mode).
+
+    The sum is that of N(theta_q; mu_0, sigma_0^2) f_0 S_q but for a constant. before: low, h, mu_0, sigma_0; after: log f_1,
+    mu_1, lambda, s; grid of theta_1: low, h, number.
+    """
+    low_0, h_0, mu_0, sd_0 = before
+    f_1, mu_1, slope, s = after
+    low, h, K_1 = grid
+    K, half = len(stop), 0.5 / (sd_0 * sd_0)
+    mode, top, a, b = near, -math.inf, near, near
+    for side in (1, -1):  # up, then down, until negligible, wherever the mode is
+        q = near if side == 1 else near - 1
+        while 0 <= q < K:
+            d = low_0 + h_0 * q - mu_0
+            if stop[q] == 0:
+                centre = mu_1 + slope * d
+                before_it = q - side
+                if 0 <= before_it < K and stop[before_it] > 0:
+                    k = (start[before_it] + stop[before_it]) // 2
+                else:
+                    k = min(max(int((centre - low) / h), 0), K_1 - 1)
+                add_row(q, f_1, low, h, K_1, centre, s, k, rows, start, stop, stat)
+            w[q] = f[q] - half * d * d + stat[0, q]
+            a, b = min(a, q), max(b, q + 1)
+            if w[q] > top:
+                top, mode = w[q], q
+            elif w[q] < top - DROP:
+                break
+            q += side
+    while w[b - 1] < top - DROP and b - 1 > mode:
         b -= 1
-    return a, b, posterior(w[a:b]), q
+    return a, b, posterior(w[a:b]), mode
 
 
 @njit(**SUMS)

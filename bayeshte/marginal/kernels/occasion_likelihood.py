@@ -107,12 +107,12 @@ def add_half_unit(form, rows, own, share, start, weight, low, h, K, out, ability
 
 
 @njit(**SUMS)
-def after_shares(rows, start, stop, weight, first, last, out):
+def after_shares(rows, start, stop, share, weight, first, last, out):
     """Weights of the nodes of the ability after, from those of the ability before."""
     for q in range(first, last):
-        row, part = rows[q], out[start[q] : stop[q]]
+        row, part, w = rows[q], out[start[q] : stop[q]], weight[q] * share[q]
         for k in range(stop[q] - start[q]):
-            part[k] += weight[q] * row[k]
+            part[k] += w * row[k]
 
 
 @njit(**OPTIONS)
@@ -153,7 +153,7 @@ def integrals_of_pairs(form, half_units, pairs, mu, sd, corr, prepared, share, a
     low, h, K = lows[0], hs[0], Ks[0]
     slope, s = corr * sd[1] / sd[0], sd[1] * math.sqrt(1.0 - corr * corr)
     ll, near, widest = 0.0, K // 2, max(Ks)
-    rows, stat = np.empty((K, widest)), np.empty((3, K))
+    rows, stat = np.empty((K, widest)), np.empty((4, K))
     start, stop = np.empty(K, np.int64), np.empty(K, np.int64)
     f, w, weight, f_after, of_after = np.empty(K), np.empty(K), np.empty(K), np.empty(widest), np.empty(widest)
     constant = math.log(h / sd[0]) - 0.5 * LOG_2PI
@@ -185,7 +185,7 @@ def integrals_of_pairs(form, half_units, pairs, mu, sd, corr, prepared, share, a
             add_share(weight[a:b], count[j], w[a:b])
             lowest, highest = min(lowest, a), max(highest, b)
         of_after[:] = 0.0
-        after_shares(rows, start, stop, weight, lowest, highest, of_after)
+        after_shares(rows, start, stop, stat[3], weight, lowest, highest, of_after)
         answered = answers[first_answer[v] : first_answer[v + 1]]
         of_arm = ability[t * rows_in_all : (t + 1) * rows_in_all]
         add_half_unit(form, own, answered, of_after[: Ks[t]], 0, 1.0, lows[t], hs[t], Ks[t], share[part], of_arm)
