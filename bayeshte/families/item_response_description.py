@@ -64,8 +64,8 @@ def _sentence(spec, D: Arrays) -> str:
         )
     if D.occasion:
         before, after = D.labels(D.occasion)
-        trend = "and without it on the untreated" if D.untreated_after else "of everybody"
-        words.append(f", answered before and after treatment ({D.occasion}: {before}, {after}), with change {trend}")
+        change = f"what changes without treatment is that in {D.arms[0]}" if D.untreated_after else "everybody is treated after"
+        words.append(f", answered before and after treatment ({D.occasion}: {before}, {after}; {change})")
     words.append(
         "; the effect varies over items and may go with their easiness" if D.q > 1 else "; it is the same on all items"
     )
@@ -194,9 +194,9 @@ def _coding(D: Arrays) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _facts(spec, D: Arrays) -> Iterator[tuple[str, str]]:
-    n = np.bincount(D.person_arm, minlength=len(D.arms))
+    n = np.bincount(D.person_arm[np.unique(D.person_code[D.cell > 0])] if D.occasion else D.person_arm, minlength=len(D.arms))
     by_arm = ", ".join(f"{a}: {k:,}" for a, k in zip(D.arms, n, strict=True))
-    yield "Persons by arm", f"{by_arm}; reference {D.arms[0]}"
+    yield f"Persons by arm{' after' if D.occasion else ''}", f"{by_arm}; reference {D.arms[0]}"
     if D.cluster:
         size = np.bincount(D.person_cluster, minlength=D.n_clusters)
         arms = len(D.arms)

@@ -29,7 +29,7 @@ def arms(spec, arm, person, occasion, labels, persons: list[str], names: list[st
     """The arm as the condition of each row, the reference before, and the arm of each person after.
 
     The column may hold the arm that a person was assigned to, on both occasions, or the condition on each. A person who was not
-    seen after has the arm before.
+    seen after has the arm of all others if there is one only, else that before.
     """
     first = np.zeros(len(persons), np.int64)
     first[person[::-1]] = arm[::-1]
@@ -42,7 +42,8 @@ def arms(spec, arm, person, occasion, labels, persons: list[str], names: list[st
             f"{persons[person[np.argmax(treated)]]!r}. Nobody is treated before: write there the reference {names[0]!r}, or on "
             "both occasions the arm that the person was assigned to. Crossover trials are not available."
         )
-    of_person = first.copy()
+    after = np.unique(arm[occasion == 1])
+    of_person = np.full(len(persons), after[0]) if len(after) == 1 else first.copy()
     of_person[person[occasion == 1]] = arm[occasion == 1]
     within = pd.DataFrame({"person": person, "arm": arm})[occasion == 1].groupby("person")["arm"].nunique()
     if (within > 1).any():

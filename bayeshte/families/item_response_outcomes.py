@@ -1,7 +1,7 @@
 """Potential outcomes of an ItemResponse, draw by draw: chances of right answers, scores, the likelihood, new responses.
 
 Items are always those that a row names. Persons are these (their abilities; in another arm the residual is scaled by the
-ratio of the residual SDs), new ones in new clusters (what an ability has beside its covariates integrated over its
+ratio of the residual SDs; on two occasions all is after), new ones in new clusters (what an ability has beside its covariates integrated over its
 distribution) or average ones (residual and cluster effects zero).
 """
 
@@ -57,11 +57,6 @@ def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, 
     if clusters not in ("these", "new", "average"):
         raise SpecError(f"clusters={clusters!r}: write 'these', 'new' or 'average'.")
     D = Arrays(design)
-    if D.occasion:
-        raise SpecError(
-            f"Expected responses of rows are not available for two occasions ({D.occasion}): bh.effects has the effects on "
-            "abilities and items and the difference of expected scores after."
-        )
     X, M, code, item, person = _rows(spec, D, arm, clusters, frame)
     people, who = distinct(np.column_stack([person, code, X, M]))
     if weight is not None and clusters == "new":
@@ -99,6 +94,7 @@ def _abilities(D: Arrays, draws: xr.Dataset, clusters: str, people: np.ndarray):
     if clusters != "these":
         return lambda s: ability_mean(T, X, M, *(b[s] for b in beta))
     theta, sigma, v = kept_abilities(draws, "The expected response of these persons"), D.sigma(draws), D.v(draws)
+    theta = theta[:, D.is_after] if D.occasion else theta
     who = people[:, 0].astype(int)
 
     def of_clusters(s):
@@ -119,7 +115,7 @@ def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[n
     if arm is not None and arm not in D.arms:
         raise SpecError(f"arm={arm!r} is not an arm.{near(arm, D.arms)}")
     if frame is None:
-        code = D.arm if arm is None else np.full(len(D.y), D.arms.index(arm))
+        code = D.person_arm[D.person_code] if arm is None else np.full(len(D.y), D.arms.index(arm))
         return D.design["X"].to_numpy(), D.design["M"].to_numpy(), code, D.item_code, D.person_code
     old = columns.raw_frame(D.design).iloc[D.first_row]
     used = formulas.formula_columns(main_formula(spec), old)

@@ -22,10 +22,15 @@ PLAIN = (
 )
 
 
-def check_items(fit: Fit, what: str) -> None:
-    """SpecError unless `fit` is of item responses."""
+def check_items(fit: Fit, what: str, occasions: bool = False) -> None:
+    """SpecError unless `fit` is of item responses, on one occasion unless two are taken."""
     if not isinstance(fit.spec, ItemResponse):
         raise SpecError(f"{what} need a fit of bh.ItemResponse; this is one of {type(fit.spec).__name__}.")
+    if fit.spec.occasion and not occasions:
+        raise SpecError(
+            f"{what} are not available for two occasions ({fit.spec.occasion}): bh.effects, bh.item_effects, bh.item_fit and "
+            "bh.item_heterogeneity are."
+        )
 
 
 def check_rasch(fit: Fit, what: str) -> None:
@@ -42,8 +47,8 @@ def check_rasch(fit: Fit, what: str) -> None:
 
 
 def check_item_effects(fit: Fit, what: str) -> None:
-    """SpecError unless the effect varies over items."""
-    check_items(fit, what)
+    """SpecError unless the effect varies over items; two occasions are taken."""
+    check_items(fit, what, occasions=True)
     if "zeta" not in fit.posterior:
         raise SpecError(f"{what} need a model whose effect varies over items: fit it with item_effects=True.")
 

@@ -187,14 +187,16 @@ def spread_of_effects(design: xr.Dataset) -> Callable[[np.ndarray], np.ndarray]:
     the reference, weighted by precision.
 
     Of categories a response counts as as many right answers as its category, out of as many as the highest. Half a response is
-    added to right and wrong answers of each item and arm.
+    added to right and wrong answers of each item and arm. Of two occasions arms after are compared, or with everybody before if
+    nobody is untreated after.
     """
     J, item, arm = design.sizes[design.attrs["item"]], design["item_code"].to_numpy(), design["arm_code"].to_numpy()
-    cell, shape = arm * J + item, (len(arms_of(design)), J)
+    used = design["occasion_code"].to_numpy() == 1 if design.attrs["untreated_after"] else np.ones(len(arm), bool)
+    cell, shape = (arm * J + item)[used], (len(arms_of(design)), J)
     n = np.bincount(cell, minlength=shape[0] * J).reshape(shape) * (design["n_categories"].to_numpy() - 1)
 
     def statistic(y: np.ndarray) -> np.ndarray:
-        right = np.bincount(cell, y, minlength=shape[0] * J).reshape(shape)
+        right = np.bincount(cell, y[used], minlength=shape[0] * J).reshape(shape)
         wrong = n - right
         log_odds, variance = np.log((right + 0.5) / (wrong + 0.5)), 1 / (right + 0.5) + 1 / (wrong + 0.5)
         difference = log_odds[1:] - log_odds[0]

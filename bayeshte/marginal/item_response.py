@@ -167,7 +167,7 @@ def _stretched(
     """
     (F, q), d, P = A.shape[:2], density.n_top, values.P
     centre = density.floats[density.at : density.at + d]
-    signs = [np.sign(x) if has_sign else 1.0 for x, has_sign in zip(centre[P : P + q], signed, strict=False)]
+    signs = [-1.0 if has_sign and x < 0 else 1.0 for x, has_sign in zip(centre[P : P + q], signed, strict=False)]
     signs = np.array(signs if values.fixed is None else np.ones(q))
     L = (
         values.corr * signs

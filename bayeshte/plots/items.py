@@ -259,7 +259,8 @@ def _draw_effects(fit: Fit, arm: str, ax: Axes) -> None:
     for k in named:
         ax.annotate(style.shorten(names[k], 16), (x[k], y[k]), (3, 3), textcoords="offset points", fontsize=5.5)
     unit = Arrays(fit.design).unit
-    ax.set_xlabel(f"easiness of the item in the reference arm, {unit}")
+    where = "before" if fit.design.attrs["occasion"] else "in the reference arm"
+    ax.set_xlabel(f"easiness of the item {where}, {unit}")
     ax.set_ylabel(style.wrap(f"effect of {style.versus(fit, arm)} on the item, {unit}", 3.0))
     summary = style.estimate(average.to_numpy().ravel())
     title = f"{differs.sum()} of {len(names)} items differ from their average effect, {summary}"
