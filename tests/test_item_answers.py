@@ -345,12 +345,14 @@ def test_table_of_the_tests_says_what_is_missing():
     table = bh.item_heterogeneity(fit, draws=40).table.set_index("quantity")
     assert np.isfinite(table.loc[["sigma_zeta", "log BF10", "elpd difference"], "value"].to_numpy()).all()
     assert np.isnan(table.loc["likelihood ratio", "value"])
-    assert "available for Rasch models (logit) of two arms" in table.loc["likelihood ratio", "definition"]
+    assert (
+        "available for Rasch models (logit) with covariates of persons" in table.loc["likelihood ratio", "definition"]
+    )
     assert "model='partial credit'" in table.loc["likelihood ratio", "definition"]
     with pytest.raises(bh.SpecError, match="at least 40"):
         bh.item_heterogeneity(fit, draws=20)
     with pytest.raises(bh.SpecError, match="Rasch models"):
-        likelihood_ratio(fit)
+        likelihood_ratio(fit, "drug")
 
 
 # -------------------------------------------------------------------------------------------------- simulated data

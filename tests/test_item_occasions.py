@@ -1,7 +1,5 @@
 """ItemResponse before and after: brute-force integrals, the contract, recovery, tables, awkward data."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +21,19 @@ TRIAL = ROLES | dict(treatment="arm", reference="control")
 SINGLE = ROLES | dict(treatment="now", reference="control")  # everybody is treated after
 
 
-def trial(seed=0, persons=60, items=6, arms=2, single=False, corr=0.6, sd=(1.0, 1.3), spread=(0.4, 0.3), once=0.15, most=1, slope=0.5):
+def trial(
+    seed=0,
+    persons=60,
+    items=6,
+    arms=2,
+    single=False,
+    corr=0.6,
+    sd=(1.0, 1.3),
+    spread=(0.4, 0.3),
+    once=0.15,
+    most=1,
+    slope=0.5,
+):
     """Responses drawn by NumPy from the equations; the first item is asked after only, the second before only.
 
     Returns the data and what they were made from: b, drift, zeta (arm, item), abilities (person, 2).
@@ -104,15 +114,22 @@ def by_brute_force(D: Arrays, draws: xr.Dataset) -> np.ndarray:
 
     def of_rows(own, theta):
         return sum(
-            log_probability(D, shapes, (theta + level[0, D.cell[k], D.item_code[k]])[None], np.full(len(theta), D.item_code[k]),
-                            np.full(len(theta), D.y[k]))[0]
+            log_probability(
+                D,
+                shapes,
+                (theta + level[0, D.cell[k], D.item_code[k]])[None],
+                np.full(len(theta), D.item_code[k]),
+                np.full(len(theta), D.y[k]),
+            )[0]
             for k in np.flatnonzero(own)
         ) + np.zeros(len(theta))
 
     out = np.empty(D.n_persons)
     for j in range(D.n_persons):
         before = of_rows((D.person_code == j) & (occasion == 0), mean[j, 0] + s0 * z)
-        after = of_rows((D.person_code == j) & (occasion == 1), mean[j, 1] + s1 * (r * first + np.sqrt(1 - r**2) * second))
+        after = of_rows(
+            (D.person_code == j) & (occasion == 1), mean[j, 1] + s1 * (r * first + np.sqrt(1 - r**2) * second)
+        )
         inner = logsumexp(after.reshape(len(z), -1) + log_prior, axis=1)
         out[j] = logsumexp(before + log_prior + inner)
     return out
@@ -143,9 +160,7 @@ def test_doubling_the_nodes():
     draws = spec.recover(draws, design, np.random.default_rng(0))
     given = D.responses, D.pairs, D.means(draws, None), np.full((3, 2), 2.0), np.array([0.3, 0.9, 0.98])
     given += D.levels(draws), D.shapes(draws)
-    coarse, fine, finer = (
-        abilities_of_pairs(*given, spacing=k * SPACING)[0].sum(1) for k in (2.5, 1.0, 0.5)
-    )
+    coarse, fine, finer = (abilities_of_pairs(*given, spacing=k * SPACING)[0].sum(1) for k in (2.5, 1.0, 0.5))
     assert np.abs(fine - finer).max() < 1e-4
     assert np.abs(coarse - finer).max() > 1e-3
 
@@ -232,9 +247,10 @@ def test_drawn_abilities_have_their_distribution(case, request):
     D, n = Arrays(design), 3000
     many = as_draws(case[3], np.repeat(points, n, axis=0), design)
     theta = spec.recover(many, design, np.random.default_rng(1))["theta"].to_numpy()[0]
-    proposal = D.means(draws, D.v(draws)).reshape(-1, 2) + np.random.default_rng(2).normal(
-        size=(20_000, D.n_persons, 2)
-    ) @ D.residual_factor(draws)[0].T
+    proposal = (
+        D.means(draws, D.v(draws)).reshape(-1, 2)
+        + np.random.default_rng(2).normal(size=(20_000, D.n_persons, 2)) @ D.residual_factor(draws)[0].T
+    )
     eta = proposal.reshape(len(proposal), -1)[:, D.sitting_code] + D.levels(draws)[0, D.cell, D.item_code]
     shapes = tuple(np.repeat(v, len(eta), axis=0) for v in D.shapes(draws))
     log = log_probability(D, shapes, eta, D.item_code, D.y)
@@ -352,7 +368,7 @@ def test_estimands_by_hand(fitted):
 
 
 def test_tables_checks_and_round_trip(fitted, tmp_path):
-    (data, *_), fit, path = fitted
+    _, fit, path = fitted
     table = bh.effects(fit, meaningful=0.2)
     assert np.isfinite(table[["estimate", "mean", "lower", "upper"]].to_numpy()).all()
     assert len(bh.item_effects(fit)) == 16

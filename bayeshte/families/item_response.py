@@ -30,10 +30,11 @@ On two occasions t, before (0) and after (1), a person has two abilities, and no
     theta_j1 = (beta0 + v0_c) + beta_time + (beta1 + beta3 M_j + v1_c)' T_j + beta2' X_j + eps_j1
     (eps_j0, eps_j1) ~ N(0, Sigma),   Sigma of sigma_theta[before], sigma_theta[after] and rho_theta
 
-and the items the levels b_i before and b_i + drift_i + zeta_i' T_j after, drift_i ~ N(0, sigma_drift^2). beta_time and drift are
-the change without treatment, of persons and of items, which the persons in the reference arm show: beta1 and zeta are what treatment
-adds to it. That arms do not differ before is by random assignment (constrained longitudinal analysis; Liang & Zeger, 2000). Where
-everybody is treated after, there is neither beta_time nor drift, and beta1 + zeta_i is the whole change on item i.
+and the items the levels b_i before and b_i + drift_i + zeta_i' T_j after, drift_i ~ N(0, sigma_drift^2). beta_time and
+drift are the change without treatment, of persons and of items, which the persons in the reference arm show: beta1 and
+zeta are what treatment adds to it. That arms do not differ before is by random assignment (constrained longitudinal
+analysis; Liang & Zeger, 2000). Where everybody is treated after, there is neither beta_time nor drift, and beta1 + zeta_i
+is the whole change on item i.
 
 The published models are A: item effects, no covariates; B: ``item_effects=False`` with a moderator; C: both.
 `ability_mean`, `easiness` and item_response_curves.py are the only places where (2) and (1) are written.
@@ -50,12 +51,13 @@ import xarray as xr
 from bayeshte.families import item_response_clusters
 from bayeshte.families import item_response_estimands as reports
 from bayeshte.families import item_response_outcomes as outcomes
-from bayeshte.families.item_response_arrays import LATENT, STORED, Arrays
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_curves import with_shapes
 from bayeshte.families.item_response_description import describe
 from bayeshte.families.item_response_design import build, check_spec
 from bayeshte.families.item_response_equations import equations
 from bayeshte.families.item_response_graph import joint
+from bayeshte.families.item_response_names import LATENT, STORED
 from bayeshte.families.item_response_priors import fixed_labels, resolve, scalars
 from bayeshte.marginal import item_response
 from bayeshte.marginal.density import Density, Output

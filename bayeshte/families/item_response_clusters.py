@@ -14,7 +14,8 @@ import xarray as xr
 from scipy import sparse
 
 from bayeshte.errors import SpecError
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.families.item_response_outcomes import beside_integral
 from bayeshte.labelled import flatten, unstack
 from bayeshte.marginal import abilities as integrals

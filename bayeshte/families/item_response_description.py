@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, MODELS, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT, MODELS
 from bayeshte.latex import text
 from bayeshte.spec import Description
 
@@ -64,7 +65,11 @@ def _sentence(spec, D: Arrays) -> str:
         )
     if D.occasion:
         before, after = D.labels(D.occasion)
-        change = f"what changes without treatment is that in {D.arms[0]}" if D.untreated_after else "everybody is treated after"
+        change = (
+            f"what changes without treatment is that in {D.arms[0]}"
+            if D.untreated_after
+            else "everybody is treated after"
+        )
         words.append(f", answered before and after treatment ({D.occasion}: {before}, {after}; {change})")
     words.append(
         "; the effect varies over items and may go with their easiness" if D.q > 1 else "; it is the same on all items"
@@ -125,7 +130,11 @@ def _symbols_of_items(D: Arrays, label: str) -> Iterator[tuple[str, str, str]]:
     where = f"before ({D.labels(D.occasion)[0]})" if D.occasion else f"in {D.arms[0]}"
     yield "b_i", "b[i]", f"easiness of {D.item} i {where}: the larger, {more}"
     if D.untreated_after:
-        yield r"\text{drift}_i", "drift[i]", f"how much easier {D.item} i became without treatment than the average {D.item}"
+        yield (
+            r"\text{drift}_i",
+            "drift[i]",
+            f"how much easier {D.item} i became without treatment than the average {D.item}",
+        )
         yield r"\sigma_\text{drift}", "sigma_drift", "SD of drift across the population of items"
     if MODELS[D.model][1]:
         yield "a_i", "a[i]", f"discrimination of {D.item} i; the geometric mean over the population of items is one"
@@ -194,7 +203,9 @@ def _coding(D: Arrays) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _facts(spec, D: Arrays) -> Iterator[tuple[str, str]]:
-    n = np.bincount(D.person_arm[np.unique(D.person_code[D.cell > 0])] if D.occasion else D.person_arm, minlength=len(D.arms))
+    n = np.bincount(
+        D.person_arm[np.unique(D.person_code[D.cell > 0])] if D.occasion else D.person_arm, minlength=len(D.arms)
+    )
     by_arm = ", ".join(f"{a}: {k:,}" for a, k in zip(D.arms, n, strict=True))
     yield f"Persons by arm{' after' if D.occasion else ''}", f"{by_arm}; reference {D.arms[0]}"
     if D.cluster:
@@ -216,10 +227,8 @@ def _facts(spec, D: Arrays) -> Iterator[tuple[str, str]]:
     n = np.bincount(D.sitting_code)[D.seen]
     missing = D.design.attrs["missing"]
     left = f"; left out without a response: {missing[0]}" if missing else ""
-    yield (
-        f"Responses {spec.response}",
-        f"{len(D.y):,}, {f'{D.y.mean():.0%} right; ' if D.binary else ''}{n.min()} to {n.max()} items a {'sitting' if D.occasion else 'person'}{left}",
-    )
+    right, each = f"{D.y.mean():.0%} right; " if D.binary else "", "person and occasion" if D.occasion else "person"
+    yield f"Responses {spec.response}", f"{len(D.y):,}, {right}{n.min()} to {n.max()} items a {each}{left}"
     if D.binary:
         yield from _right_or_wrong(D, n)
     else:
@@ -305,8 +314,9 @@ def _assumptions(D: Arrays) -> Iterator[tuple[str, str]]:
     if D.occasion and D.untreated_after:
         yield (
             f"Without treatment everybody would have changed as {D.arms[0]} did",
-            f"Arms do not differ before beside covariates, and the change from before of persons (beta_time) and of items (drift) in "
-            f"{D.arms[0]} is that of the others without treatment: effects are what is left. By random assignment this is so by design.",
+            f"Arms do not differ before beside covariates, and the change of persons (beta_time) and of items (drift) in "
+            f"{D.arms[0]} is that of the others without treatment: effects are what is left. By random assignment this is so "
+            "by design.",
         )
     elif D.occasion:
         yield (

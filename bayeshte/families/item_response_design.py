@@ -10,9 +10,10 @@ import xarray as xr
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.item_response_arrays import BINARY, INTERCEPT, MODELS, STORED, Arrays
 from bayeshte.families import item_response_occasions as occasions
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_categories import categories
+from bayeshte.families.item_response_names import BINARY, INTERCEPT, MODELS, STORED
 
 #: names that the model uses
 VARIABLES = (
@@ -135,12 +136,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     coords: dict = {"row": columns.row_labels(frame.index), spec.person: persons, spec.item: items}
     coords |= {spec.treatment: arms[1:], f"{spec.treatment}_arm": arms, "varying": varying, "varying_": varying}
     coords |= {"covariate": main.labels, "moderator": moderators.labels, "item_covariate": W.labels}
-    steps = [(i, k) for i, v in zip(items, names, strict=False) for k in range(len(v) - 2)]
-    coords["threshold_step"] = [f"{i}: {k + 1}" for i, k in steps]
-    coords["category"] = [v for own in names for v in own]
-    if steps:
-        cuts = [(i, *pair) for i, v in zip(items, names, strict=True) for pair in pairwise(v)]
-        coords["threshold"] = [f"{i}: {low}|{high}" for i, low, high in cuts]
+    coords |= _of_categories(items, names)
     clusters_vary: list[str] = []
     if spec.cluster:
         code, coords[spec.cluster] = columns.code_clusters(frame[spec.cluster], one_row_each=True)
@@ -178,6 +174,16 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     if spec.cluster:
         _check_clusters(spec, arrays)
     return design
+
+
+def _of_categories(items: list[str], names: list[list[str]]) -> dict[str, list[str]]:
+    """Labels of categories and thresholds, from those of the categories of each item."""
+    steps = [(i, k) for i, v in zip(items, names, strict=False) for k in range(len(v) - 2)]
+    out = {"threshold_step": [f"{i}: {k + 1}" for i, k in steps], "category": [v for own in names for v in own]}
+    if steps:
+        cuts = [(i, *pair) for i, v in zip(items, names, strict=True) for pair in pairwise(v)]
+        out["threshold"] = [f"{i}: {low}|{high}" for i, low, high in cuts]
+    return out
 
 
 def main_formula(spec) -> str:
@@ -248,8 +254,8 @@ def _check_pairs(spec, frame: pd.DataFrame, person, item, persons, items) -> Non
         on, hint = (on, "") if spec.occasion else ("", " Answers before and after: name their column with occasion=.")
         raise DataError(
             f"{again.sum()} rows repeat a pair of {spec.person!r} and {spec.item!r}{on}, the first is row "
-            f"{columns.first(frame, again)} ({persons[person[k]]}, {items[item[k]]}). A person answers an item once{on}: keep one "
-            f"row of each, for example data.drop_duplicates({[v for v in keys if v]}).{hint}"
+            f"{columns.first(frame, again)} ({persons[person[k]]}, {items[item[k]]}). A person answers an item once{on}: keep "
+            f"one row of each, for example data.drop_duplicates({[v for v in keys if v]}).{hint}"
         )
 
 
@@ -270,7 +276,9 @@ def _check_constant(
         )
         if column == spec.treatment:
             name = f"The treatment {column!r}"
-            advice = "arms belong to persons; with answers before and after treatment, name the column of occasions with occasion="
+            advice = (
+                "arms belong to persons; with answers before and after, name the column of occasions with occasion="
+            )
         elif column == spec.cluster:
             name, advice = (
                 f"The cluster {column!r}",

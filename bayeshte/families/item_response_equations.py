@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, MODELS, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT, MODELS
 from bayeshte.latex import text
 from bayeshte.marginal.item_categories import CUMULATIVE
 

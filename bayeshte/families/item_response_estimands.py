@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_averages import average_score
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.labelled import flatten, unstack
 from bayeshte.spec import Estimand
 
@@ -234,7 +235,9 @@ def discrepancies(design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]
     of_items = [np.bincount(D.item_code[a], minlength=D.n_items) for a in cells]
     answered = [np.bincount(D.person_code[a], minlength=D.n_persons) for a in cells]
     by_row = D.person_cluster[D.person_code] if D.cluster else None
-    compared = [k for k in range(1, len(cells)) if present[k] > (1 if D.occasion else 0)]  # with the cell of no treatment
+    compared = [
+        k for k in range(1, len(cells)) if present[k] > (1 if D.occasion else 0)
+    ]  # with the cell of no treatment
     base = present.index(1) if D.occasion and 1 in present else 0
     sitting = np.bincount(D.sitting_code, minlength=D.n_sittings)
 

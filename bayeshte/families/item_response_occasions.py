@@ -62,8 +62,8 @@ def check(spec, D: Arrays) -> None:
     if both < LEAST:
         raise DataError(
             f"{both} of {D.n_persons} persons of {spec.person!r} answered on both occasions ({before!r}, {after!r} of "
-            f"{spec.occasion!r}): how abilities before and after go together cannot be estimated. Leave occasion out, or check the "
-            "labels of persons."
+            f"{spec.occasion!r}): how abilities before and after go together cannot be estimated. Leave occasion out, or check "
+            "the labels of persons."
         )
     later = D.design["occasion_code"].to_numpy() == 1
     seen = [np.bincount(D.item_code[own], minlength=D.n_items) > 0 for own in (~later, later)]

@@ -1,8 +1,8 @@
 """Potential outcomes of an ItemResponse, draw by draw: chances of right answers, scores, the likelihood, new responses.
 
 Items are always those that a row names. Persons are these (their abilities; in another arm the residual is scaled by the
-ratio of the residual SDs; on two occasions all is after), new ones in new clusters (what an ability has beside its covariates integrated over its
-distribution) or average ones (residual and cluster effects zero).
+ratio of the residual SDs), new ones in new clusters (what an ability has beside its covariates integrated over its
+distribution) or average ones (residual and cluster effects zero). On two occasions all is after.
 """
 
 import numpy as np
@@ -38,7 +38,9 @@ def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np
 def _two_abilities(D: Arrays, draws: xr.Dataset, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Log of the integral over both abilities of each person, (draw, person), and with a seed the abilities."""
     sigma, corr = flatten(draws["sigma_theta"]), flatten(draws["rho_theta"])
-    return abilities_of_pairs(D.responses, D.pairs, D.means(draws, D.v(draws)), sigma, corr, D.levels(draws), D.shapes(draws), seed)
+    return abilities_of_pairs(
+        D.responses, D.pairs, D.means(draws, D.v(draws)), sigma, corr, D.levels(draws), D.shapes(draws), seed
+    )
 
 
 def kept_abilities(draws: xr.Dataset, what: str) -> np.ndarray:
@@ -197,10 +199,8 @@ def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) 
             v = rng.normal(size=(len(factor), D.n_clusters, factor.shape[1])) @ factor.mT
         theta = D.means(draws, v)
         noise = rng.normal(size=(len(theta), D.n_persons, D.n_occasions))
-        if D.occasion:
-            noise = noise @ D.residual_factor(draws).mT
-        else:
-            noise = noise * D.sigma(draws)[:, D.person_arm, None]
+        own = D.sigma(draws)[:, D.person_arm, None]
+        noise = noise @ D.residual_factor(draws).mT if D.occasion else noise * own
         theta = theta + noise.reshape(theta.shape)
     else:
         theta = flatten(draws["theta"]) if "theta" in draws else draw_abilities(D, draws, rng)

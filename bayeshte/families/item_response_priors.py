@@ -17,7 +17,8 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.errors import SpecError
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.prior import LKJ, HalfNormal, LogNormal, Normal, Prior, override
 
 SCALE, EFFECT = 2.5, 1.0

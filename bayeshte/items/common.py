@@ -34,15 +34,13 @@ def check_items(fit: Fit, what: str, occasions: bool = False) -> None:
 
 
 def check_rasch(fit: Fit, what: str) -> None:
-    """SpecError unless the model is a Rasch model of two arms, with covariates and moderators of persons at most."""
+    """SpecError unless the model is a Rasch model, with covariates and moderators of persons at most."""
     check_items(fit, what)
-    arms = arms_of(fit.design)
     more = [f for f in fields(fit.spec) if f.name not in PLAIN and getattr(fit.spec, f.name) != f.default]
-    if more or len(arms) != 2:
-        options = "".join(f", {f.name}={getattr(fit.spec, f.name)!r}" for f in more)
+    if more:
+        options = ", ".join(f"{f.name}={getattr(fit.spec, f.name)!r}" for f in more)
         raise SpecError(
-            f"{what} are available for Rasch models (logit) of two arms with covariates of persons; this one has "
-            f"{len(arms)} arms{options}."
+            f"{what} are available for Rasch models (logit) with covariates of persons; this one has {options}."
         )
 
 

@@ -76,7 +76,9 @@ def density(data: Responses, structure: Structure) -> Density:
     values = pilot.guess(data, structure, len(priors) - structure.sigmas)
     P = values.P
     flat = pilot.flat(data, values)
-    unit = np.concatenate([pilot.units(data, structure.W, structure.correlated), 0.3 * values.scalars[P:], np.ones(_pairs(structure, s))])
+    unit = np.concatenate(
+        [pilot.units(data, structure.W, structure.correlated), 0.3 * values.scalars[P:], np.ones(_pairs(structure, s))]
+    )
     signed = [k for k in range(P, len(priors)) if is_even(priors[k])]
     unit[signed] /= np.hypot(BEND, values.scalars[signed])
     out = None
@@ -214,7 +216,13 @@ def _category_tables(data: Responses, structure: Structure, tables: pilot.Tables
     form = data.categories.form
     groups = [k for k, items in enumerate(form.groups) if form.size(items)]
     sizes = [n for k in groups for n in (form.size(form.groups[k]), len(form.groups[k]))]
-    ints = [structure.arms.ravel(), [form.form, form.link, form.free, len(groups)], sizes, *(form.groups[k] for k in groups), form.first]
+    ints = [
+        structure.arms.ravel(),
+        [form.form, form.link, form.free, len(groups)],
+        sizes,
+        *(form.groups[k] for k in groups),
+        form.first,
+    ]
     floats = [data.categories.responses.ravel(), form.step, tables.x.ravel(), tables.sigma]
     for k in groups:
         parts = tables.shape_A[k], tables.shape_g[k], tables.shape_X[k], tables.levels[:, form.groups[k]].T

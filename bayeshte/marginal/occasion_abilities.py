@@ -35,53 +35,61 @@ def abilities_of_pairs(
     spacing : float
         Of the nodes; half of it doubles their number.
     """
-    from bayeshte.marginal.kernels import occasion_abilities as kernel
-    from bayeshte.marginal.kernels.category_integral import ACCURACY
     from bayeshte.marginal.kernels.item_likelihood import LEAST, STEPS
 
-    form, answers = data.categories.form, data.categories
     of_unit = np.empty(len(data.count), np.int64)
     of_unit[data.unit] = pairs.sitting
-    mu = np.ascontiguousarray(mean[:, of_unit])
+    mu = mean[:, of_unit]
     least = np.maximum(LEAST, np.ptp(mu, axis=1) / STEPS)[:, None]
     used = np.maximum(np.abs(sigma), least)
-    order = np.argsort(pairs.person, kind="stable")
-    n = len(pairs.count) + len(pairs.single_count)
-    persons = order, np.searchsorted(pairs.person[order], np.arange(n + 1))
-    patterns = np.concatenate(data.structure)
-    tables = patterns, len(data.arm), form.first, answers.first_answer, answers.answers, data.score
-    model = form.form, form.link, int(form.free)
-    given = [corr, level, shapes[0], form.by_row(shapes[1])]
-    of_pairs = pairs.group_start, pairs.group_after, pairs.before, pairs.count
-    seeds = np.random.SeedSequence(seed or 0).generate_state(-(-len(sigma) // PIECE))
-    accuracy = ACCURACY * (SPACING / spacing) ** 2
-
-    def integrate(sd: np.ndarray, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
-        ll, theta = np.empty((len(sd), n)), np.full((len(sd), len(pairs.person) if seed is not None else 0, 2), np.nan)
-        values = [np.ascontiguousarray(v, float) for v in (mu, sd, *given)]
-
-        def piece(k: int) -> None:
-            part, own = slice(k * PIECE, (k + 1) * PIECE), int(seeds[k]) if seed is not None else -1
-            singles = pairs.single, pairs.single_count
-            parts = tuple(v[part] for v in values)
-            kernel.abilities_of_occasions(
-                model, *parts, tables, of_pairs, singles, persons, accuracy, own, ll[part], theta[part]
-            )
-
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(piece, range(len(seeds))))
-        return ll, theta
-
-    ll, theta = integrate(used, seed)
+    given = corr, level, shapes[0], data.categories.form.by_row(shapes[1])
+    accuracy = (SPACING / spacing) ** 2
+    ll, theta = _integrate(data, pairs, (mu, used, *given), accuracy, seed)
     share = np.minimum(np.abs(sigma) / least, 1.0)
     for t in np.flatnonzero((share < 1).any(0)):  # as in the kernel: a parabola in sigma
         wider = used.copy()
         wider[:, t] = np.where(share[:, t] < 1, 2 * least[:, 0], used[:, t])
-        ll += (share[:, t, None] ** 2 - 1) * (integrate(wider, None)[0] - ll) / 3
+        ll += (share[:, t, None] ** 2 - 1) * (_integrate(data, pairs, (mu, wider, *given), accuracy, None)[0] - ll) / 3
     if seed is not None:
-        theta = _complete(theta, mean.reshape(theta.shape), used, corr, np.random.default_rng(seed))
-        theta = mean.reshape(theta.shape) + share[:, None] * (theta - mean.reshape(theta.shape))
+        means = mean.reshape(theta.shape)
+        theta = means + share[:, None] * (_complete(theta, means, used, corr, np.random.default_rng(seed)) - means)
     return ll[:, pairs.person], theta
+
+
+def _integrate(
+    data: Responses, pairs: Pairs, values, accuracy: float, seed: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """By pair and single, (draw, pair + single), and abilities on the occasions that were seen, NaN on others."""
+    from bayeshte.marginal.kernels import occasion_abilities as kernel
+    from bayeshte.marginal.kernels.category_integral import ACCURACY
+
+    form, answers = data.categories.form, data.categories
+    order = np.argsort(pairs.person, kind="stable")
+    n, draws = len(pairs.count) + len(pairs.single_count), len(values[0])
+    persons = order, np.searchsorted(pairs.person[order], np.arange(n + 1))
+    tables = (
+        np.concatenate(data.structure),
+        len(data.arm),
+        form.first,
+        answers.first_answer,
+        answers.answers,
+        data.score,
+    )
+    model, singles = (form.form, form.link, int(form.free)), (pairs.single, pairs.single_count)
+    of_pairs = pairs.group_start, pairs.group_after, pairs.before, pairs.count
+    values = [np.ascontiguousarray(v, float) for v in values]
+    seeds = np.random.SeedSequence(seed or 0).generate_state(-(-draws // PIECE))
+    ll, theta = np.empty((draws, n)), np.full((draws, len(pairs.person) if seed is not None else 0, 2), np.nan)
+
+    def piece(k: int) -> None:
+        part, own = slice(k * PIECE, (k + 1) * PIECE), int(seeds[k]) if seed is not None else -1
+        out = own, ll[part], theta[part]
+        parts = tuple(v[part] for v in values)
+        kernel.abilities_of_occasions(model, *parts, tables, of_pairs, singles, persons, accuracy * ACCURACY, *out)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(piece, range(len(seeds))))
+    return ll, theta
 
 
 def _complete(theta, mean, sigma, corr, rng: np.random.Generator) -> np.ndarray:

@@ -11,8 +11,9 @@ from bayeshte.checks import replicate
 from bayeshte.checks.predictive import evenly_spaced
 from bayeshte.effects import units
 from bayeshte.errors import SpecError, near
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_curves import information
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.fit import Fit
 from bayeshte.items.common import arms_of, check_item_effects, check_items
 from bayeshte.labelled import flatten

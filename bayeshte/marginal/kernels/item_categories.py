@@ -94,8 +94,8 @@ def shift_of_coefficients(theta, floats, ints):
 
 @njit(**OPTIONS)
 def begin_of_categories(z, ints, floats):
-    """From coordinates to what the likelihood needs: log prior, mu, sigma, levels, slopes and thresholds; for `finish`, the state of
-    `begin` and what the shapes are made of."""
+    """From coordinates to what the likelihood needs: log prior, mu, sigma, levels, slopes and thresholds; for `finish`, the
+    state of `begin` and what the shapes are made of."""
     d, n, q, s, P, p, J, F, S, _, _, R, n_sigma, _, _, _ = header(ints)
     _, shape_ints, shape_floats, first, arms = category_tables(ints, floats)
     lp, mu, sigma, e, state = begin(z, ints, floats)

@@ -7,9 +7,9 @@ back.
 e_i has the easiness of item i and the effect of every arm but the reference on it: q = 1 or R of R arms; on two
 occasions also its drift, how its easiness changes for everybody. W are item covariates, gamma (c m) the coefficients of
 the first c effects, an effect after the other. Random items: u_i ~ N(0, C C'), C = diag(sd) Lc, every item by itself,
-Lc the factor of the correlations of the first c effects; c < q is where there is drift, which goes with none of them. Fixed items: u = H a, a_i ~ N(0, C C') for all items but the last, C = diag(fixed), H the
-orthonormal basis of vectors that sum to zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise;
-x[random] are columns of x.
+Lc the factor of the correlations of the first c effects; c < q is where there is drift, which goes with none of them.
+Fixed items: u = H a, a_i ~ N(0, C C') for all items but the last, C = diag(fixed), H the orthonormal basis of vectors
+that sum to zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise; x[random] are columns of x.
 
 u (or a) is parametrised by information as in `information.py`, whose M, h, t and derivatives are used here with items as
 clusters. That takes items to be independent given the other parameters. Their common level is not: adding a constant

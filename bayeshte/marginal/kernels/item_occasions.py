@@ -49,7 +49,10 @@ def log_density(z, ints, floats, grad):
     corr = math.tanh(x[d - 1])
     dmu, dsigma, dlevel, dslope, dtau = np.zeros(N), np.zeros(2), np.zeros((R, J)), np.zeros(J), np.zeros(first[J])
     model, sizes = (shape_ints[0], shape_ints[1], shape_ints[2]), (J, N, G, R)
-    tables, out = (patterns, first_answer, answers, score, responses, pairs, singles), (dmu, dsigma, dlevel, dslope, dtau)
+    tables, out = (
+        (patterns, first_answer, answers, score, responses, pairs, singles),
+        (dmu, dsigma, dlevel, dslope, dtau),
+    )
     value, dcorr = likelihood_of_occasions(
         model, sizes, tables, first, mu, sigma, corr, level, slope, tau, ACCURACY, out
     )

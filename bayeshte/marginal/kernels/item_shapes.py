@@ -9,7 +9,8 @@ by information as u is in `information.py`. What it is expected to be depends on
 mean ability, and on the scale of abilities, as a pilot fit found for each item and arm t:
 
     h_i = g_i - sum_t [X_it1 (l_it - l_it of the pilot) + X_it2 c(sigma_t)],
-    l_it = level of item i in arm t + mean_t(x)' beta,   c(sigma) = log(sigma / sigma of the pilot), smooth at zero (`scale_shift`),
+    l_it = level of item i in arm t + mean_t(x)' beta,
+    c(sigma) = log(sigma / sigma of the pilot), smooth at zero (`scale_shift`),
 
 X the information about the shape together with level and log scale.
 

@@ -1,8 +1,8 @@
 """Abilities before and after of persons seen on two occasions, drawn from their exact distribution, and the integrals.
 
-The log of the density of both abilities given the responses is concave, so it lies below its tangent planes. A pair of nodes is
-chosen with the probability of the rectangle around it under the tangent plane there, a point of the rectangle from that product of
-two exponentials, and it is accepted with the ratio of the two densities: `abilities.py` in two dimensions.
+The log of the density of both abilities given the responses is concave, so it lies below its tangent planes. A pair of
+nodes is chosen with the probability of the rectangle around it under the tangent plane there, a point of the rectangle from
+that product of two exponentials, and it is accepted with the ratio of the two densities: `abilities.py` in two dimensions.
 """
 
 import math
@@ -58,7 +58,7 @@ def of_half_unit(form, rows, table, K, out):
 
 @njit(**SUMS)
 def rectangles(part, steep, slope, h, w, K, out):
-    """Masses of the rectangles of a row under tangent planes, cumulated; steep, slope: of the plane at node k, steep + slope k."""
+    """Masses of the rectangles of a row under tangent planes, cumulated. steep, slope: of the plane, node k, steep + slope k."""
     for k in range(K):
         a, b = abs(0.5 * h[0] * (steep[0] + slope[0] * k)), abs(0.5 * h[1] * (steep[1][k] + slope[1] * k))
         ea, eb = exp(a), exp(b)
@@ -73,8 +73,8 @@ def rectangles(part, steep, slope, h, w, K, out):
 def draw_pair(masses, total, window, start, stop, grids, planes, halves, work, out):
     """Both abilities of a person.
 
-    masses: of the rectangles, cumulated in every row; total: of the rows, cumulated. planes: means, precisions (00, 01, 11), r and
-    rates of both occasions. halves: by occasion model, items, rows or items of the half-unit, r, A, bound of the curvature.
+    masses: of the rectangles, cumulated in every row; total: of the rows, cumulated. planes: means, precisions (00, 01, 11), r
+    and rates of both occasions. halves: by occasion model, items, rows or items of the half-unit, r, A, bound of the curvature.
     """
     (low_0, h_0), (low_1, h_1) = grids
     (mu_0, mu_1), (p_00, p_01, p_11), (r_0, rate_0), (r_1, rate_1) = planes
@@ -211,13 +211,15 @@ def singles_of_draw(model, items, half_units, patterns, G, singles, persons, mu,
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def abilities_of_occasions(model, mu, sigma, corr, level, slope, tau, tables, pairs, singles, persons, accuracy, seed, ll, theta):
+def abilities_of_occasions(
+    model, mu, sigma, corr, level, slope, tau, tables, pairs, singles, persons, accuracy, seed, ll, theta
+):
     """Every draw: log of the integral of each pair and single, ll (draw, pair + single), and abilities, theta (draw, person, 2).
 
-    model: form, link, free slopes. mu (draw, half-unit), sigma (draw, 2), corr (draw,), level (draw, cell, J), slope (draw, J), tau
-    (draw, row). tables: patterns, their number, first row of the items, first answer, answers, given scores. persons: of every pair
-    and single, and the first of each. seed: of the random numbers, or a negative number for no abilities. Persons of singles get
-    the ability of their occasion.
+    model: form, link, free slopes. mu (draw, half-unit), sigma (draw, 2), corr (draw,), level (draw, cell, J), slope (draw, J),
+    tau (draw, row). tables: patterns, their number, first row of the items, first answer, answers, given scores. persons: of
+    every pair and single, and the first of each. seed: of the random numbers, or a negative number for no abilities. Persons of
+    singles get the ability of their occasion.
     """
     form, link, free = model
     patterns, G, first, first_answer, answers, given = tables

@@ -11,14 +11,14 @@ So on nodes theta_q and theta_k
 every f is evaluated on the nodes of its own occasion, items never on pairs of nodes. Only nodes around the maximum of the
 integrand, which is log-concave, are visited. S_q is the same for persons with equal responses after and equal means.
 
-The error of the trapezoid rule in two dimensions is a sum over the frequencies (2 pi m / h_0, 2 pi n / h_1), (m, n) not zero. Moving
-the integration of one of the abilities off the real line bounds each as in one dimension with the other ability given
+The error of the trapezoid rule in two dimensions is a sum over the frequencies (2 pi m / h_0, 2 pi n / h_1), (m, n) not zero.
+Moving the integration of one of the abilities off the real line bounds each as in one dimension with the other ability given
 (`category_integral.py`), so that the spacing of an occasion is that of a prior with the SD sigma_t (1 - r^2)^(1/2).
 
 The grid covers all modes. In units of SDs from its mean, e_0 = sigma_0 G_0 + r sigma_1 G_1 and e_1 = r sigma_0 G_0 + sigma_1 G_1
-at a mode, G_t the derivative of log f_t, which falls. Let e solve e = sigma_0 G_0(e) + sigma_1 G_1(e) with G_t that of the extreme
-responses. Then e_0 <= e, or else e_1 < e and e_0 <= sigma_0 G_0(e) + |r| e <= (1 + |r|) e. Beyond a mode the normal density alone
-falls with the SD sigma_t.
+at a mode, G_t the derivative of log f_t, which falls. Let e solve e = sigma_0 G_0(e) + sigma_1 G_1(e) with G_t that of the
+extreme responses. Then e_0 <= e, or else e_1 < e and e_0 <= sigma_0 G_0(e) + |r| e <= (1 + |r|) e. Beyond a mode the normal
+density alone falls with the SD sigma_t.
 
 Derivatives, with d = theta_0 - mu_0, g = theta_1 - c and expectations given the responses:
 
@@ -179,7 +179,7 @@ def add_row(q, f, low, h, K, centre, sd, near, rows, start, stop, stat):
 
 @njit(**OPTIONS)
 def posterior_before(f, near, before, after, grid, rows, start, stop, stat, w):
-    """The distribution of theta_0 of a pair given all responses on nodes a .. b - 1, in w from a on: (a, b, log of the sum, mode).
+    """Distribution of theta_0 of a pair given all responses on nodes a .. b - 1, in w from a on: (a, b, log of the sum, mode).
 
     The sum is that of N(theta_q; mu_0, sigma_0^2) f_0 S_q but for a constant. before: low, h, mu_0, sigma_0; after: log f_1,
     mu_1, lambda, s; grid of theta_1: low, h, number.
@@ -225,4 +225,3 @@ def moments_of_pair(w, first, last, low, h, mu, stat):
         gg += p * stat[2, q]
         gd += p * d * stat[1, q]
     return d_, dd, g_, gg, gd
-

@@ -1,4 +1,4 @@
-"""Log-likelihood of responses on two occasions given levels by arm, slopes, thresholds, mean abilities, their SDs and correlation.
+"""Log-likelihood of responses on two occasions given levels by arm, slopes, thresholds, mean abilities, SDs and correlation.
 
 `occasion_integral.py` has the integrals, `categories.py` the probabilities. Arm 0 is everybody before, the others are the arms
 after. Persons with the same half-units on both occasions are a pair with a count; half-units without the other occasion are
