@@ -8,9 +8,9 @@ the singular fits with rho = -1 or 1. Of several arms one is tested at a time, t
 last, and zero without its effects. glmer integrates persons by Laplace's approximation too, which errs most where persons answer few
 items.
 
-In Rasch models log p(y | u, psi) is concave in u (Prekopa, 1973), so that there is one maximum to expand about. With slopes of items it
-is concave in neither log a nor in a and u together, several maxima are possible where an item has few responses, and what the
-approximation leaves out has no bound: there is no test of 2PL, graded and partial credit models.
+In Rasch models log p(y | u, psi) is concave in u (Prekopa, 1973), so that there is one maximum to expand about. With slopes of
+items it is not concave in u and log a together: where an item has few responses there may be several maxima, and what the
+approximation leaves out has no bound. So there is no test of 2PL, graded and partial credit models.
 """
 
 from dataclasses import dataclass
