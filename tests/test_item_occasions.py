@@ -397,6 +397,15 @@ def test_tables_checks_and_round_trip(fitted, tmp_path):
     bh.report(fit, tmp_path / "report.html")
 
 
+def test_outcome_by_arm_and_occasion(fitted):
+    """The arm that persons were assigned to on both occasions, and room for all panels on the axis that they share."""
+    _, fit, _ = fitted
+    figure = bh.plot_outcome(fit, "wave")
+    heights = [[bar.get_height() for bar in ax.patches] for ax in figure.axes]
+    assert [len(v) for v in heights] == [2, 2]
+    assert figure.axes[0].get_ylim()[1] > np.max(heights)
+
+
 def test_responses_from_the_graph():
     """Simulated scores go with the abilities of the occasion that they were made from."""
     spec = bh.ItemResponse(**TRIAL)

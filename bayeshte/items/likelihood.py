@@ -3,10 +3,10 @@
     l(psi) = log int p(y | u, psi) N(v; 0, I) dv,   u_i = (b_i, zeta_i) = C v_i,   C lower triangular
 
 p(y | u, psi) integrates abilities by the trapezoid rule. The q J item effects are integrated by Laplace's approximation, in
-coordinates v in which nothing degenerates at the boundary: with two arms c21 = c22 = 0 is the model without item effects, c22 = 0
-the singular fits with rho = -1 or 1. Of several arms one is tested at a time, the effects of the others vary: its row of C is the
-last, and zero without its effects. glmer integrates persons by Laplace's approximation too, which errs most where persons answer few
-items.
+coordinates v in which nothing degenerates at the boundary: with two arms c21 = c22 = 0 is the model without item effects,
+c22 = 0 the singular fits with rho = -1 or 1. Of several arms one is tested at a time, the effects of the others vary: its row
+of C is the last, and zero without its effects. glmer integrates persons by Laplace's approximation too, which errs most where
+persons answer few items.
 
 In Rasch models log p(y | u, psi) is concave in u (Prekopa, 1973), so that there is one maximum to expand about. With slopes of
 items it is not concave in u and log a together: where an item has few responses there may be several maxima, and what the
