@@ -36,6 +36,7 @@ def estimands(design: xr.Dataset) -> list[Estimand]:
         f"{D.n_items} items, over the persons in the data, "
         f"abilities{f' and {D.cluster}' if D.cluster else ''} integrated over their distribution"
     )
+    text += f", after ({D.labels(D.occasion)[1]})" if D.occasion else ""
     out.append(Estimand("expected score difference", text, _score, "score", headline=True))
     return out
 
@@ -49,6 +50,7 @@ def _of_items(D: Arrays, sd: str) -> list[Estimand]:
     spread = f"SD across {over} of the effect on an item{beside}, {D.unit}"
     rho = f"correlation across {over} of easiness and effect{beside}: positive if easier items gain more"
     ratio = f"SD of the easiness of items in the treated arm over that in the reference arm, {over}{beside}"
+    ratio += ", and beside drift" if D.untreated_after else ""
     out = [
         Estimand("SD of item effects", spread, _sd, "sd", headline=True),
         Estimand("standardised SD of item effects", f"SD of item effects over {sd}", _standardised(_sd), "share"),

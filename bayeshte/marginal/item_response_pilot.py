@@ -144,7 +144,8 @@ class Tables:
 
 
 def guess(data: Responses, structure, before: int) -> Values:
-    """Rough values: logits of the scores of persons and of items. `before` is the number of scalars before the residual SDs."""
+    """Rough values: logits of the scores of persons and of items. structure: an `item_response.Structure`; before: the number of
+    scalars before the residual SDs."""
     p, s, R = data.x.shape[1], len(data.random), data.n_arms
     W, q, c, fixed = structure.W, structure.q, structure.correlated, structure.fixed
     P = p + c * W.shape[1]
