@@ -20,7 +20,13 @@ import xarray as xr
 
 from bayeshte.errors import SpecError
 from bayeshte.families import sem_graph, sem_priors, sem_replication
-from bayeshte.families.sem_categorical import residual_variances, responses, sampled_priors
+from bayeshte.families.sem_categorical import (
+    category_labels,
+    given_labels,
+    residual_variances,
+    responses,
+    sampled_priors,
+)
 from bayeshte.families.sem_description import describe
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
@@ -164,7 +170,7 @@ class SEM(ModelSpec):
         return sem_graph.joint(self.structure_of(design), design, data_of(design), self._matrices(design), priors)
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
-        """Every modelled variable, that of clusters in every row of a cluster.
+        """Every modelled variable, that of clusters in every row of a cluster; categories as the data have them.
 
         Raises
         ------
@@ -176,7 +182,9 @@ class SEM(ModelSpec):
             raise SpecError(
                 f"{computed[0]} is computed from the data and cannot be simulated: make a column of it and name that instead."
             )
-        return sem_graph.observed_columns(self.structure, data_of(design), values)
+        s = self.structure_of(design)
+        out = sem_graph.observed_columns(s, self._matrices(design), data_of(design), values)
+        return out | given_labels(s, design, out)
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
@@ -306,7 +314,10 @@ class SEM(ModelSpec):
     def replicates(
         self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
     ) -> xr.Dataset:
-        """New `Y`, and with clusters new `V`, from the implied moments, with the missing values of the data."""
+        """New `Y`, and with clusters new `V`, from the implied moments, with the missing values of the data.
+
+        Categories are numbers from 0, as in the design: latent responses between the thresholds.
+        """
         s, these = self.structure_of(design), None
         if clusters == "these" and s.two_level:
             places = s.variables(s.levels[1])
@@ -317,13 +328,15 @@ class SEM(ModelSpec):
                 for v in variables
             }
         rng = np.random.default_rng(seed)
-        Y, V = sem_replication.replicate(self._matrices(design), data_of(design), stacked(s, draws), rng, these)
+        given = (self._matrices(design), responses(s), data_of(design), stacked(s, draws))
+        Y, V = sem_replication.replicate(*given, rng, these)
         found = {"Y": Y, "V": V} if s.two_level else {"Y": Y}
         return xr.Dataset({v: design[v].expand_dims(draw=len(x)).copy(data=x) for v, x in found.items()})
 
     def discrepancies(self, design: xr.Dataset) -> Callable[..., dict[str, float]]:
-        """Moments of every variable, SDs of cluster means, correlations within clusters and between them."""
-        return sem_replication.statistics(self.structure_of(design), data_of(design))
+        """Moments of every variable (shares of categories), SDs of cluster means, correlations within clusters and between."""
+        s = self.structure_of(design)
+        return sem_replication.statistics(s, data_of(design), category_labels(s, design))
 
     def estimands(self, design: xr.Dataset) -> list[Estimand]:
         """Derived quantities, total, indirect and contextual effects, ICC, R-square, standardised paths."""

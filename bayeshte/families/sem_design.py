@@ -76,6 +76,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         "rows_given": len(data),
         "missing": [f"{k}: {v}" for k, v in dropped.items()],
         "categories": [f"{v}: {', '.join(labels)}" for v, labels in categories.items()],
+        "category_labels": [label for v in structure.thresholds for label in categories[v]],
         "data_hash": columns.fingerprint(frame),
     }
     design = xr.Dataset(variables, coords, attrs)

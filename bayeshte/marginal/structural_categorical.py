@@ -213,6 +213,12 @@ def density(
     return precondition(made, centre, np.sqrt(np.diag(scale @ scale.T)))
 
 
+def cuts_at(responses: Sequence[Response], t: np.ndarray) -> list[np.ndarray]:
+    """Cuts of every categorical variable where its first threshold is 0, (draw, cut); t (draw, scalars + correlations)."""
+    zero = np.zeros(len(t))
+    return [np.cumsum(np.column_stack([zero, *(t[:, k - 1] for k in r.widths)]), axis=1) for r in responses]
+
+
 def without_logistic(m: Matrices, responses: Iterable[Response]) -> Matrices:
     """The matrices without the variances of logistic residuals, which are no part of what is normal."""
     logit = {r.column for r in responses if r.link == "logit"}
