@@ -31,9 +31,9 @@ def plot_ppc(fit: Fit) -> PlotCollection:
     values. Counts: a rootogram if at most 100 are different, else shares. Binary outcomes: calibration, the observed share
     of ones at each predicted probability (isotonic regression; Dimitriadis et al., 2021).
 
-    Structural equation models: a panel a variable, with bars of the shares of the categories of a categorical one; with two levels
-    also the means of the clusters (of a categorical variable the share above the first category) and their own variables, which
-    are replicated in new clusters: there the replicates show what the model says of how clusters differ.
+    Structural equation models: a panel a variable, with bars of the shares of the categories of a categorical one; with two
+    levels also the means of the clusters (of a categorical variable the share above the first category) and their own variables,
+    which are replicated in new clusters: there the replicates show what the model says of how clusters differ.
 
     Returns
     -------
