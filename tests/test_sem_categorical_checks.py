@@ -154,3 +154,118 @@ def test_statistics_of_categories_by_hand():
             "correlation of m and y within clusters"
         ]
     )
+
+
+@pytest.fixture(scope="module")
+def two_levels() -> bh.Fit:
+    """A binary and an ordinal outcome that depend on each other beyond their predictors; the model says they do not."""
+    rng = np.random.default_rng(3)
+    j = np.repeat(np.arange(30), rng.integers(4, 9, 30))
+    n = len(j)
+    x, b = rng.normal(size=n), 0.5 * rng.normal(size=(30, 2))[j]
+    m = 0.5 * x + rng.normal(size=n) + b[:, 0]
+    response = 0.4 * m + rng.normal(size=n) + b[:, 1]
+    data = pd.DataFrame({"school": j, "x": x, "m": m, "y": (response > 0.4) * 1})
+    data["o"] = pd.cut(response + 0.3 * rng.normal(size=n), [-9, -0.5, 1, 9], labels=["never", "some", "often"])
+    spec = bh.SEM(
+        cluster="school",
+        within="m ~ x; y ~ m; o ~ m; y ~~ 0*o",
+        between="y ~ m; o ~ m; y ~~ 0*o",
+        categorical=["y", "o"],
+        priors=PRIORS,
+    )
+    return bh.fit(spec, data, draws=800, tune=400, seed=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def one_level() -> bh.Fit:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=150)
+    o = np.digitize(0.5 * x + rng.normal(size=150), [-0.5, 0.8])
+    data = pd.DataFrame({"x": x, "o": o, "y": (0.5 * o + rng.normal(size=150) > 0.6) * 1})
+    spec = bh.SEM(model="o ~ x; y ~ o", categorical=["o", "y"], priors=RESPONSES)
+    return bh.fit(spec, data, draws=300, tune=300, seed=1, progress=False)
+
+
+def test_predictive_checks_find_what_the_model_leaves_out(two_levels):
+    table = bh.predictive_checks(two_levels, draws=200)
+    found = table.set_index(["level", "statistic"])
+    for level in ("within", "between"):
+        assert found.loc[(level, "correlation of y and o within clusters"), "extreme"]
+        for statistic in ("share of o = some", "share of y = 1", "correlation of m and y within clusters"):
+            assert not found.loc[(level, statistic), "extreme"]
+    again = bh.replicate(two_levels, 5)
+    assert {*np.unique(again["Y"].sel(within_variable="o"))} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("which", ["one_level", "two_levels"])
+def test_pictures_have_bars_of_shares(which, request):
+    fit = request.getfixturevalue(which)
+    pc = bh.plot_ppc(fit)
+    names = [str(v) for v in fit.design["within_variable"].to_numpy()]
+    ax = pc.get_target("y", {"panel": names.index("o")})
+    labels = {"one_level": ["0", "1", "2"], "two_levels": ["never", "some", "often"]}[which]
+    assert [t.get_text() for t in ax.get_xticklabels()] == labels
+    y = fit.design["Y"].sel(within_variable="o").to_numpy()
+    np.testing.assert_allclose([b.get_height() for b in ax.patches], np.bincount(y.astype(int)) / len(y))
+    if which == "two_levels":
+        shares = pc.get_target("y", {"panel": len(names) + names.index("o")})
+        assert shares.get_title() == "cluster shares of o > never"
+
+
+def test_fit_statistics_of_two_levels(two_levels):
+    table = bh.model_fit(two_levels, draws=20).set_index("statistic")
+    ll = two_levels.cluster_log_likelihood
+    assert np.isnan(table.loc["PPP", "value"])
+    assert "categorical variables (y, o)" in table.loc["PPP", "definition"]
+    assert np.isnan(table.loc["DIC, conditional", "value"])
+    mean = float(-2 * ll.sum("school").mean())
+    assert table.loc["DIC, marginal", "value"] - table.loc["pD, marginal", "value"] == pytest.approx(mean)
+    k = len(two_levels.spec.structure_of(two_levels.design).position)
+    assert k == 15
+    assert 0 < table.loc["pD, marginal", "value"] < 2 * k
+    assert f"k = {k} parameters" in table.loc["BIC", "definition"]
+    assert "Gauss-Hermite" in table.loc["BIC", "definition"]
+    assert np.isfinite(table.loc[["BIC", "elpd"], "value"]).all()
+
+
+def test_fit_statistics_of_one_level(one_level):
+    """DIC has the deviance at the posterior means: here at the means of paths and thresholds by hand."""
+    table = bh.model_fit(one_level, draws=20).set_index("statistic")
+    middle = one_level.posterior.mean(("chain", "draw")).expand_dims(chain=[0], draw=[0])
+    at_mean = -2 * one_level.spec.log_likelihood(middle, one_level.design, "row").sum().item()
+    pd_, dic = table.loc["pD", "value"], table.loc["DIC", "value"]
+    assert dic - 2 * pd_ == pytest.approx(at_mean, abs=0.02)
+    assert np.isfinite(table.loc[["BIC", "elpd"], "value"]).all()
+    found = bh.loo(one_level, "row")
+    assert "Gauss-Hermite" in found.what
+    assert found.elpd == pytest.approx(-dic / 2, abs=3)
+
+
+def test_what_needs_continuous_variables_is_refused(one_level, two_levels):
+    for fit in (one_level, two_levels):
+        with pytest.raises(bh.SpecError, match="are those of latent responses"):
+            bh.implied_correlations(fit)
+    scores = bh.factor_scores(two_levels)
+    assert {*scores["header"]} == {"cluster means"}
+    mean = two_levels.posterior["cluster_mean"].sel(school="3", between_variable="y").mean().item()
+    row = scores[(scores["variable"] == "y") & (scores["unit"] == "3")]
+    assert row["mean"].item() == pytest.approx(mean)
+
+
+def test_scores_of_rows_are_refused_those_of_clusters_are_not():
+    data = frame()
+    spec = bh.SEM(
+        cluster="school",
+        within="f =~ m + y + u; f ~ x",
+        between="g =~ m + y + u",
+        categorical=["y", "u"],
+        priors=PRIORS | {"loading": bh.Normal(1, 0.3)},
+    )
+    with pytest.warns(bh.ConvergenceWarning):
+        fit = bh.fit(spec, data, draws=20, tune=100, seed=1, progress=False)
+    with pytest.raises(bh.SpecError, match="no scores of f: with categorical variables"):
+        bh.factor_scores(fit)
+    with pytest.raises(bh.SpecError, match="no scores of f"):
+        bh.factor_score_draws(fit, "within: f")
+    assert bh.factor_score_draws(fit, "between: g").sizes["school"] == 12
