@@ -258,7 +258,10 @@ class SEM(ModelSpec):
         frame: pd.DataFrame | None = None,
         weight: np.ndarray | None = None,
     ) -> xr.DataArray:
-        """Expected values of every variable, (chain, draw, row, within_variable); see `ModelSpec.expected`."""
+        """Expected values of every variable, (chain, draw, row, within_variable); see `ModelSpec.expected`.
+
+        Of a categorical variable it is that of its latent response, counted from the first threshold.
+        """
         if arm is not None or weight is not None:
             raise SpecError(
                 "A SEM has no arms: set the covariate in the data, such as data.assign(treat=1), and predict."
