@@ -247,8 +247,8 @@ SCENARIOS = {
         lambda: students(clusters=30),
     ),
     "binary mediation": Scenario(
-        "two levels: a mediator centred at its latent cluster mean, a binary outcome whose response is split as well; a sixth of all "
-        "values is missing",
+        "two levels: a mediator centred at its latent cluster mean, a binary outcome whose latent response is split too; "
+        "a sixth of all values is missing",
         bh.SEM(
             cluster="school",
             within="m1 ~ a*x; y ~ b*m1",
