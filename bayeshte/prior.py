@@ -15,7 +15,7 @@ import pytensor.tensor as pt
 
 from bayeshte.errors import SpecError, near
 
-#: name: (parameter names, support, kernel code). Support: "real", "positive", "interval", "correlation", "simplex".
+#: name: (parameter names, support, kernel code). Support: "real", "positive", "interval", "correlation", "covariance", "simplex".
 FAMILIES: dict[str, tuple[tuple[str, ...], str, int]] = {
     "Flat": ((), "real", 0),
     "Normal": (("mu", "sigma"), "real", 1),
@@ -30,13 +30,14 @@ FAMILIES: dict[str, tuple[tuple[str, ...], str, int]] = {
     "Power": (("exponent",), "positive", 7),
     "VarianceInverseGamma": (("shape", "scale"), "positive", 8),
     "LKJ": (("eta",), "correlation", 0),
+    "InverseWishart": (("scale", "df"), "covariance", 0),
     "Dirichlet": (("alpha",), "simplex", 0),
 }
 #: key of a mapping of priors that names the set of the parameters that it does not name
 OTHERS = "others"
 _SCALES = {"sigma", "nu", "lam", "alpha", "beta", "eta", "scale"}
 #: densities that PyMC has no distribution for: a flat one on the positive line and a potential
-_BY_POTENTIAL = ("Power", "VarianceInverseGamma")
+_BY_POTENTIAL = ("Power", "VarianceInverseGamma", "InverseWishart")
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class Prior:
     name : str
         One of `FAMILIES`: ``Flat``, ``Normal``, ``StudentT``, ``HalfNormal``, ``HalfStudentT``, ``Exponential``,
         ``Gamma``, ``InverseGamma``, ``LogNormal``, ``Uniform``, ``Power``, ``VarianceInverseGamma``, ``LKJ``,
-        ``Dirichlet``; parameter names are PyMC's.
+        ``InverseWishart``, ``Dirichlet``; parameter names are PyMC's.
         ``Power(exponent=k)`` is the improper density proportional to ``sd**k`` on a standard deviation:
         ``k = 1`` is flat on the variance, Mplus's IG(-1, 0). ``VarianceInverseGamma(a, b)`` on a standard deviation is
         Mplus's IG(a, b) on the variance.
     params : tuple of (str, float)
-        Parameters, in the order of `FAMILIES`.
+        Parameters, in the order of `FAMILIES`; a matrix is a tuple of rows.
 
     Examples
     --------
@@ -62,7 +63,7 @@ class Prior:
     """
 
     name: str
-    params: tuple[tuple[str, float], ...]
+    params: tuple[tuple[str, Any], ...]
 
     def __post_init__(self):
         if self.name not in FAMILIES:
@@ -71,6 +72,9 @@ class Prior:
         given = tuple(k for k, _ in self.params)
         if given != expected:
             raise SpecError(f"{self.name} takes {expected}, got {given}.")
+        if self.name == "InverseWishart":
+            _check_wishart(self["scale"], self["df"])
+            return
         for key, value in self.params:
             if not math.isfinite(value) or (key in _SCALES and value <= 0):
                 raise SpecError(f"{self!r}: {key} must be finite{' and positive' if key in _SCALES else ''}.")
@@ -78,14 +82,14 @@ class Prior:
             raise SpecError(f"{self!r}: lower must be below upper.")
 
     def __repr__(self):
-        return f"{self.name}({', '.join(f'{k}={v:.6g}' for k, v in self.params)})"
+        return f"{self.name}({', '.join(f'{k}={_shown(v)}' for k, v in self.params)})"
 
-    def __getitem__(self, key: str) -> float:
+    def __getitem__(self, key: str) -> Any:
         return dict(self.params)[key]
 
     @property
     def support(self) -> str:
-        """``"real"``, ``"positive"``, ``"interval"``, ``"correlation"`` or ``"simplex"``."""
+        """``"real"``, ``"positive"``, ``"interval"``, ``"correlation"``, ``"covariance"`` or ``"simplex"``."""
         return FAMILIES[self.name][1]
 
     @property
@@ -93,6 +97,8 @@ class Prior:
         """Whether the density integrates to one."""
         if self.name == "VarianceInverseGamma":
             return self["shape"] > 0
+        if self.name == "InverseWishart":
+            return self["df"] > len(self["scale"]) - 1 and self["scale"][0][0] > 0
         return self.name not in ("Flat", "Power")
 
     @property
@@ -172,6 +178,15 @@ class Prior:
         }.get(self.support, np.zeros(v.shape, bool))
         return np.where(outside, -np.inf, out + const)
 
+    def log_density_of_matrices(self, value: np.ndarray) -> np.ndarray:
+        """Log density of an LKJ or InverseWishart prior at matrices (..., q, q), without the constant."""
+        logdet = np.linalg.slogdet(value)[1]
+        if self.name == "LKJ":
+            return (self["eta"] - 1) * logdet
+        scale = np.array(self["scale"])
+        trace = np.trace(np.linalg.solve(value, np.broadcast_to(scale, value.shape)), axis1=-2, axis2=-1)
+        return -0.5 * ((self["df"] + len(scale) + 1) * logdet + trace)
+
     def draw(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> np.ndarray:
         """Independent draws; SpecError for a prior that cannot be drawn from; LKJ, Dirichlet: the graph draws jointly."""
         if not self.drawable or self.name in ("LKJ", "Dirichlet"):
@@ -246,6 +261,25 @@ def random_variable(
     return getattr(pm, first.name)(name, **values, dims=dims)
 
 
+def _shown(value: float | tuple) -> str:
+    """A number to six digits, or a matrix of such."""
+    return f"[{', '.join(map(_shown, value))}]" if isinstance(value, tuple) else f"{value:.6g}"
+
+
+def _check_wishart(scale: tuple[tuple[float, ...], ...], df: float) -> None:
+    """Refuse a scale matrix that is not symmetric, or neither positive definite nor zero."""
+    S = np.array(scale, float)
+    if S.shape[0] != S.shape[1] or not np.isfinite(S).all() or not np.array_equal(S, S.T):
+        raise SpecError(f"InverseWishart: scale must be a symmetric matrix of finite numbers, got {_shown(scale)}.")
+    if not math.isfinite(df):
+        raise SpecError(f"InverseWishart: df must be finite, got {df}.")
+    if S.any() and np.linalg.eigvalsh(S).min() <= 1e-12 * np.abs(S).max():
+        raise SpecError(
+            f"InverseWishart: scale must be positive definite, or 0 throughout, got {_shown(scale)}: its variances must be "
+            "positive, its correlations between -1 and 1."
+        )
+
+
 def _make(name: str, *values: float) -> Prior:
     return Prior(name, tuple(zip(FAMILIES[name][0], map(float, values), strict=True)))
 
@@ -313,6 +347,18 @@ def VarianceInverseGamma(shape: float, scale: float) -> Prior:
 def LKJ(eta: float) -> Prior:
     """LKJ on a correlation matrix; ``eta = 1`` is uniform, larger values favour small correlations."""
     return _make("LKJ", eta)
+
+
+def InverseWishart(scale: Sequence[Sequence[float]], df: float) -> Prior:
+    """Inverse Wishart on a covariance matrix, density proportional to |C|^-(df + q + 1)/2 exp(-tr(scale C^-1) / 2).
+
+    Proper if ``scale`` is positive definite and ``df > q - 1``; its mean is then ``scale / (df - q - 1)``, for ``df > q + 1``.
+    ``InverseWishart(0 throughout, -q - 1)`` is flat. Mplus: IW(scale, df).
+    """
+    S = np.asarray(scale, float)
+    if S.ndim != 2:
+        raise SpecError(f"InverseWishart: scale must be a symmetric matrix, [[1, 0], [0, 1]] say, got {scale!r}.")
+    return Prior("InverseWishart", (("scale", tuple(map(tuple, S.tolist()))), ("df", float(df))))
 
 
 def Dirichlet(alpha: float) -> Prior:

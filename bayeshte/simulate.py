@@ -142,6 +142,11 @@ def _allowed(propose: Callable, count: int) -> list[np.ndarray]:
     for _ in range(PROPOSALS):
         values = propose()
         if np.isfinite(values[count:]).all():
+            if np.any(values[count:]):
+                raise SpecError(
+                    "Priors of single covariances in a set that all covary cannot be simulated from: name priors of correlations "
+                    "and SDs instead, corr[...] and sd[...]."
+                )
             return values[:count]
     raise SpecError(
         f"None of {PROPOSALS:,} draws of the priors was allowed (correlations that make no positive definite matrix, say): "

@@ -46,16 +46,17 @@ class Saved:
 def encode(value):
     """JSON form of a specification field: priors become ``{"prior": name, ...}``."""
     if isinstance(value, Prior):
-        return {"prior": value.name, **dict(value.params)}
+        return {"prior": value.name, **encode(dict(value.params))}
     if isinstance(value, Mapping):
         return {str(k): encode(v) for k, v in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [encode(v) for v in value] if isinstance(value, tuple) else value
 
 
 def decode(value):
     """The inverse of `encode`; lists become tuples."""
     if isinstance(value, dict) and "prior" in value:
-        return Prior(value["prior"], tuple((k, float(v)) for k, v in value.items() if k != "prior"))
+        params = ((k, decode(v) if isinstance(v, list) else float(v)) for k, v in value.items() if k != "prior")
+        return Prior(value["prior"], tuple(params))
     if isinstance(value, dict):
         return {k: decode(v) for k, v in value.items()}
     return tuple(decode(v) for v in value) if isinstance(value, list) else value

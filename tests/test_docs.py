@@ -14,6 +14,7 @@ DOCS = Path(__file__).parents[1] / "docs"
     [
         "guide.md",
         "sem.md",
+        "categorical.md",
         "item-response.md",
         "item-analysis.md",
         "effect-mixture.md",

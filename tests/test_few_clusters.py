@@ -139,7 +139,7 @@ class TestPriors:
             given = (spec._matrices(design), data, stacked(s, posterior), np.arange(3), b[None])
             value = float(logp(graph_point(spec, model, posterior, b)))
             value -= structural_draws.log_density_of_cluster_means(*given)[0]
-            differences.append(value - log_posterior(spec, density, posterior, z) + 3 * np.log(2))
+            differences.append(value - log_posterior(spec, density, posterior, z))
         np.testing.assert_allclose(differences, 0, atol=1e-6)
 
     def test_the_report_lists_them_as_the_authors(self, tmp_path, monkeypatch):
@@ -173,3 +173,13 @@ def test_a_path_between_ten_clusters():
     assert (error**2).mean() < (flat["estimate"] ** 2).mean()
     assert np.median(upper - lower) < 0.75 * np.median(flat["upper"] - flat["lower"])
     assert ((lower < 0) & (upper > 0)).sum() >= stats.binom(40, 0.95).ppf(0.005)
+
+
+def test_the_unit_of_a_latent_response_is_its_residual():
+    """Whatever the share of ones is: with an ICC of .2 its SD between clusters is half that within."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(np.arange(20), 10), "x": rng.normal(size=200)})
+    data["y"] = (rng.random(200) < 0.1) * 1
+    spec = bh.SEM(cluster="g", within="y ~ x", between="y ~ x", categorical=["y"])
+    found = bh.few_cluster_priors(spec, data, icc=0.2)
+    assert found["sd[between: y]"]["beta"] == pytest.approx(2 / 0.5)

@@ -507,6 +507,11 @@ def test_rule_7_what_is_written_wins():
     assert row(one("f =~ a + b; g =~ c + d; g ~~ 0*f"), "g ~~ f").fixed == 0
 
 
+def test_one_indicator_and_a_known_variance():
+    """Then the residual variance is what the variance of the indicator has beside it."""
+    assert row(one("f =~ 1*a; f ~~ 1*f; g =~ b + c + d"), "a ~~ a").fixed is None
+
+
 # --- checks -------------------------------------------------------------------------------------------------------------
 
 

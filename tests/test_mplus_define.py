@@ -216,6 +216,8 @@ def test_useobservations_notes_and_refuses():
 
 def test_center():
     check(defined("CENTER x (GRANDMEAN)")["x"], 0, 1, NAN, -5, -1, 5)
+    check(defined("center = x (grandmean)")["x"], 0, 1, NAN, -5, -1, 5)
+    check(defined("center = x * (z)")["x"], *defined("other = z")["x"])
     check(defined("center x z (groupmean)")["x"], -0.5, 0.5, NAN, -2, 2, 0)
     check(defined("center x z (groupmean)")["z"], 1 / 3, 1 / 3, -2 / 3, -0.5, 0.5, 0)
     check(defined("CENTER x1-x2 (GROUPMEAN g)")["x2"], -1, 1, NAN, NAN, 0, 0)

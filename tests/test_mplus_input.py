@@ -120,6 +120,14 @@ def test_what_changes_nothing_is_noted():
         assert any(f": {word}" in n for n in notes), word
 
 
+def test_bootstrap_intervals_are_equal_tailed_ones():
+    """Inputs of maximum likelihood ask for them."""
+    given_text = HEAD + "USEV = y1 y2;\n" + ONE + "MODEL: y1 ON y2;\nOUTPUT: SAMPSTAT; CINTERVAL(BCBOOTSTRAP);"
+    _, notes, s, _ = build(given_text)
+    assert s.interval == "eti"
+    assert any("CINTERVAL(BCBOOTSTRAP)" in n and "equal-tailed" in n for n in notes)
+
+
 @pytest.mark.parametrize("value", ["(20000)", "100000 (40000)", "(40000) 100000", "20000"])
 def test_forms_of_biterations(value):
     _, notes, *_ = build(HEAD + f"USEV = y1 y2;\nANALYSIS: ESTIMATOR = BAYES; BITERATIONS = {value};\nMODEL: y1 ON y2;")

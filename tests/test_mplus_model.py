@@ -57,8 +57,34 @@ def test_one_label_behind_several_parameters_makes_those_of_its_line_equal():
 def test_pairs_and_lists_of_covariances():
     head = HEAD + "USEV = y1-y4;\n" + ONE
     same(head + "MODEL: y1 y2 PON y3 y4;", model="y1 ~ y3; y2 ~ y4")
-    same(head + "MODEL: y1-y3 WITH y1-y3; y4;", model="y1 ~~ y2 + y3; y2 ~~ y3; y1 ~~ y1; y2 ~~ y2; y3 ~~ y3; y4 ~~ y4")
-    same(head + "MODEL: y1 y2 PWITH y3 y4@0;", model="y1 ~~ y3; y2 ~~ 0*y4; y1 ~~ y2 + y4; y2 ~~ y3; y3 ~~ y4")
+    pairs = "y1 ~~ y2 + y3; y2 ~~ y3; y1 ~~ y1; y2 ~~ y2; y3 ~~ y3"
+    same(head + "MODEL: y1-y3 WITH y1-y3; y4;", model=pairs + "; y4 ~~ y4 + 0*y1 + 0*y2 + 0*y3")
+    same(head + "MODEL: y1 y2 PWITH y3 y4@0;", model="y1 ~~ y3; y2 ~~ 0*y4; y1 ~~ 0*y2 + 0*y4; y2 ~~ 0*y3; y3 ~~ 0*y4")
+
+
+def test_a_list_with_itself_says_nothing_of_its_variances():
+    """What stands behind it, labels for every pair or a value, is about the pairs."""
+    head = HEAD + "USEV = y1-y4;\n" + ONE
+    zero = "y1 ~~ 0*y2 + 0*y3 + 0*y4; y2 ~~ 0*y3 + 0*y4; y3 ~~ 0*y4"
+    same(head + "MODEL: y1-y4 WITH y1-y4@0;", model=zero)
+    same(
+        head + "MODEL: y1-y4 (v1-v4); y1-y4 WITH y1-y4@0;",
+        model=zero + "".join(f"; y{k} ~~ v{k}*y{k}" for k in range(1, 5)),
+    )
+    pairs = "y1 ~~ v1*y1 + c1*y2; y2 ~~ v2*y2"
+    same(HEAD + "USEV = y1 y2;\n" + ONE + "MODEL: y1-y2 (v1-v2); y1-y2 WITH y1-y2 (c1);", model=pairs)
+    same(HEAD + "USEV = y1 y2;\n" + ONE + "MODEL: y1@2; y1-y2 WITH y1-y2;", model="y1 ~~ 2*y1 + y2")
+
+
+def test_variables_in_no_relation_covary_with_nothing():
+    """Mplus counts eleven variances that are listed as 22 parameters with eleven means; predictors that are listed covary."""
+    head = HEAD + "USEV = y1-y3 x1 x2;\n" + ONE
+    listed = "y1 ~~ 0*y2 + 0*y3 + 0*x1 + 0*x2; y2 ~~ 0*y3 + 0*x1 + 0*x2; y3 ~~ 0*x1 + 0*x2; x1 ~~ 0*x2; "
+    same(head + "MODEL: y1-y3 x1 x2;", model=listed + "y1 ~~ y1; y2 ~~ y2; y3 ~~ y3; x1 ~~ x1; x2 ~~ x2")
+    same(
+        head + "MODEL: y1 ON x1 x2; x1 x2 y2; y2 WITH y3;",
+        model="y1 ~ x1 + x2; x1 ~~ x1 + x2; x2 ~~ x2; y2 ~~ y3 + y2 + 0*x1 + 0*x2; y3 ~~ 0*x1 + 0*x2",
+    )
 
 
 def test_the_last_mention_counts():
@@ -218,7 +244,7 @@ def test_a_variance_that_is_fixed_at_zero_has_no_covariance_by_default():
     same(
         HEAD + "USEV = y1-y4 x1;\n" + ONE + "MODEL: i s | y1@0 y2@1 y3@2 y4@3; s@0; x1;",
         model="i =~ 1*y1 + 1*y2 + 1*y3 + 1*y4; s =~ 0*y1 + 1*y2 + 2*y3 + 3*y4; i + s ~ 1; y1 + y2 + y3 + y4 ~ 0*1; "
-        "s ~~ 0*s + 0*i + 0*x1; x1 ~~ x1; i ~~ x1",
+        "s ~~ 0*s + 0*i + 0*x1; x1 ~~ x1; i ~~ 0*x1",
     )
 
 
@@ -301,12 +327,15 @@ def test_constraints_that_make_equal_and_that_fix():
         ("NEW(q); q = a*e;", ["e is neither"]),
         ("NEW(q);", ["no equation"]),
         ("NEW(q r); q = r; r = q + a;", ["by each other"]),
-        ("a = b*c;", ["constraints other than"]),
+        ("a = b*c;", ["holds labels equal", "NEW"]),
+        ("NEW(q r); q = a; r = b; 0 = q - r;", ["q is a new parameter", "difference"]),
+        ("a < 1;", ["no bounds", "MODEL PRIORS", "U(0, 1)"]),
         ("NEW(a); a = b;", ["label in MODEL already"]),
         ("NEW(q); q = sin(a);", ["sin", "not supported"]),
         ("NEW(q); q = ;", ["expected an expression"]),
         ("NEW(q); q = a*(b;", ["derived"]),
         ("DO (1, 3) q# = a;", ["neither"]),
+        ("DO (1, 3) q = a;", ["no #"]),
     ],
 )
 def test_constraints_are_refused(statements, words):
@@ -347,7 +376,7 @@ def test_priors_of_the_input_and_flat_ones_for_the_rest():
         "b": bh.Normal(0.8, 5**0.5),
         "c": bh.Flat(),
         "d": bh.Uniform(-1, 1),
-        "v": bh.VarianceInverseGamma(0.5, 2),
+        "v": bh.VarianceInverseGamma(0, 2),  # y1 covaries with y3: a factor sd of the Jacobian
         "w": bh.Power(1),
         "others": "mplus",
     }

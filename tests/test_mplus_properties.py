@@ -3,6 +3,7 @@
 import contextlib
 import random
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,11 @@ def test_a_random_model_is_read_as_it_was_meant(lines):
         lavaan.append(f"{lhs} {'~' if op == '~1' else op} {right}{target}")
         if kind == "both":
             lavaan.append(f"{lhs} {'~' if op == '~1' else op} start({value})*{target}")
+    paths, said = [line for line in lines if line[1] == "~"], {frozenset(line[::2][:2]) for line in lines}
+    exogenous, predictors = {*NAMES} - {line[0] for line in paths}, {line[2] for line in paths}
+    for pair in combinations(sorted(exogenous), 2):  # what predicts nothing and is not predicted covaries as WITH says
+        if not {*pair} <= predictors and frozenset(pair) not in said:
+            lavaan.append(f"{pair[0]} ~~ 0*{pair[1]}")
     head = HEAD + "USEV = y1-y3 x1 x2;\n" + ONE
     same(head + "MODEL: " + " ".join(mplus), model="\n".join(lavaan))
 

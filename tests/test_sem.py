@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 from cases import EVALUATE
+from scipy import stats
 
-from bayeshte import SEM, Uniform
+from bayeshte import SEM, InverseWishart, Normal, StudentT, Uniform
 from bayeshte.effects import effects
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_design import data_of
@@ -16,6 +17,7 @@ from bayeshte.families.sem_draws import named, stacked
 from bayeshte.fit import fit, summary
 from bayeshte.marginal import structural_draws
 from bayeshte.marginal.density import lkj_constant
+from bayeshte.marginal.kernels.structural import HEADER
 
 WITHIN = "y ~ w1*m1 + w2*m2 + age; m1 ~~ m2"
 BETWEEN = "y ~ b3*m1 + b4*m2; m1 ~ b1*treat; m2 ~ b2*treat; m1 ~~ m2"
@@ -51,6 +53,34 @@ MODELS = {
     "slope of known variance": SEM(cluster="school", within="s | y ~ m1", between="y ~ m1; s ~~ 0.5*s"),
     "one level": SEM(model="m1 ~ a*treat + age; y ~ b*m1 + treat; indirect := a*b"),
     "one level, factors": SEM(model="f =~ y1 + y2 + y3; g =~ NA*m1 + m2; g ~~ 1*g; f ~ g + x"),
+    "inverse Wishart prior of residuals": SEM(  # what makes this model identified
+        model="f =~ y1 + y2 + y3; y1 ~~ y2 + y3; y2 ~~ y3; f ~ x; y ~ f",
+        priors={"cov[y3, y1, y2]": InverseWishart([[1, 0.2, 0], [0.2, 2, 0.1], [0, 0.1, 1.5]], 8)},
+    ),
+    "inverse Wishart priors on both levels": SEM(
+        cluster="school",
+        within="s | y ~ m1; m2 ~~ m1",
+        between="y ~~ s + m1; s ~~ m1; m2 ~ treat; m2 ~~ 0*y + 0*m1",
+        priors={
+            "cov[within: m1, m2]": InverseWishart(np.eye(2), 3),
+            "cov[between: y, m1, s]": InverseWishart(np.diag([4.0, 1, 1]), 5),
+            "others": "mplus",
+        },
+    ),
+    "priors of covariances in a block": SEM(
+        model="y1 ~~ y2 + y3; y2 ~~ y3",
+        priors={"cov[y1 ~~ y2]": Normal(0.3, 0.2), "cov[y2 ~~ y3]": StudentT(4, 0, 0.3)},
+    ),
+    "prior of the covariance of a random slope": SEM(
+        cluster="school",
+        within="s | y ~ m1",
+        between="y ~ m1 + treat; s ~ treat; y ~~ s",
+        priors={"cov[between: y ~~ s]": Normal(0, 0.5), "others": "mplus"},
+    ),
+    "covariances with priors of their own": SEM(
+        model="y1 ~~ y2 + y3; y2 ~~ y3",
+        priors={"cov[y1 ~~ y2]": Normal(0.3, 0.2), "cov[y1 ~~ y3]": Uniform(-2, 2), "others": "mplus"},
+    ),
 }
 
 
@@ -103,6 +133,12 @@ def draws_at(density, points) -> xr.Dataset:
     )
 
 
+def matrices_of(spec, posterior) -> dict[str, np.ndarray]:
+    """Correlation matrix of every block at the first draw."""
+    first = {key: x[0, 0] for key, x in spec.correlations(posterior).items()}
+    return {key: x / np.sqrt(np.outer(np.diag(x), np.diag(x))) for key, x in first.items()}
+
+
 def slopes_of(posterior) -> np.ndarray | None:
     return posterior["slope"].to_numpy()[0] if "slope" in posterior else None
 
@@ -142,10 +178,12 @@ def log_posterior(spec, density, posterior, z) -> float:
     )
     d = density.n_top
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
-    value = density(z)[0] + np.log(2) * sum(p.variable == "sd" for p in spec.structure.parameters)
+    real = density.ints[HEADER : HEADER + len(spec.structure_of(posterior).parameters)] == 0
+    signed = sum(real[k] for k, p in enumerate(spec.structure_of(posterior).parameters) if p.variable == "sd")
+    value = density(z)[0] + np.log(2) * signed
     value += np.linalg.slogdet(scale)[1] - np.linalg.slogdet((4 * fine - wide) / 3)[1]
-    for corr in spec.correlations(posterior).values():
-        L = np.linalg.cholesky(corr[0, 0])
+    for corr in matrices_of(spec, posterior).values():
+        L = np.linalg.cholesky(corr)
         value += (np.arange(len(L))[::-1] * np.log(np.diag(L))).sum()
     return value
 
@@ -153,7 +191,7 @@ def log_posterior(spec, density, posterior, z) -> float:
 def graph_point(spec, model, posterior, b) -> dict:
     """Parameters and cluster means in the coordinates of the joint graph."""
     values = {v: posterior[v].to_numpy()[0, 0] for v in posterior.data_vars} | {"cluster_mean": b}
-    factors = [np.linalg.cholesky(R[0, 0]) for R in spec.correlations(posterior).values()]
+    factors = [np.linalg.cholesky(R) for R in matrices_of(spec, posterior).values()]
     values |= {f"_corr_factor_{k}": L for k, L in enumerate(factors)}
     values |= {f"_{label}": x.to_numpy()[0, 0] for label, _, x in spec.parameters(posterior)}
     point = {}
@@ -207,17 +245,22 @@ def test_likelihood_by_cluster_adds_up(case):
         prior = sum(
             priors[key].log_density(x.to_numpy()).item()
             for _, key, x in spec.parameters(one)
-            if priors[key].name != "LKJ"
+            if priors[key].name not in ("LKJ", "InverseWishart")
         )
-        for key, R in spec.correlations(one).items():
+        for _, (level, *at) in spec.structure.covariances_in_blocks:  # the Jacobian of a covariance in its correlation
+            name = spec.structure.levels[level]
+            ends = [spec.structure.sd(name, spec.structure.variables(name)[i]) for i in at]
+            prior += np.log(one["sd"].sel(sds=[spec.structure.label(row) for row in ends])).sum().item()
+        for key, R in matrices_of(spec, one).items():
             q = R.shape[-1]
-            eta = priors[key]["eta"]
-            L = np.linalg.cholesky(R[0, 0])
-            prior += (
-                (eta - 1) * np.linalg.slogdet(R[0, 0])[1]
-                + lkj_constant(eta, q)
-                + (np.arange(q)[::-1] * np.log(np.diag(L))).sum()
-            )
+            prior += (np.arange(q)[::-1] * np.log(np.diag(np.linalg.cholesky(R)))).sum()
+            if priors[key].name == "InverseWishart":  # its Jacobian in SDs and correlations is 2^q prod sd^q
+                C = spec.correlations(one)[key][0, 0]
+                prior += stats.invwishart(priors[key]["df"], np.array(priors[key]["scale"])).logpdf(C)
+                prior += q * np.log(2) + q / 2 * np.log(np.diag(C)).sum()
+            else:
+                eta = priors[key]["eta"]
+                prior += (eta - 1) * np.linalg.slogdet(R)[1] + lkj_constant(eta, q)
         assert log_posterior(spec, density, one, z) - prior == pytest.approx(total[k], abs=1e-6)
 
 

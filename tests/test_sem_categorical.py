@@ -7,7 +7,7 @@ from cases import EVALUATE
 from scipy.stats import multivariate_normal, norm
 from test_sem import draws_at, graph_point, log_posterior, points_of
 
-from bayeshte import SEM
+from bayeshte import SEM, InverseWishart
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.marginal import structural
@@ -24,6 +24,13 @@ MODELS = {  # nothing of a row is sampled
     ),
     "slope on a covariate": SEM(
         cluster="school", within="s | y ~ age; y ~ m", between="y ~ z; s ~ z; y ~~ s", categorical=["y"]
+    ),
+    "inverse Wishart prior": SEM(
+        cluster="school",
+        within="s | y ~ age; y ~ m",
+        between="y ~ z; s ~ z; y ~~ s",
+        categorical=["y"],
+        priors={"cov[between: y, s]": InverseWishart([[1, 0.2], [0.2, 0.5]], 4)},
     ),
     "ordinal": SEM(
         cluster="school", within="m ~ x; o ~ m + x", between="m ~ x; o ~ m + x; o | a*t1 + b*t2", categorical=["o"]

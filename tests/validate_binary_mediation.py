@@ -57,7 +57,7 @@ def study(seed: int) -> pd.DataFrame:
     if not path.exists():
         data = simulate(seed)
         start = time.perf_counter()
-        fit = bh.fit(SPEC, data, seed=seed, draws=500, cores=1, progress=False)
+        fit = bh.fit(SPEC, data, seed=seed, draws=250, tune=300, cores=1, progress=False)
         rows = bh.summary(fit)
         rows["name"] = rows["label"].where(rows["label"] != "", rows["parameter"].str.replace("_", " "))
         rows = rows[rows["name"].isin(TRUTH)].assign(
@@ -94,7 +94,7 @@ def page(found: pd.DataFrame) -> str:
             "",
             f"Made by `python tests/validate_binary_mediation.py`: {sets} simulated data sets of {ROWS:,} rows in {CLUSTERS} "
             f"clusters of 1 to 22, {found['missing'].mean():.0%} of the mediators missing at random (more where x is large). "
-            "Probit response, default priors, 4 x 500 draws. Every data set counts; in "
+            "Probit response, default priors, 4 x 250 draws. Every data set counts; in "
             f"{bad} a limit of the diagnosis was missed.",
             "",
             "| quantity | true | mean of estimates | bias | SD of estimates | mean posterior SD | 95 % intervals cover |",

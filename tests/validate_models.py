@@ -298,6 +298,28 @@ SCENARIOS = {
         ),
         persons,
     ),
+    "classes of clusters, binary": Scenario(
+        "two latent classes of clusters with a binary outcome, numbered by their intercepts; random intercepts within them are "
+        "integrated by quadrature and drawn back",
+        bh.EffectMixture(
+            **ROLES | {"outcome": "passed"},
+            family="logit",
+            order="gamma0",
+            priors=COEFFICIENTS | {"sd": bh.HalfNormal(0.6), "pi": bh.Dirichlet(3)},
+        ),
+        lambda: trial(low=15, high=25),
+    ),
+    "classes of individuals, varying effects": Scenario(
+        "two latent classes of persons, numbered by their intercepts, beside intercepts and effects that vary between clusters",
+        bh.EffectMixture(
+            **ROLES,
+            class_of="individual",
+            varying="treated",
+            order="gamma0",
+            priors=COEFFICIENTS | SPREAD | {"sigma": bh.LogNormal(0, 0.3), "pi": bh.Dirichlet(3)},
+        ),
+        lambda: trial(low=8, high=14),
+    ),
     "item effects": Scenario(
         "binary responses: effects that vary over items and with a covariate of persons",
         bh.ItemResponse(

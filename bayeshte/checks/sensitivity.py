@@ -85,7 +85,9 @@ def prior_posterior_overlap(fit: Fit) -> pd.DataFrame:
     for label, key, x in fit.spec.parameters(fit.posterior):
         prior = fit.priors[key]
         overlap, note = np.nan, "improper prior: overlap is not defined"
-        if prior.proper:
+        if prior.support == "covariance":
+            note = "prior of a covariance matrix: overlap is not computed"
+        elif prior.proper:
             overlap = _overlap(x.to_numpy().ravel(), prior, sizes.get(key, 0))
             note = "weakly identified by the data" if overlap > OVERLAP else "-"
         rows.append({"parameter": label, "prior": repr(prior), "overlap": overlap, "note": note})
@@ -130,10 +132,10 @@ def log_prior(fit: Fit) -> xr.DataArray:
     shape = fit.posterior.sizes["chain"], fit.posterior.sizes["draw"]
     total = np.zeros(shape)
     for _, prior, x in _parameters(fit):
-        if prior.name != "LKJ":
+        if prior.support not in ("correlation", "covariance"):
             total += prior.log_density(x).reshape(shape)
-    for label, corr in fit.spec.correlations(fit.posterior).items():
-        total += (fit.priors[label]["eta"] - 1) * np.linalg.slogdet(corr)[1].reshape(*shape, -1).sum(-1)
+    for label, matrix in fit.spec.correlations(fit.posterior).items():
+        total += fit.priors[label].log_density_of_matrices(matrix).reshape(*shape, -1).sum(-1)
     return xr.DataArray(total, dims=("chain", "draw"))
 
 

@@ -10,7 +10,7 @@ The model text says which elements of B, c and Psi are free (`bayeshte.model_tex
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from bayeshte.errors import SpecError
 from bayeshte.families import sem_graph, sem_likelihood, sem_priors, sem_replication
 from bayeshte.families.sem_categorical import (
     category_labels,
+    check_logit,
     given_labels,
     residual_variances,
     responses,
@@ -34,6 +35,7 @@ from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_likelihood import slopes_of
 from bayeshte.families.sem_prediction import expected
+from bayeshte.families.sem_start import guess, signed_sds
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal import (
     structural,
@@ -41,7 +43,7 @@ from bayeshte.marginal import (
     structural_draws,
     structural_pilot,
 )
-from bayeshte.marginal.density import Density, Output, is_even, unconstrain
+from bayeshte.marginal.density import Density, Output
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.model_text.parts import split
 from bayeshte.prior import Prior
@@ -73,7 +75,8 @@ class SEM(ModelSpec):
     priors : str or mapping
         ``"default"`` (weakly informative, scaled to the data), ``"mplus"`` (its flat set), or overrides of the default, by
         label (``"b1"``), by row (``"between: advant ~ treat"``) or by variable (``"sd"``). The key ``"others"`` names the set
-        that is overridden: ``{"b1": Normal(0, 1), "others": "mplus"}``.
+        that is overridden: ``{"b1": Normal(0, 1), "others": "mplus"}``. ``"cov[within: a ~~ b]"`` is the prior of one
+        covariance, ``"cov[within: a, b, c]"`` an `InverseWishart` of the covariance matrix of residuals that all covary freely.
 
     Examples
     --------
@@ -97,6 +100,7 @@ class SEM(ModelSpec):
 
     def __post_init__(self):
         check_spec(self)
+        check_logit(self.structure)
         self.structure.matrices(np.zeros((1, len(self.structure.moderators))))  # refuses what cannot be built
 
     @cached_property
@@ -125,7 +129,10 @@ class SEM(ModelSpec):
     @cached_property
     def structure(self) -> Structure:
         """Where every row of the table stands in the matrices."""
-        return Structure(self.table, self.links)
+        given = {} if isinstance(self.priors, str) else self.priors
+        named = {k: p for k, p in given.items() if k.startswith("cov[") and isinstance(p, Prior)}
+        bounded = frozenset(k for k, p in named.items() if p.support == "interval")
+        return Structure(self.table, self.links, frozenset(named), bounded)
 
     def structure_with(self, thresholds: Sequence[tuple[str, str]]) -> Structure:
         """`structure` with these thresholds, ``("y", "t2")``."""
@@ -133,11 +140,13 @@ class SEM(ModelSpec):
         if not further:
             return self.structure
         if further not in self._structures:
-            self._structures[further] = Structure(self._table(further), self.links)
+            self._structures[further] = replace(self.structure, table=self._table(further))
         return self._structures[further]
 
     def structure_of(self, known: xr.Dataset) -> Structure:
         """`structure` with all thresholds, which a design and a posterior know."""
+        if not self.links:
+            return self.structure
         names = known["thresholds"].to_numpy() if "thresholds" in known.coords else []
         found = [tuple(str(v).rpartition(": ")[2].rsplit(" | ", 1)) for v in names if " | t" in str(v)]
         return self.structure_with(found)
@@ -189,13 +198,15 @@ class SEM(ModelSpec):
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
         s, m = self.structure_of(design), self._matrices(design)
-        scalars = sampled_priors(s, priors)
-        signed = _signed(s, priors)
+        factors = sem_priors.factors(s, priors)
+        scalars = sampled_priors(s, factors)
+        signed = signed_sds(s, factors)
         outputs = [Output("_scalars", (m.scalars,)), Output("_correlations", (m.correlations,))]
         if m.slopes:
             outputs.append(Output("slope", (design.sizes[self.cluster], len(m.slopes)), (self.cluster, "slopes")))
         data = data_of(design)
-        start, unit = _guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
+        start, unit = guess(s, scalars, signed, sem_priors.Scales(s, design, data), m.correlations)
+        blocks = [priors[k] for k in (*(b.key for b in s.blocks), *(key for key, _ in s.covariances_in_blocks))]
         means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
         spreads = [s.place(row) for row in (s.sd("between", v) for v in self.table.slopes) if row.fixed is None]
         if self.links:
@@ -204,9 +215,9 @@ class SEM(ModelSpec):
                 *outputs[:2],
                 *([Output("_parts", (design.sizes[self.cluster], parts))] if parts else []),
             ]
-            given = (scalars, signed, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
+            given = (scalars, signed, blocks, tuple(outputs), start, unit)
             return structural_categorical.density(m, data, responses(s, priors), *given, means, spreads)
-        given = (scalars, signed, [priors[b.key] for b in s.blocks], tuple(outputs), start, unit)
+        given = (scalars, signed, blocks, tuple(outputs), start, unit)
         if not m.slopes:
             return structural.density(m, structural.statistics(data), *given)
         return structural_pilot.density(m, data, *given, means, spreads)
@@ -260,7 +271,7 @@ class SEM(ModelSpec):
     ) -> xr.DataArray:
         """Expected values of every variable, (chain, draw, row, within_variable); see `ModelSpec.expected`.
 
-        Of a categorical variable it is that of its latent response, counted from the first threshold.
+        Of a categorical variable that of its latent response.
         """
         if arm is not None or weight is not None:
             raise SpecError(
@@ -273,7 +284,7 @@ class SEM(ModelSpec):
         return parameters(self.structure_of(posterior), posterior)
 
     def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-        """Draws of the correlation matrix of every block."""
+        """Draws of the correlation matrix of every block, or of its covariance matrix where the prior is of that."""
         return correlations(self.structure_of(posterior), posterior)
 
     def summary(self, posterior: xr.Dataset, interval: str, level: float) -> pd.DataFrame:
@@ -329,52 +340,3 @@ class SEM(ModelSpec):
         return describe(
             self, self.structure_of(design), design, [e for e in self.estimands(design) if e.header == "ICC"]
         )
-
-
-def _signed(structure: Structure, priors: Mapping[str, Prior]) -> list[int]:
-    """SDs that are sampled with a sign: their priors are even, and those of single correlations that change sign with them."""
-    kept = set()
-    for p in structure.parameters:
-        if p.variable == "corr" and priors[p.key]["lower"] != -priors[p.key]["upper"]:
-            kept |= {(r.level, v) for r in p.rows for v in (r.lhs, r.rhs)}
-    return [
-        k
-        for k, p in enumerate(structure.parameters)
-        if p.variable == "sd" and is_even(priors[p.key]) and not kept & {(r.level, r.lhs) for r in p.rows}
-    ]
-
-
-def _guess(
-    structure: Structure, priors: list[Prior], signed: list[int], scales: sem_priors.Scales, correlations: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates near the mode: no paths, means and SDs of the data; and how far each may be off."""
-    start, unit = np.zeros(len(priors) + correlations), np.full(len(priors) + correlations, 0.5)
-    for k, (p, prior) in enumerate(zip(structure.parameters, priors, strict=True)):
-        row = p.rows[0]
-        mean, s = scales.of(row.level, row.lhs)
-        value = {
-            "intercept": mean,
-            "threshold": scales.threshold(row),
-            "sd": 0.7 * s,
-            "loading": 0.0,
-            "path": 0.0,
-            "corr": 0.0,
-            "cov": 0.0,
-        }[p.variable]
-        if p.variable == "loading":
-            value = scales.of(row.level, row.rhs)[1] / s
-        start[k] = value if k in signed else unconstrain(prior, value)
-        match p.variable:
-            case "path":
-                unit[k] = 0.5 * s / scales.of(row.level, row.rhs)[1]
-            case "loading":
-                unit[k] = 0.5 * value
-            case "intercept":
-                unit[k] = s
-            case "threshold":
-                unit[k] = 0.5
-            case "sd":
-                unit[k] = 0.3 * value if k in signed else 0.3
-            case "cov":
-                unit[k] = 0.3 * s * scales.of(row.level, row.rhs)[1]
-    return start, unit

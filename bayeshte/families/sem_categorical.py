@@ -25,6 +25,19 @@ def check_links(links: Mapping[str, str]) -> None:
             raise SpecError(f"categorical={{{name!r}: {link!r}}}: the links are {', '.join(map(repr, LINKS))}.")
 
 
+def check_logit(structure: Structure) -> None:
+    """Refuse a logistic residual that anything else depends on: only given all its causes is it by itself."""
+    for name, link in structure.links.items():
+        for row in structure.table.at(structure.levels[0]) if link == "logit" else ():
+            predicts = row.op == "~" and name in row.parts
+            covaries = row.op == "~~" and row.lhs != row.rhs and name in (row.lhs, row.rhs) and row.fixed != 0
+            if predicts or covaries:
+                raise SpecError(
+                    f"{row.name}: {name}, with the logit link, may neither predict anything nor covary with other residuals. Use "
+                    f"the probit link, or write {name} ~~ 0*... where a covariance was added by rule."
+                )
+
+
 def residual_variances(links: Mapping[str, str]) -> dict[str, float]:
     """What the links say of the residuals of latent responses: standard normal, or standard logistic."""
     return {name: UNITS[link] ** 2 for name, link in links.items()}
@@ -66,9 +79,9 @@ def check_counts(
 
 
 def category_labels(structure: Structure, design: xr.Dataset) -> dict[str, list[str]]:
-    """Labels of the categories of every categorical variable, from low to high; a design has them one after the other."""
-    names = iter(design.attrs.get("category_labels", ()))
-    return {v: [next(names) for _ in range(1 + len(rows))] for v, rows in structure.thresholds.items()}
+    """Labels of the categories of every categorical variable, from low to high."""
+    found = [str(c) for c in design.attrs.get("categories", ())]  # y=never, y=often, ...
+    return {v: [c.removeprefix(f"{v}=") for c in found if c.startswith(f"{v}=")] for v in structure.thresholds}
 
 
 def given_labels(structure: Structure, design: xr.Dataset, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -110,7 +123,7 @@ def check_priors(structure: Structure, priors: Mapping[str, Prior]) -> None:
     for name, rows in structure.thresholds.items():
         found = [priors[f"threshold[{structure.label(r)}]"] for r in rows if r.fixed is None]
         bad = [p for p in found if p.name != "Normal" or p != found[0]]
-        if len(rows) > 2 and bad:
+        if len(rows) > 1 and bad:
             raise SpecError(
                 f"priors: the thresholds of {name!r} need one prior, a Normal, which they have in common; got "
                 f"{', '.join(map(repr, dict.fromkeys(found)))}. Give it as 'threshold[{name}]'."

@@ -83,7 +83,20 @@ def _sentence(spec, structure: Structure) -> str:
         words.append(f", with slopes that vary across {spec.cluster} ({listed(structure.table.slopes)})")
     if _covariates(structure):
         words.append(f", given {listed(_covariates(structure))}")
-    return "".join([*words, "; all variables are continuous with normal residuals"])
+    return "".join([*words, _residuals(structure)])
+
+
+def _residuals(structure: Structure) -> str:
+    """What the residuals are like, and which variables are categories."""
+    if not structure.links:
+        return "; all variables are continuous with normal residuals"
+    out = []
+    for link in dict.fromkeys(structure.links.values()):
+        names = [v for v, own in structure.links.items() if own == link]
+        kind = "a category of a latent response" if len(names) == 1 else "categories of latent responses"
+        scale = "standard normal" if link == "probit" else "standard logistic"
+        out.append(f"; {listed(names)} {'is' if len(names) == 1 else 'are'} {kind} with a {scale} residual ({link})")
+    return "".join([*out, "; other residuals are normal"])
 
 
 def _effects(structure: Structure) -> str:
@@ -97,6 +110,12 @@ def _effects(structure: Structure) -> str:
             "A contextual effect is the path between clusters minus that within: what the cluster mean adds to a person's own "
             "value. ICC is the share of a variable's variance that lies between clusters."
         )
+    if structure.links:
+        words.append(
+            "Paths to a categorical variable are in units of its latent response. Effects on probabilities say what a change of "
+            "the cause does to the probability of a category or a higher one, averaged over the covariates of the data and over "
+            "all that is random, clusters included."
+        )
     words.append(
         "R-square and standardised paths are by level, with the variances that the model implies in every draw."
     )
@@ -105,8 +124,10 @@ def _effects(structure: Structure) -> str:
 
 def _integrated(structure: Structure, design: xr.Dataset) -> str:
     missing = np.isnan(design["Y"].to_numpy()).any() or ("V" in design and np.isnan(design["V"].to_numpy()).any())
-    parts = ["latent cluster means"] if structure.both else []
-    parts += ["factors"] if any(structure.table.factors(level) for level in structure.levels) else []
+    parts = ["latent cluster means"] if structure.both and not structure.links else []
+    factors = structure.levels[-1:] if structure.links and structure.two_level else structure.levels
+    factors = [] if structure.links and not structure.two_level else factors
+    parts += ["factors"] if any(structure.table.factors(level) for level in factors) else []
     parts += ["missing values, taken as missing at random,"] if missing else []
     return f"{listed(parts)} were integrated out of the likelihood exactly" if parts else ""
 
@@ -143,6 +164,11 @@ def _symbols(spec, structure: Structure) -> Iterator[tuple[str, str, str]]:
         ),
         "=~": (r"\lambda_{y,f}", "f =~ y", "loading of y on the factor f"),
         "~~": (r"\psi_{y}", "y ~~ y", "variance of y, or of its residual"),
+        "|": (
+            r"\tau_{y,c}",
+            "y | t1",
+            "threshold of the latent response of y: above it y is in category c or a higher one",
+        ),
     }
     yield from (free[op] for op in free if op in used)
     yield r"\zeta_{y}", "", "residual of y"
@@ -170,10 +196,7 @@ def _prior_key(structure: Structure, row: Row) -> str:
     """Where the prior of a row stands, or its fixed value."""
     if row.fixed is not None:
         return f"fixed at {row.fixed:g}"
-    for block in structure.blocks:
-        if row.level == block.level and row.lhs != row.rhs and {row.lhs, row.rhs} <= {*block.variables}:
-            return block.key
-    return f"{structure.variable(row)}[{structure.label(row)}]"
+    return structure.prior_key(structure.variable(row), structure.label(row))
 
 
 # ---------------------------------------------------------------------------------------------- data
@@ -224,11 +247,21 @@ def _facts(structure: Structure, design: xr.Dataset, iccs: Sequence[Estimand]) -
         for name in design[dim].to_numpy()
         if (n := int(np.isnan(design[array].sel({dim: name}).to_numpy()).sum()))
     }
+    if structure.links:
+        yield "Categories", "; ".join(_shares(structure, design, v) for v in structure.links)
     yield "Missing values", f"{', '.join(missing)}: integrated, none imputed" if missing else "none"
     if structure.two_level and (few := _few(structure, design)):
         yield "Few clusters", few
     for e in iccs:
         yield e.name, e
+
+
+def _shares(structure: Structure, design: xr.Dataset, name: str) -> str:
+    """``"y: 0 (55 %), 1 (45 %)"``."""
+    labels = [v.removeprefix(f"{name}=") for v in design.attrs["categories"] if v.startswith(f"{name}=")]
+    y = design["Y"].sel(within_variable=name).to_numpy()
+    share = np.bincount(y[~np.isnan(y)].astype(int), minlength=len(labels)) / (~np.isnan(y)).sum()
+    return f"{name}: " + ", ".join(f"{label} ({x:.1%})" for label, x in zip(labels, share, strict=True))
 
 
 def _few(structure: Structure, design: xr.Dataset) -> str:

@@ -75,8 +75,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         "cluster": spec.cluster or "",
         "rows_given": len(data),
         "missing": [f"{k}: {v}" for k, v in dropped.items()],
-        "categories": [f"{v}: {', '.join(labels)}" for v, labels in categories.items()],
-        "category_labels": [label for v in structure.thresholds for label in categories[v]],
+        "categories": [f"{v}={label}" for v, labels in categories.items() for label in labels],
         "data_hash": columns.fingerprint(frame),
     }
     design = xr.Dataset(variables, coords, attrs)

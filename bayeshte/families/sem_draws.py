@@ -97,19 +97,25 @@ def derived(structure: Structure, posterior: xr.Dataset) -> xr.DataArray:
 def parameters(structure: Structure, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
     """Label, label of the prior, and draws of every free number, correlations of blocks after the scalars."""
     out = [
-        (p.key, p.key, posterior[p.variable].sel({f"{p.variable}s": p.element}, drop=True))
+        (
+            p.key,
+            structure.prior_key(p.variable, p.element),
+            posterior[p.variable].sel({f"{p.variable}s": p.element}, drop=True),
+        )
         for p in structure.parameters
     ]
-    at = iter(structure.correlations)
-    for block in structure.blocks:
-        for _ in range(len(block.variables) * (len(block.variables) - 1) // 2):
-            element = next(at)
-            out.append((f"corr[{element}]", block.key, posterior["corr"].sel(corrs=element, drop=True)))
+    rows = {structure.label(r): r for r in structure.table.rows if r.kind == "covariance" and r.fixed is None}
+    for element in structure.correlations:
+        key = structure.prior_key("corr", element)
+        if key == f"cov[{element}]":  # its prior is that of the covariance
+            out.append((key, key, row_draws(structure, posterior, rows[element])))
+        else:
+            out.append((f"corr[{element}]", key, posterior["corr"].sel(corrs=element, drop=True)))
     return out
 
 
 def correlations(structure: Structure, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-    """Correlation matrices (chain, draw, q, q) of the blocks."""
+    """Matrices (chain, draw, q, q) of the blocks: correlations, or covariances where the prior is of those."""
     out, at = {}, iter(structure.correlations)
     for block in structure.blocks:
         q = len(block.variables)
@@ -118,6 +124,10 @@ def correlations(structure: Structure, posterior: xr.Dataset) -> dict[str, np.nd
             for j in range(i):
                 values = posterior["corr"].sel(corrs=next(at)).transpose("chain", "draw").to_numpy()
                 R[..., i, j] = R[..., j, i] = values
+        if block.whole:
+            labels = [structure.label(structure.sd(block.level, v)) for v in block.variables]
+            sd = posterior["sd"].sel(sds=labels).transpose("chain", "draw", "sds").to_numpy()
+            R = R * sd[..., :, None] * sd[..., None, :]
         out[block.key] = R
     return out
 

@@ -11,16 +11,19 @@ from bayeshte.latex import text
 from bayeshte.model_text import Row
 
 #: operator: letter of its free numbers
-LETTERS = {"=~": r"\lambda", "~": r"\beta", "~1": r"\alpha", "~~": r"\psi"}
+LETTERS = {"=~": r"\lambda", "~": r"\beta", "~1": r"\alpha", "~~": r"\psi", "|": r"\tau"}
 
 
 def equations(structure: Structure, cluster: str | None) -> list[str]:
     """The model in LaTeX: how variables split, the equations of each level, derived quantities."""
     lines = []
     if structure.both:
-        first, *more = [text(v) for v in structure.both]
-        like = rf"\quad {text('and likewise')}\ {r',\ '.join(more)}" if more else ""
-        lines.append(rf"{first}_{{ij}} &= {first}^W_{{ij}} + {first}^B_{{j}}{like}")
+        first, *more = structure.both
+        whole = [f"{text(v)}^*" if v in structure.links else text(v) for v in structure.both]
+        like = rf"\quad {text('and likewise')}\ {r',\ '.join(whole[1:])}" if more else ""
+        parts = " + ".join(symbol(structure, level, first) for level in structure.levels)
+        lines.append(rf"{whole[0]}_{{ij}} &= {parts}{like}")
+    lines += [_categories(structure, v) for v in structure.links]
     for level in structure.levels:
         if structure.two_level:
             lines.append(text(f"{level.capitalize()} {cluster}:"))
@@ -31,8 +34,18 @@ def equations(structure: Structure, cluster: str | None) -> list[str]:
     return lines + [rf"{text(name)}\ &=\ {text(expression.text)}" for name, expression in structure.table.derived]
 
 
+def _categories(structure: Structure, name: str) -> str:
+    """``y = c where tau_c < y* < tau_c+1``: a response that is not seen has the equations, with residuals of one scale."""
+    rows = structure.thresholds[name]
+    tau = [rf"\tau_{{{text(name)}}}" if len(rows) == 1 else rf"\tau_{{{text(name)},c}}", rf"\tau_{{{text(name)},c+1}}"]
+    index = "ij" if structure.two_level else "i"
+    if len(rows) == 1:
+        return rf"{text(name)}_{{{index}}} &= 1\ \text{{if}}\ {text(name)}^*_{{{index}}} > {tau[0]},\ \text{{else}}\ 0"
+    return rf"{text(name)}_{{{index}}} &= c\ \text{{where}}\ {tau[0]} < {text(name)}^*_{{{index}}} < {tau[1]}"
+
+
 def symbol(structure: Structure, level: str, name: str) -> str:
-    """A variable of a level, or the product of two."""
+    """A variable of a level, or the product of two; of a categorical one the response behind it."""
     index = {"": "i", "within": "ij", "between": "j"}[level]
     parts = [rf"{text(v)}{_part(structure, level, v)}_{{{index}}}" for v in name.split(":")]
     return r"\,".join(parts)
@@ -41,7 +54,8 @@ def symbol(structure: Structure, level: str, name: str) -> str:
 def _part(structure: Structure, level: str, name: str) -> str:
     """Which latent part of a variable on both levels it is."""
     shared = structure.two_level and all(name in structure.table.names(k) for k in structure.levels)
-    return f"^{level[0].upper()}" if shared else ""
+    star, part = "*" * (name in structure.links), level[0].upper() if shared else ""
+    return f"^{{{star}{part}}}" if star and part else f"^{star}{part}" if star or part else ""
 
 
 def _rows(structure: Structure, level: str, name: str) -> list[Row]:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from bayeshte.families import sem_varying
+from bayeshte.families import sem_probabilities, sem_varying
 from bayeshte.families.sem_draws import row_draws, stacked
 from bayeshte.families.sem_moderation import moderated
 from bayeshte.families.sem_moments import covariances
@@ -18,7 +18,14 @@ from bayeshte.model_text.parts import MEAN, observed_part, split
 from bayeshte.spec import Estimand
 
 #: which of the headings has what a first look needs: the first that is there
-HEADLINES = ("derived", "effects along paths", "conditional effects", "contextual effects", "R-square")
+HEADLINES = (
+    "derived",
+    "effects along paths",
+    "effects on probabilities",
+    "conditional effects",
+    "contextual effects",
+    "R-square",
+)
 
 
 def estimands(structure: Structure, m: Matrices, design: xr.Dataset) -> list[Estimand]:
@@ -28,7 +35,9 @@ def estimands(structure: Structure, m: Matrices, design: xr.Dataset) -> list[Est
         for name, expression in structure.table.derived
     ]
     for level in structure.levels:
-        out += [*_effects(structure, m, level, design), *_explained(structure, m, level)]
+        out += _effects(structure, m, level, design)
+        out += sem_probabilities.effects(structure, m, design, level) if structure.links else []
+        out += _explained(structure, m, level)
     out += [*_contextual(structure), *_loadings(structure), *_iccs(structure, m)]
     found = {e.header for e in out}
     leading = next((h for h in HEADLINES if h in found), "")

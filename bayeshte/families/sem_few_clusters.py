@@ -4,7 +4,8 @@ A path between clusters is a covariance over a variance: with few clusters, or a
 makes it unstable. Zitzmann, Helm & Hecht (2021) name two remedies, which go together: a slightly informative prior of the
 predictor's variance between clusters (Zitzmann, Lüdtke & Robitzsch, 2015, on small ICCs), and one of the path itself.
 
-With tau = sqrt(icc) SD(y) the SD between clusters that is expected of a variable on both levels,
+With tau = sqrt(icc) SD(y) the SD between clusters that is expected of a variable on both levels (sqrt(icc / (1 - icc)) SDs of its
+residual within, of a latent response),
 
 - its SD between clusters, or that of its residual, is Gamma(2, 2 / tau): mean tau, 95 % between 0.12 tau and 2.8 tau. The
   density of shape 2 is zero at zero and linear near it: it keeps an SD from zero, but lets the data go near (Chung et al., 2013);
@@ -21,6 +22,7 @@ from bayeshte.errors import SpecError
 from bayeshte.families.sem import SEM
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_priors import Scales
+from bayeshte.marginal.structural_categorical import UNITS
 from bayeshte.prior import Gamma, HalfNormal, Normal, Prior
 
 if TYPE_CHECKING:
@@ -63,12 +65,16 @@ def few_cluster_priors(spec: "ModelSpec", data: pd.DataFrame, icc: float = 0.1, 
     for name, value, largest in (("icc", icc, 1.0), ("path", path, np.inf)):
         if not 0 < value < largest:
             raise SpecError(f"{name}={value!r}: a number above 0{' and below 1' if largest == 1 else ''}.")
-    s, design = spec.structure, spec.design(data)
+    design = spec.design(data)
+    s = spec.structure_of(design)
     values = data_of(design)
     scales = Scales(s, design, values)
     for v in s.both:
         y = values.Y[:, s.within.index(v)]
-        scales.moments["between", v] = float(np.nanmean(y)), float(np.sqrt(icc) * np.nanstd(y))
+        middle, tau = float(np.nanmean(y)), float(np.sqrt(icc) * np.nanstd(y))
+        if v in s.links:  # what is known of a latent response is the SD of its residual within
+            middle, tau = scales.of("between", v)[0], float(np.sqrt(icc / (1 - icc)) * UNITS[s.links[v]])
+        scales.moments["between", v] = middle, tau
     indicators = {r.rhs for r in s.table.at("between") if r.op == "=~"}
     out: dict[str, Prior] = {}
     for p in s.parameters:

@@ -6,7 +6,7 @@
 The cluster means b_j of the variables on both levels come first, random slopes and the clusters' own variables v_j given them.
 Rows with different missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated (with
 categorical variables, see sem_graph_categorical.py). A potential is -inf where Psi is not positive definite: priors of single
-correlations and covariances are truncated there.
+correlations and covariances are truncated there. Priors of covariances that SDs and correlations make are potentials too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,10 +18,12 @@ import xarray as xr
 
 from bayeshte.families.sem_categorical import responses
 from bayeshte.families.sem_graph_categorical import add_rows
+from bayeshte.families.sem_priors import factors
 from bayeshte.families.sem_structure import VARIABLES, Structure
+from bayeshte.marginal.density import lkj_constant, wishart_constant
 from bayeshte.marginal.structural import Data, Matrices
 from bayeshte.marginal.structural_categorical import plan, without_logistic
-from bayeshte.prior import Prior, random_variable
+from bayeshte.prior import LKJ, Prior, random_variable
 
 
 def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, priors: Mapping[str, Prior]) -> pm.Model:
@@ -30,10 +32,11 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
     coords["slopes"] = list(structure.table.slopes)
     coords |= {f"{v}s": structure.elements(v) for v in VARIABLES}
     with pm.Model(coords=coords) as model:
-        t = pt.concatenate([pt.ones(1), _parameters(structure, priors)])
+        t = pt.concatenate([pt.ones(1), _parameters(structure, factors(structure, priors))])
         answers = {structure.within[r.column]: r for r in responses(structure, priors)}
         m = without_logistic(m, answers.values())
         cuts = _cuts(structure, t)
+        _add_priors_of_covariances(structure, m, t, priors)
         if m.checks:
             pm.Potential("_positive_definite", _truncation(m, t))
         levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
@@ -133,11 +136,38 @@ def _truncation(m: Matrices, t):
     return pt.switch(pt.any([pt.isnan(L).any() for L in roots]), -np.inf, 0.0)
 
 
+def _add_priors_of_covariances(structure: Structure, m: Matrices, t, priors: Mapping[str, Prior]) -> None:
+    """Potentials for the densities of what SDs and correlations make."""
+    for block, (level, *v) in zip(structure.blocks, m.members, strict=True):
+        if block.whole:
+            C = _matrix(m, t, level, "psi")[np.ix_(v, v)]
+            pm.Potential(f"_{block.key}", _inverse_wishart(C, priors[block.key]))
+    for key, (level, i, j) in structure.covariances_in_blocks:
+        pm.Potential(f"_{key}", _covariance(_matrix(m, t, level, "psi"), i, j, priors[key]))
+
+
+def _inverse_wishart(C, prior: Prior):
+    """Log density of a covariance matrix, beside the Jacobian and the constant of LKJ(1) in its correlations."""
+    q = len(prior["scale"])
+    L = pt.linalg.cholesky(C, on_error="nan")
+    logdet = 2 * pt.log(pt.diagonal(L)).sum()
+    trace = pt.trace(pt.linalg.solve(C, np.array(prior["scale"])))
+    return wishart_constant(prior) - lkj_constant(1.0, q) - 0.5 * ((prior["df"] + q + 1) * logdet + trace)
+
+
+def _covariance(Psi, i: int, j: int, prior: Prior):
+    """Log density of a covariance, and its Jacobian in the correlation, sd_i sd_j."""
+    jacobian = 0.5 * pt.log(Psi[i, i] * Psi[j, j])
+    if prior.name == "Flat":
+        return jacobian
+    return pm.logp(getattr(pm, prior.name).dist(**dict(prior.params)), Psi[i, j]) + jacobian
+
+
 def _parameters(structure: Structure, priors: Mapping[str, Prior]):
     """All free numbers in the order of the matrices: scalars, then the correlations of the blocks."""
     parts = []
     blocks = [
-        _lower(random_variable(f"_corr_factor_{k}", [priors[b.key]], size=len(b.variables)))
+        _lower(random_variable(f"_corr_factor_{k}", [LKJ(1) if b.whole else priors[b.key]], size=len(b.variables)))
         for k, b in enumerate(structure.blocks)
     ]
     for variable in VARIABLES:

@@ -28,11 +28,9 @@ def check_identified(structure: Structure, m: Matrices, settled: Collection[str]
     settled : collection of str
         Keys of the parameters and blocks whose priors are the user's own.
     """
-    names = [*(p.key for p in structure.parameters), *(f"corr[{e}]" for e in structure.correlations)]
-    own = {
-        f"corr[{e}]" for b in structure.blocks if b.key in settled for e in _elements(structure, b.variables, b.level)
-    }
-    known = np.diag([float(v in own or v in settled) for v in names])
+    places = [*((p.variable, p.element) for p in structure.parameters), *(("corr", e) for e in structure.correlations)]
+    names = [f"{variable}[{element}]" for variable, element in places]
+    known = np.diag([float(structure.prior_key(*place) in settled) for place in places])
     free = {v for seed in range(POINTS) for v in _undetermined(structure, m, names, known, seed)}
     if not free:
         return
@@ -44,14 +42,9 @@ def check_identified(structure: Structure, m: Matrices, settled: Collection[str]
     )
 
 
-def _elements(structure: Structure, variables: tuple[str, ...], level: str) -> list[str]:
-    rows = [r for r in structure.table.at(level) if r.op == "~~" and {r.lhs, r.rhs} <= {*variables} and r.lhs != r.rhs]
-    return [structure.label(r) for r in rows]
-
-
 def _undetermined(structure: Structure, m: Matrices, names: list[str], known: np.ndarray, seed: int) -> list[str]:
     """Parameters with a part in a direction that changes no moment, at a random point."""
-    t = _point(structure, len(names), seed)
+    t = random_point(structure, len(names), seed)
     moves = STEP * np.eye(len(names))
     up, down = (_moments(structure, m, t + s * moves) for s in (1, -1))
     J = np.vstack([((up - down) / (2 * STEP)).T, known])
@@ -62,7 +55,7 @@ def _undetermined(structure: Structure, m: Matrices, names: list[str], known: np
     return [v for v, x in zip(names, np.abs(directions[rank:]).max(0, initial=0.0), strict=True) if x > 1e-4]
 
 
-def _point(structure: Structure, n: int, seed: int) -> np.ndarray:
+def random_point(structure: Structure, n: int, seed: int) -> np.ndarray:
     """Parameters of moderate size: SDs and loadings about one, correlations and paths small enough to leave matrices regular."""
     rng = np.random.default_rng(seed)
     about = {"sd": 1.0, "loading": 0.8, "corr": 0.0, "cov": 0.0, "path": 0.3, "intercept": 0.5, "threshold": 0.5}

@@ -6,21 +6,28 @@ LKJ(2), other correlations Uniform(-1, 1) as far as the matrix is positive defin
 sqrt(1 + sum (mean_x / s_x)^2) over the predictors: what the paths' priors let it be. Scaling a variable scales its priors.
 
 Mplus: N(0, infinity), and flat on variances and covariances: IG(-1, 0) and IW(0, -p - 1), which is LKJ(1) times sd^p.
+
+The covariance matrix C of a block may have an inverse Wishart prior. In SDs and correlations its density is that of C times the
+Jacobian, 2^q times the product of all sd^q. A prior of one covariance is its density, as far as the matrix is positive definite,
+times the Jacobian sd_1 sd_2 where it is made of a correlation; the other correlations of its block are uniform then.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
-from bayeshte.errors import DataError, SpecError
+from bayeshte.errors import SpecError
+from bayeshte.families.sem_blocks import Block, Parameter
 from bayeshte.families.sem_categorical import check_priors
 from bayeshte.families.sem_identification import check_identified
-from bayeshte.families.sem_structure import Parameter, Structure
+from bayeshte.families.sem_propriety import check_proper
+from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Data
 from bayeshte.marginal.structural_categorical import UNITS, cuts
 from bayeshte.model_text import Row
-from bayeshte.prior import LKJ, OTHERS, Flat, HalfNormal, Normal, Power, Prior, Uniform, override
+from bayeshte.prior import LKJ, OTHERS, Flat, HalfNormal, InverseWishart, Normal, Power, Prior, Uniform, override
 
 
 def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.Dataset, data: Data) -> dict[str, Prior]:
@@ -31,22 +38,78 @@ def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.D
             f"priors: {base!r} is no set of priors: write 'default', 'mplus' or a mapping of labels to priors."
         )
     if base == "mplus":
-        out = _mplus(structure, data)
+        out = {p.key: _mplus(p, structure) for p in structure.parameters}
     else:
         scales = Scales(structure, design, data)
         out = {p.key: _default(p, structure, scales) for p in structure.parameters}
-        out |= {b.key: LKJ(2) for b in structure.blocks}
+    eta = 1 if base == "mplus" else 2
+    out = {p.key: out[p.key] for p in structure.parameters if structure.prior_key(p.variable, p.element) == p.key}
+    keys = [key for key, _ in structure.covariances_in_blocks]
+    for b in structure.blocks:
+        own = any(structure.prior_key("corr", e) in keys for e in structure.elements_of(b))
+        out[b.key] = _flat(len(b.variables)) if b.whole else LKJ(1 if own else eta)
+    out |= dict.fromkeys(keys, Flat())
     aliases = {r.label: p.key for p in structure.parameters for r in p.rows if r.label}
     aliases |= {p.element: p.key for p in structure.parameters if p.variable in ("loading", "path")}
-    given = {k: prior for k, prior in given.items() if k != OTHERS}
+    given = _by_block(given, structure, aliases)
     for name, rows in structure.thresholds.items():
         if prior := given.pop(f"threshold[{name}]", None):
             given |= {f"threshold[{structure.label(r)}]": prior for r in rows if r.fixed is None}
     priors = override(out, given, aliases)
     check_priors(structure, priors)
-    settled = {k for k, prior in priors.items() if prior.proper and prior != out[k]}
-    check_identified(structure, structure.matrices(design["slots"].to_numpy()), settled)
+    m = structure.matrices(design["slots"].to_numpy())
+    check_identified(structure, m, {k for k, prior in priors.items() if prior.proper and prior != out[k]})
+    check_proper(structure, m, priors, data)
     return priors
+
+
+def factors(structure: Structure, priors: Mapping[str, Prior]) -> dict[str, Prior]:
+    """The priors, and for every SD of a block with a prior of its covariance matrix the Jacobian's part, sd^q."""
+    rows = [(structure.sd(b.level, v), len(b.variables)) for b in structure.blocks if b.whole for v in b.variables]
+    return {**priors, **{f"sd[{structure.label(row)}]": Power(q) for row, q in rows}}
+
+
+def _flat(q: int) -> Prior:
+    return InverseWishart(np.zeros((q, q)), -q - 1)
+
+
+def _by_block(given: Mapping[str, Prior], structure: Structure, aliases: Mapping[str, str]) -> dict[str, Prior]:
+    """What the user gave, covariance matrices with the variables in the order of their blocks.
+
+    Raises
+    ------
+    SpecError
+        A matrix of variables that are no block, or of another size; a prior of something whose prior is that of its block.
+    """
+    blocks = {structure.set_of(b.key): b for b in structure.blocks if b.whole}
+    out: dict[str, Prior] = {}
+    for name, prior in given.items():
+        key = aliases.get(name, name)
+        if name.startswith("cov[") and ", " in name:
+            block = blocks.get(structure.set_of(name))
+            if block is None:
+                there = ", ".join(replace(b, whole=True).key for b in structure.blocks) or "none"
+                raise SpecError(
+                    f"priors[{name!r}]: an inverse Wishart prior is that of a set of residuals that all covary freely, with "
+                    f"each other and with no others, and have free variances. There are: {there}."
+                )
+            out[block.key] = _reordered(name, prior, block)
+        elif "[" in key and (owner := structure.prior_key(*key[:-1].split("[", 1))) != key:
+            raise SpecError(f"priors: {name} is part of {owner}, which has one prior.")
+        elif name != OTHERS:
+            out[name] = prior
+    return out
+
+
+def _reordered(name: str, prior: Prior, block: Block) -> Prior:
+    """The prior of a matrix whose variables `name` has in another order."""
+    names = name[4:-1].rpartition(": ")[2].split(", ")
+    if not isinstance(prior, Prior) or prior.name != "InverseWishart" or len(prior["scale"]) != len(names):
+        raise SpecError(
+            f"priors[{name!r}] must be bh.InverseWishart(scale, df) with a scale of {len(names)} x {len(names)}, got {prior!r}."
+        )
+    at = [names.index(v) for v in block.variables]
+    return InverseWishart(np.array(prior["scale"])[np.ix_(at, at)], prior["df"])
 
 
 class Scales:
@@ -153,28 +216,14 @@ def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
             return Uniform(-1, 1)
 
 
-def _mplus(structure: Structure, data: Data) -> dict[str, Prior]:
-    out: dict[str, Prior] = {}
-    for p in structure.parameters:
-        row = p.rows[0]
-        if p.variable == "sd":
-            covary = [r for r in structure.table.at(row.level) if r.op == "~~" and r.lhs != r.rhs and r.fixed is None]
-            out[p.key] = Power(1 + sum(row.lhs in (r.lhs, r.rhs) for r in covary))
-        else:
-            explained = row.rhs if row.op == "=~" else row.lhs
-            response = (
-                explained in structure.links and row.level == structure.levels[0] and p.variable in ("path", "loading")
-            )
-            normal = response or p.variable == "threshold"
-            out[p.key] = Uniform(-1, 1) if p.variable == "corr" else Normal(0, np.sqrt(5)) if normal else Flat()
-    out |= {b.key: LKJ(1) for b in structure.blocks}
-    if structure.two_level:
-        largest = max((len(b.variables) for b in structure.blocks if b.level == structure.levels[1]), default=1)
-        needed = 2 * largest + 1 + data.Z.shape[1]
-        if len(data.context) <= needed:
-            raise DataError(
-                f"Flat priors on the between level leave the posterior improper: it needs more than {needed} clusters "
-                f"({data.Z.shape[1]} cluster covariates, {largest} variables whose residuals covary), there are "
-                f"{len(data.context)}. Use priors='default', or informative ones: priors=bh.few_cluster_priors(spec, data)."
-            )
-    return out
+def _mplus(p: Parameter, structure: Structure) -> Prior:
+    """Flat; an SD has the Jacobian of its variance and of the covariances that its correlations make."""
+    row = p.rows[0]
+    if p.variable == "corr":
+        return Uniform(-1, 1)
+    if p.variable == "sd":
+        return Power(1 + sum(structure.covary(row) for row in p.rows))
+    explained = row.rhs if row.op == "=~" else row.lhs
+    first = row.level == structure.levels[0] and p.variable in ("path", "loading")
+    response = explained in structure.links and first
+    return Normal(0, np.sqrt(5)) if response or p.variable == "threshold" else Flat()

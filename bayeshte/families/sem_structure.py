@@ -3,16 +3,19 @@
 Observed variables are ordered: those that vary within clusters (on both levels, or within only), then those of clusters.
 A variable is *modelled* if the table has variance rows for it, else the model conditions on it: it is a covariate.
 Variances are sampled as SDs, covariances as correlations: in a block of variables that all covary freely as one correlation
-matrix (LKJ), else one by one.
+matrix (LKJ), else one by one. A covariance that has a prior of its own is sampled as such; a block may have an inverse Wishart
+prior of its whole covariance matrix, or priors of single covariances in it, which are densities of what its SDs and correlations
+make.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from bayeshte.errors import SpecError
+from bayeshte.families.sem_blocks import Block, Parameter, element_of
 from bayeshte.marginal.structural import Entry, Matrices, Slope
 from bayeshte.model_text import ParameterTable, Row
 
@@ -24,43 +27,29 @@ VARIABLES = {
     "threshold": "thresholds of categorical variables",
     "sd": "standard deviations of residuals, or of variables that nothing predicts",
     "corr": "correlations of residuals",
-    "cov": "covariances of residuals that are held equal",
+    "cov": "covariances of residuals that are held equal or have priors of their own",
 }
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A free number: `variable` of `VARIABLES`, its label there, and the rows of the table that it stands in."""
-
-    variable: str
-    element: str
-    rows: tuple[Row, ...]
-
-    @property
-    def key(self) -> str:
-        """Its name in priors and tables: ``path[between: advant ~ treat]``."""
-        return f"{self.variable}[{self.element}]"
-
-
-@dataclass(frozen=True)
-class Block:
-    """Variables of a level whose residuals all covary freely."""
-
-    level: str
-    variables: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        prefix = f"{self.level}: " if self.level else ""
-        return f"corr[{prefix}{', '.join(self.variables)}]"
-
-
-@dataclass(frozen=True)
 class Structure:
-    """A parameter table with the place of every variable and parameter; `links` of the categorical variables."""
+    """A parameter table with the place of every variable and parameter.
+
+    Attributes
+    ----------
+    table : ParameterTable
+    links : mapping
+        Of the categorical variables.
+    covariances : frozenset of str
+        Keys of priors of covariances: ``cov[a ~~ b]`` of one, ``cov[a, b, c]`` of a block's covariance matrix.
+    bounded : frozenset of str
+        Those of them that have bounds; they are in no block.
+    """
 
     table: ParameterTable
     links: Mapping[str, str] = field(default_factory=dict)
+    covariances: frozenset[str] = frozenset()
+    bounded: frozenset[str] = frozenset()
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -181,13 +170,58 @@ class Structure:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """Sets of variables with all correlations free and their own."""
-        out = []
+        out, matrices = [], {self.set_of(key) for key in self.covariances}
         for level, names, rows in self.components:
             q = len(names)
-            if len(rows) == q * (q - 1) // 2 and all(r.fixed is None and r.label not in self._shared for r in rows):
-                names = [v for v in self.variables(level) if v in names]
-                out.append(Block(level, tuple(names)))
+            if len(rows) == q * (q - 1) // 2 and not any(r.fixed is not None or self._is_apart(r) for r in rows):
+                block = Block(level, tuple(v for v in self.variables(level) if v in names))
+                own = all(
+                    self.sd(level, v).fixed is None and self.sd(level, v).label not in self._shared for v in names
+                )
+                out.append(replace(block, whole=own and (level, frozenset(names)) in matrices))
         return tuple(out)
+
+    def set_of(self, key: str) -> tuple[str, frozenset[str]]:
+        """Level and variables of ``cov[between: a, b]``."""
+        level, _, names = key.removeprefix("cov[").removesuffix("]").rpartition(": ")
+        return level, frozenset(names.split(", "))
+
+    def covary(self, variance: Row) -> int:
+        """How many free correlations a variable has, by the row of its variance."""
+        rows = [r for r in self.table.at(variance.level) if r.op == "~~" and r.lhs != r.rhs and r.fixed is None]
+        return sum(variance.lhs in (r.lhs, r.rhs) and self.variable(r) == "corr" and not self._has_own(r) for r in rows)
+
+    def _has_own(self, row: Row) -> bool:
+        """Whether a covariance has a prior of its own."""
+        return f"cov[{element_of(row)}]" in self.covariances
+
+    def _is_apart(self, row: Row) -> bool:
+        """Whether a covariance is sampled as such, wherever it stands: held equal to another, or between bounds."""
+        return row.label in self._shared or f"cov[{element_of(row)}]" in self.bounded
+
+    @cached_property
+    def covariances_in_blocks(self) -> list[tuple[str, tuple[int, int, int]]]:
+        """Covariances in blocks that have priors of their own: key, and (level, variable, variable)."""
+        out = []
+        for row in (r for r in self.table.rows if r in self._blocked and self._has_own(r)):
+            at = self.variables(row.level).index
+            out.append((f"cov[{element_of(row)}]", (self.levels.index(row.level), at(row.lhs), at(row.rhs))))
+        return out
+
+    def prior_key(self, variable: str, element: str) -> str:
+        """Where the prior of an element stands: its own key, or that of its block."""
+        return self._in_blocks.get((variable, element), f"{variable}[{element}]")
+
+    @cached_property
+    def _in_blocks(self) -> dict[tuple[str, str], str]:
+        out = {}
+        for b in self.blocks:
+            for row in self.table.at(b.level):
+                inside = row.op == "~~" and row.fixed is None and {row.lhs, row.rhs} <= {*b.variables}
+                if inside and (row.lhs != row.rhs or b.whole):
+                    own = row.lhs != row.rhs and self._has_own(row)
+                    out[self.variable(row), self.label(row)] = f"cov[{element_of(row)}]" if own else b.key
+        return out
 
     def checks(self) -> tuple[tuple[int, ...], ...]:
         """(level, variables) whose covariances are no block, so that they may fail to be positive definite."""
@@ -206,11 +240,12 @@ class Structure:
     def correlations(self) -> list[str]:
         """Elements of the correlations of the blocks, in the order of the kernel: rows of the lower triangles."""
         rows = {(r.level, frozenset((r.lhs, r.rhs))): r for r in self._blocked}
-        out = []
-        for b in self.blocks:
-            for i in range(1, len(b.variables)):
-                out += [_element(rows[b.level, frozenset((b.variables[i], b.variables[j]))]) for j in range(i)]
-        return out
+        return [element_of(rows[pair]) for b in self.blocks for pair in b.pairs]
+
+    def elements_of(self, block: Block) -> list[str]:
+        """Those of one block."""
+        rows = {(r.level, frozenset((r.lhs, r.rhs))): r for r in self._blocked}
+        return [element_of(rows[pair]) for pair in block.pairs]
 
     @property
     def between_parameters(self) -> int:
@@ -227,7 +262,8 @@ class Structure:
     def variable(self, row: Row) -> str:
         """Which posterior variable a free row belongs to."""
         if row.op == "~~" and row.lhs != row.rhs:
-            return "cov" if row.label in self._shared else "corr"
+            apart = self._is_apart(row) or (self._has_own(row) and row not in self._blocked)
+            return "cov" if apart else "corr"
         return {"=~": "loading", "~": "path", "~1": "intercept", "|": "threshold", "~~": "sd"}[row.op]
 
     def place(self, row: Row) -> int:
@@ -236,7 +272,7 @@ class Structure:
 
     def label(self, row: Row) -> str:
         """Label of a free row's element: what the rows that share it are called, else the row's own."""
-        return row.label if row.label in self._shared else _element(row)
+        return row.label if row.label in self._shared else element_of(row)
 
     def elements(self, variable: str) -> list[str]:
         """Labels of a variable's elements, as its posterior has them."""
@@ -273,6 +309,10 @@ class Structure:
             blocks=tuple(len(b.variables) for b in self.blocks),
             entries=tuple(entries),
             checks=self.checks(),
+            members=tuple(
+                (self.levels.index(b.level), *map(self.variables(b.level).index, b.variables)) for b in self.blocks
+            ),
+            covariances=tuple(place for _, place in self.covariances_in_blocks),
             slots=slots,
             regressors_within=1 + len(self.covariates(self.levels[0])),
             active=len(self._active(self.levels[0])),
@@ -349,10 +389,3 @@ class Structure:
             out += [v for v in names if v not in out and causes[v] <= {*out}]
         places = [self.variables(level).index(v) for v in out]
         return (*places, *(i for i in range(size) if i not in places))
-
-
-def _element(row: Row) -> str:
-    """Its label there: of an SD the variable, of the rest the row."""
-    if row.op in ("~1", "~~") and row.rhs in ("", row.lhs):
-        return f"{row.level}: {row.lhs}" if row.level else row.lhs
-    return row.name

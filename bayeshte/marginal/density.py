@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import gammaln, multigammaln
 
 from bayeshte.prior import Prior
 
@@ -153,6 +153,19 @@ def lkj_constant(eta: float, q: int) -> float:
         b = eta + (q - 1 - k) / 2
         out -= (q - k) * ((2 * b - 1) * np.log(2) + 2 * gammaln(b) - gammaln(2 * b))
     return out
+
+
+def wishart_constant(prior: Prior) -> float:
+    """Log constant of an inverse Wishart density in SDs and correlations, beside sd^q each; without its own if it is improper.
+
+    The Jacobian of the covariance matrix in SDs and correlations is 2^q times the product of all sd^q.
+    """
+    scale, df = np.array(prior["scale"]), prior["df"]
+    q = len(scale)
+    out = q * np.log(2.0)
+    if prior.proper:
+        out += 0.5 * df * (np.linalg.slogdet(scale)[1] - q * np.log(2.0)) - multigammaln(df / 2, q)
+    return float(out)
 
 
 def precondition(density: Density, start: np.ndarray, unit: np.ndarray, least: np.ndarray | None = None) -> Density:

@@ -12,7 +12,7 @@ from itertools import batched
 
 import numpy as np
 
-from bayeshte.marginal.density import Density, Output, lkj_constant, precondition, prior_tables
+from bayeshte.marginal.density import Density, Output, lkj_constant, precondition, prior_tables, wishart_constant
 from bayeshte.prior import Prior
 
 LANES = 64  # groups that the kernel takes at once
@@ -67,6 +67,10 @@ class Matrices:
     entries : tuple of Entry
     checks : tuple of tuple of int
         (level, variables): sets whose Psi is checked to be positive definite; in blocks it is by construction.
+    members : tuple of tuple of int
+        (level, variables) of every block, for priors of whole covariance matrices.
+    covariances : tuple of tuple of int
+        (level, variable, variable) of single covariances in blocks that have priors of their own.
     slots : ndarray (context, slot)
         Numbers that differ between contexts.
     active : int
@@ -91,6 +95,8 @@ class Matrices:
     active: int = 0
     regressors_within: int = 0
     slopes: tuple[Slope, ...] = ()
+    members: tuple[tuple[int, ...], ...] = ()
+    covariances: tuple[tuple[int, ...], ...] = ()
 
     @property
     def correlations(self) -> int:
@@ -392,7 +398,7 @@ def density(
     data: Statistics,
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     start: np.ndarray,
     unit: np.ndarray,
@@ -402,7 +408,7 @@ def density(
     start, unit : ndarray (n + correlations,)
         A rough guess of the coordinates and of how far each may be off.
     """
-    return precondition(tables(matrices, data, priors, signed, lkj, outputs), start, unit)
+    return precondition(tables(matrices, data, priors, signed, blocks, outputs), start, unit)
 
 
 def tables(
@@ -410,7 +416,7 @@ def tables(
     data: Statistics,
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     pilot: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Density:
@@ -422,7 +428,7 @@ def tables(
         Names and shapes for the scalars in order, then the correlations of the blocks. The others as in `lists`.
     """
     kernel = _kernel(matrices, data)
-    ints, floats, constant = lists(matrices, data, priors, signed, lkj, pilot)
+    ints, floats, constant = lists(matrices, data, priors, signed, blocks, pilot)
     floats[0] = [constant]
     m, d = matrices, matrices.scalars + matrices.correlations
     return Density(
@@ -442,7 +448,7 @@ def lists(
     data: Statistics,
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     pilot: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[list[int], list[np.ndarray | list[float]], float]:
     """What the kernel's tables hold, ints and floats, and the constant that belongs first among the latter.
@@ -453,15 +459,20 @@ def lists(
         Of the scalars, in order.
     signed : sequence of int
         Scalars that are SDs, which may be sampled with a sign (`density.prior_tables`).
-    lkj : sequence of Prior
-        Of the blocks.
+    blocks : sequence of Prior
+        Of the blocks: LKJ of their correlations, or InverseWishart of their covariance matrices, whose SDs then have the
+        prior Power(q), the Jacobian; then of single covariances in them.
     pilot : (ndarray (J, f, f), ndarray (J, f)), optional
         A and g of the quadratic that the log likelihood of each cluster's rows is near the mode, in f = (b_j, s_j); else zero.
     """
     P, Q, n = m.observed, m.regressors, m.scalars
     codes, hyper, constant = prior_tables(priors, signed)
-    etas = [prior["eta"] for prior in lkj]
-    constant += sum(lkj_constant(eta, q) for eta, q in zip(etas, m.blocks, strict=True)) + data.constant
+    blocks, single = blocks[: len(m.blocks)], blocks[len(m.blocks) :]
+    wisharts = [(v, p) for v, p in zip(m.members, blocks, strict=False) if p.name == "InverseWishart" and v]
+    covariances = [(v, p.row()) for v, p in zip(m.covariances, single, strict=True) if v]
+    etas = [prior["eta"] if prior.name == "LKJ" else 1.0 for prior in blocks]
+    constant += sum(lkj_constant(p["eta"], q) for p, q in zip(blocks, m.blocks, strict=True) if p.name == "LKJ")
+    constant += sum(wishart_constant(p) for _, p in wisharts) + sum(row[2] for _, row in covariances) + data.constant
     d, J, ns = n + m.correlations, len(data.clusters), len(m.slopes)
     constant -= 0.5 * J * ns * LOG_2PI
     f = m.within + ns
@@ -482,14 +493,17 @@ def lists(
         len(m.slopes),
         m.active,
         m.regressors_within,
+        len(wisharts),
+        len(covariances),
         *codes,
         *m.blocks,
     ]
     ints += [i for order in m.order for i in order]
     for e in free:
         ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
-    for level, *variables in m.checks:
+    for level, *variables in [*m.checks, *(v for v, _ in wisharts)]:
         ints += [level, len(variables), *variables, *[0] * (m.size - len(variables))]
+    ints += [i for v, (code, *_) in covariances for i in (*v, code)]
     ints += [*range(m.within), *(s.variable for s in m.slopes)]
     for s in m.slopes:
         column = s.column if s.matrix == "c" else m.order[0].index(s.column)
@@ -505,6 +519,11 @@ def lists(
     ints += [cell.pattern for c in data.clusters for cell in c.cells]
     floats: list = [[], hyper, etas, np.zeros(d), np.eye(d).ravel(), [e.coef for e in free], fixed, m.slots.ravel()]
     lanes = [np.r_[g.n, g.within, g.between, g.R.ravel(), g.k.ravel(), g.QQ.ravel()] for b in batches for g in b]
+    for (_, *variables), prior in wisharts:
+        q, T = len(variables), np.zeros((m.size, m.size))
+        T[:q, :q] = prior["scale"]
+        floats += [[prior["df"] + q + 1], T.ravel()]
+    floats += [list(hyper[:3]) for _, (_, hyper, _) in covariances]
     floats += [[sum(map(len, lanes))]]
     for b in batches:
         floats.append(np.column_stack(lanes[: len(b)]).ravel())

@@ -4,14 +4,13 @@ The model and its likelihood are those of kernels/structural_categorical.py. Wha
 which of its values are there (`plan`): nothing, if its categorical variables are independent given what is continuous and seen.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtri
 
-from bayeshte.errors import SpecError
 from bayeshte.marginal import structural, structural_pilot
 from bayeshte.marginal.density import Density, Output, precondition
 from bayeshte.marginal.structural import LOG_2PI, Data, Matrices, Statistics
@@ -83,11 +82,6 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
     ----------
     seen : ndarray of bool (within,)
         Which variables of a row have values.
-
-    Raises
-    ------
-    SpecError
-        A variable with a logit link whose latent response depends on another residual than its own.
     """
     active = m.order[0][: m.active]
     categorical = {r.column: r for r in responses}
@@ -104,10 +98,6 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
     for a in reversed(answers):
         if separate([*continuous, *(b for b in sampled if b != a)], [a, *integrated]):
             sampled, integrated = [b for b in sampled if b != a], [a, *integrated]
-    if logit & {*sampled}:
-        raise SpecError(
-            "A variable with the logit link may neither predict anything nor covary with other residuals: use the probit link."
-        )
     for a in [b for b in sampled if b not in answers]:
         if separate([*continuous, *(b for b in sampled if b != a)], integrated):
             sampled = [b for b in sampled if b != a]
@@ -176,7 +166,7 @@ def density(
     responses: Sequence[Response],
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     start: np.ndarray,
     unit: np.ndarray,
@@ -195,7 +185,7 @@ def density(
         for place, width in zip(r.widths, np.diff(cuts(_codes(data, r), r.categories)[0]), strict=True):
             near[place - 1] = LogNormal(float(np.log(width * r.unit)), 0.2)
     slopes = [Output("slope", (len(data.context), len(m.slopes)))] if m.slopes else []
-    given = (near, signed, lkj, (*outputs[:2], *slopes), start, unit)
+    given = (near, signed, blocks, (*outputs[:2], *slopes), start, unit)
     like = scores(data, responses)
     if m.slopes:
         rough = structural_pilot.density(m, like, *given, means, spreads)
@@ -205,7 +195,7 @@ def density(
     scale = rough.floats[rough.at + rough.n_top :][: rough.n_top**2].reshape(rough.n_top, rough.n_top)
     theta = rough.parameters(np.zeros(rough.n_dim))
     made = tables(
-        m, data, responses, priors, signed, lkj, outputs, like, np.r_[theta["_scalars"], theta["_correlations"]]
+        m, data, responses, priors, signed, blocks, outputs, like, np.r_[theta["_scalars"], theta["_correlations"]]
     )
     made = made.with_coordinates(centre, scale)
     if made.n_dim > made.n_top + sum(int(np.prod(o.shape)) for o in outputs[2:]):
@@ -221,8 +211,14 @@ def cuts_at(responses: Sequence[Response], t: np.ndarray) -> list[np.ndarray]:
 
 def without_logistic(m: Matrices, responses: Iterable[Response]) -> Matrices:
     """The matrices without the variances of logistic residuals, which are no part of what is normal."""
-    logit = {r.column for r in responses if r.link == "logit"}
-    kept = [e for e in m.entries if not (e.matrix == "psi" and e.level == 0 and e.row == e.column and e.row in logit)]
+    return without_residuals(m, [r.column for r in responses if r.link == "logit"])
+
+
+def without_residuals(m: Matrices, variables: Collection[int]) -> Matrices:
+    """The matrices without the residual variances of variables within."""
+    kept = [
+        e for e in m.entries if not (e.matrix == "psi" and e.level == 0 and e.row == e.column and e.row in variables)
+    ]
     return replace(m, entries=tuple(kept))
 
 
@@ -237,7 +233,7 @@ def tables(
     responses: Sequence[Response],
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     like: Data,
     t: np.ndarray,
@@ -251,7 +247,7 @@ def tables(
     f = varying(m)
     own = without_logistic(m, responses)
     J = len(data.context) if m.levels == 2 else 0
-    ints, floats, constant = structural.lists(own, NOTHING, priors, signed, lkj)
+    ints, floats, constant = structural.lists(own, NOTHING, priors, signed, blocks)
     own_ints, own_floats, kinds, seen_of_own = _own(m, data)
     if J:
         rest = np.array([*range(m.within), *(s.variable for s in m.slopes)])
@@ -272,7 +268,7 @@ def tables(
     tail = [sizes, [x for r in responses for x in (LINKS[r.link], r.categories - 1, r.first)], np.ravel(widths), f]
     tail += [own_ints, kinds, back, np.ravel(patterns), np.ravel(units), np.ravel(runs), np.ravel(row_ints)]
     numbers = [[r.value for r in responses], np.ravel(normal)]
-    numbers.append(np.column_stack([own_floats, A.reshape(J, -1), g]).ravel() if J else [])
+    numbers += [own_floats.ravel(), np.column_stack([A.reshape(J, -1), g]).ravel()] if J else []
     numbers.append(row_floats)
     d = m.scalars + m.correlations
     floats[0] = [constant]

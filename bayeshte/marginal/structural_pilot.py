@@ -28,7 +28,7 @@ def density(
     data: Data,
     priors: Sequence[Prior],
     signed: Sequence[int],
-    lkj: Sequence[Prior],
+    blocks: Sequence[Prior],
     outputs: tuple[Output, ...],
     start: np.ndarray,
     unit: np.ndarray,
@@ -42,7 +42,7 @@ def density(
     means, spreads : sequence of int
         Places in t of the mean and of the SD of every slope. The others as in `structural.density`.
     """
-    given = (priors, signed, lkj)
+    given = (priors, signed, blocks)
     common = precondition(tables(_common(m, means), statistics(data), *given, outputs[:2]), start, unit)
     x = common.floats[common.at : common.at + common.n_top].copy()
     spread = np.array(spreads, int) - 1
@@ -68,7 +68,10 @@ def _common(m: Matrices, means: Sequence[int]) -> Matrices:
     variables = {s.variable for s in m.slopes}
     kept = [e for e in m.entries if e.level == 0 or not {e.row, *([e.column] if e.matrix != "c" else [])} & variables]
     cells = [Entry(s.matrix, 0, s.row, s.column, 1.0, (place,)) for s, place in zip(m.slopes, means, strict=True)]
-    return replace(m, entries=(*kept, *cells), slopes=(), checks=tuple(c for c in m.checks if not {*c[1:]} & variables))
+    checks = tuple(c for c in m.checks if not {*c[1:]} & variables)
+    members = tuple(() if v[0] == 1 and {*v[1:]} & variables else v for v in m.members)
+    single = tuple(() if v[0] == 1 and {*v[1:]} & variables else v for v in m.covariances)
+    return replace(m, entries=(*kept, *cells), slopes=(), checks=checks, members=members, covariances=single)
 
 
 def information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -154,8 +154,8 @@ def _check_indicators(table: ParameterTable, level: str) -> None:
         indicators = [row.rhs for row in table.at(level) if row.op == "=~" and row.lhs == factor and row.fixed != 0]
         if not indicators:
             raise SpecError(f"The factor {factor!r} has no indicator: all its loadings are fixed at 0.")
-        residual = rows[Row(level, indicators[0], "~~", indicators[0]).key]
-        if len(indicators) == 1 and residual.fixed is None:
+        residual, own = (rows[Row(level, v, "~~", v).key] for v in (indicators[0], factor))
+        if len(indicators) == 1 and residual.fixed is None and own.fixed is None:
             y = indicators[0]
             raise SpecError(
                 f"The factor {factor!r} has one indicator, {y!r}, whose residual variance {residual.name} is free: fix it, "

@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from bayeshte.errors import near
 from bayeshte.model_text import Row
+from bayeshte.mplus.loops import written_out
 from bayeshte.mplus.model import Mention, Model
 from bayeshte.mplus.names import found, known, new_list
 from bayeshte.mplus.options import Settings
@@ -18,12 +19,16 @@ TOKEN = re.compile(
 #: function of Mplus: how the model text writes it
 FUNCTIONS = {"EXP": "exp", "LN": "log", "LOG": "log", "SQRT": "sqrt", "ABS": "abs"}
 LN10 = 2.302585092994046
+BOUNDS = (
+    "BAYES has no bounds: variances are positive in any case; give another parameter a prior within its bounds, MODEL PRIORS: "
+    "a ~ U(0, 1)."
+)
 REFUSED = {
-    "<": "bounds are not supported: give the parameter a prior within them.",
-    ">": "bounds are not supported: give the parameter a prior within them.",
+    "<": BOUNDS,
+    ">": BOUNDS,
     "=": "one '=' a statement.",
-    "#": "loops (DO) are not supported: write the statements out.",
-    "$": "loops (DO) are not supported: write the statements out.",
+    "#": "it stands for the number of a loop, DO (1, 3) d# = a# - b#.",
+    "$": "it stands for the number of a loop, DO ($, 1, 3) d$ = a$ - b$.",
 }
 
 
@@ -41,7 +46,7 @@ class Derived:
 def read(source: Source, model: Model, settings: Settings) -> Derived:
     """New parameters; equalities and fixed values go into the mentions of `model`."""
     new, equations = [], []
-    for statement in source.of("MODEL CONSTRAINT"):
+    for statement in written_out(source.of("MODEL CONSTRAINT")):
         if match := re.fullmatch(r"NEW\s*\((.*)\)", statement.text, re.S | re.I):
             names = re.sub(r"\*\s*-?[\d.]+", " ", match[1])
             new += [(name, statement) for name in new_list(names, statement)]
@@ -70,7 +75,7 @@ def read(source: Source, model: Model, settings: Settings) -> Derived:
         elif {w.lower() for w in re.findall(r"[A-Za-z_][\w.]*", statement.text)} & plotted:
             model.notes.append(f"line {statement.line}: {statement.shown}: it is there for a plot, which is not drawn.")
         else:
-            _constrain(target, right, statement, model)
+            _constrain(target, right, statement, model, names)
     for name, right, statement in definitions:  # after the equalities, which change labels
         if names[name] in written:
             raise statement.error(f"{name} is defined twice.")
@@ -106,8 +111,6 @@ def _odd(statement: Statement):
     for mark in ("<", ">"):
         if mark in statement.text:
             return statement.error(REFUSED[mark])
-    if re.match(r"DO\s*\(", statement.text, re.I):
-        return statement.error(REFUSED["#"])
     return statement.error("expected an equation, as in ind = a*b.")
 
 
@@ -160,7 +163,7 @@ def _word(word: str, rest: str, statement: Statement, model: Model, new: dict[st
     return label, ""
 
 
-def _constrain(target: str, right: str, statement: Statement, model: Model) -> None:
+def _constrain(target: str, right: str, statement: Statement, model: Model, new: dict[str, str]) -> None:
     """``a = b`` makes two labels one, ``a = 0`` fixes, ``0 = a - b`` is ``a = b``; other constraints are refused."""
     value = right.strip().lower()
     if re.fullmatch(r"-?[\d.]+", target):
@@ -168,13 +171,19 @@ def _constrain(target: str, right: str, statement: Statement, model: Model) -> N
     if re.fullmatch(r"0(\.0*)?", value) and (match := re.fullmatch(r"([a-z_][\w.]*)\s*-\s*([a-z_][\w.]*)", target)):
         target, value = match[1], match[2]
     label = model.labels.get(found(target, model.labels) or "")
+    if label is None and found(target, new):
+        raise statement.error(
+            f"{target} is a new parameter, which is computed in every draw: BAYES cannot hold it to a value. Look at the "
+            "interval of the difference."
+        )
     if label is None:
         raise statement.error(f"{target} is neither a label in MODEL nor a name in NEW.{near(target, model.labels)}")
     other = model.labels.get(found(value, model.labels) or "")
     number = re.fullmatch(r"-?(\d+\.?\d*|\.\d+)", value)
     if other is None and not number:
         raise statement.error(
-            "constraints other than a = b and a = number are not supported; new parameters are named in NEW."
+            "BAYES holds labels equal, a = b, or fixes them, a = 0.5; no other constraint holds parameters together. If the left "
+            "side is a new parameter, name it in NEW."
         )
     for key, m in model.mentions.items():
         if m.row.label == label:

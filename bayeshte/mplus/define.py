@@ -17,12 +17,12 @@ import pandas as pd
 from bayeshte.errors import DataError, near
 from bayeshte.mplus import arithmetic, calculation
 from bayeshte.mplus.arithmetic import Program, columns_of
+from bayeshte.mplus.loops import written_out
 from bayeshte.mplus.names import NAME, assigned, found, known_list
 from bayeshte.mplus.options import Settings
 from bayeshte.mplus.source import Statement, full_name
 
 COMMANDS = ("CENTER", "STANDARDIZE", "CUT")
-MOST = 10_000  # statements that loops may become
 _ASSIGNMENT = re.compile(rf"\s*({NAME})\s*=(?!=)(.*)", re.S)
 _IF = re.compile(r"IF\b(.*?)\bTHEN\b(.*)", re.S | re.I)
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
@@ -71,7 +71,7 @@ Step = Assign | Center | Standardize | Cut
 def new_variables(statements: Iterable[Statement]) -> list[str]:
     """Names that DEFINE assigns to, in order; those of columns, which it changes, are among them."""
     out = []
-    for statement in _expanded(statements):
+    for statement in written_out(statements):
         conditional = _IF.fullmatch(statement.text)
         if match := _ASSIGNMENT.fullmatch(conditional[2] if conditional else statement.text):
             out.append(match[1].lower())
@@ -87,7 +87,7 @@ def steps(statements: Iterable[Statement], settings: Settings) -> list[Step]:
         A word, a name or a sign that is not understood, with the line of the statement.
     """
     order, out = list(settings.names), []
-    for statement in _expanded(statements):
+    for statement in written_out(statements):
         step = _step(statement, order, settings)
         out.append(step)
         if isinstance(step, Assign) and step.new:
@@ -188,42 +188,13 @@ def _condition(settings: Settings, condition: Statement | None = None) -> Progra
     return arithmetic.condition(condition.text, settings.names, condition, settings.cluster)
 
 
-def _expanded(statements: Iterable[Statement]) -> list[Statement]:
-    """The statements without loops: ``DO (1, 3) y# = x#`` is three, ``DO ($, 1, 2) DO (#, 1, 3) y$# = x$ + z#`` is six."""
-    waiting, out = list(statements)[::-1], []
-    while waiting:
-        statement = waiting.pop()
-        if not re.match(r"DO\s*\(", statement.text, re.I):
-            out.append(statement)
-        else:
-            waiting += _looped(statement)[::-1]
-        if len(out) + len(waiting) > MOST:
-            raise statement.error(f"the loops make more than {MOST} statements.")
-    return out
-
-
-def _looped(statement: Statement) -> list[Statement]:
-    match = re.fullmatch(
-        r"DO\s*\(\s*(?:([$#])\s*,)?\s*([0-9]{1,6})\s*,\s*([0-9]{1,6})\s*\)\s*(.*)", statement.text, re.S | re.I
-    )
-    if not match:
-        raise statement.error("write DO (1, 5) y# = x#, or DO ($, 1, 2) DO (#, 1, 5) y$# = x$ * z#.")
-    counter, first, last = match[1] or "#", int(match[2]), int(match[3])
-    if counter not in match[4]:
-        raise statement.error(f"the statement has no {counter}, which stands for {first} to {last}.")
-    if not first <= last < first + MOST:
-        raise statement.error(f"{first} to {last}: write the smaller number first, and at most {MOST} steps.")
-    return [
-        Statement(statement.command, match[4].replace(counter, str(k)), statement.line) for k in range(first, last + 1)
-    ]
-
-
 def _step(statement: Statement, order: Sequence[str], settings: Settings) -> Step:
-    if match := _ASSIGNMENT.fullmatch(statement.text):
+    text = re.sub(r"^CENTER\s*=(?=[^=]*\(\s*GR(AND|OUP))", "CENTER ", statement.text, flags=re.I)
+    if text == statement.text and (match := _ASSIGNMENT.fullmatch(text)):
         return _assignment(match, (), statement, order, settings)
     if re.match(r"IF\b", statement.text, re.I):
         return _conditional(statement, order, settings)
-    match = re.fullmatch(r"([A-Za-z]+)\s+([^()]*?)\s*(?:\(([^()]*)\))?", statement.text, re.S)
+    match = re.fullmatch(r"([A-Za-z]+)\s+([^()]*?)\s*(?:\(([^()]*)\))?", text, re.S)
     command = full_name(match[1], COMMANDS) if match else None
     if command is None:
         first = re.match(r"\S{1,30}", statement.text)[0]

@@ -430,6 +430,11 @@ class _Reader:
         for row, item in rows:
             for name in {row.lhs, *row.parts}:
                 self._check_level(name, row.level, statement)
+            if row.kind == "variance" and len(rows) > 1 and KEYWORD.search(statement.text) and row.key not in labels:
+                # a list WITH itself: what stands behind it is about the pairs, their variances are as they are elsewhere
+                if row.key not in self.model.mentions:
+                    self._keep(Mention(row, False, statement))
+                continue
             row = replace(row, fixed=item.fixed, start=item.start, label=labels.get(row.key, ""))
             if row.kind == "variance" and row.fixed == 0 and row.lhs in self.model.slopes:
                 raise statement.error(

@@ -339,6 +339,10 @@ def _interval(out: Settings, o: Option, _) -> None:
         out.notes.append(
             f"line {o.statement.line}: CINTERVAL {o.value}".rstrip() + ": equal-tailed intervals are always printed."
         )
+    elif kind in ("BOOTSTRAP", "BCBOOTSTRAP"):
+        out.notes.append(
+            f"line {o.statement.line}: CINTERVAL{o.value}: there is no bootstrap with BAYES; equal-tailed intervals are printed."
+        )
     else:
         raise o.statement.error(
             f"CINTERVAL{o.value} does not exist with BAYES: write CINTERVAL(EQTAIL) or CINTERVAL(HPD)."

@@ -6,13 +6,14 @@ from textwrap import wrap
 import numpy as np
 import pandas as pd
 
-from bayeshte.families.sem_structure import Block, Structure
+from bayeshte.families.sem_blocks import Block
+from bayeshte.families.sem_structure import Structure
 from bayeshte.fit import Fit
 from bayeshte.model_text import Row
 from bayeshte.mplus.output import Tables
 from bayeshte.mplus.results import significant
 from bayeshte.mplus.words import Words, lines
-from bayeshte.prior import LKJ, Power, Prior
+from bayeshte.prior import LKJ, Power, Prior, Uniform
 
 WIDTH = 94
 TITLES = (("", "Estimate"), ("Posterior", "S.D."), ("One-Tailed", "P-Value"), ("", "Lower 2.5%"), ("", "Upper 2.5%"))
@@ -190,32 +191,53 @@ def _priors(fit: Fit, words: Words) -> Iterator[str]:
 
 def prior_of(structure: Structure, priors: Mapping[str, Prior], row: Row) -> str:
     """The prior of a free row: in Mplus's notation if it has one, else as it is, of SDs and correlations."""
-    block = None
-    if row.op == "~~":
-        block = next(
-            (b for b in structure.blocks if b.level == row.level and {row.lhs, row.rhs} <= {*b.variables}), None
-        )
-    if block and _flat(structure, priors, block):
-        return f"IW(0, {-len(block.variables) - 1})"
-    own = f"{structure.variable(row)}[{structure.label(row)}]"
-    prior = priors[block.key if block and row.lhs != row.rhs else own]
+    key = structure.prior_key(structure.variable(row), structure.label(row))
+    prior = priors[key]
+    block = next((b for b in structure.blocks if b.level == row.level and {row.lhs, row.rhs} <= {*b.variables}), None)
+    elementwise = prior.name != "InverseWishart" and row.op == "~~" and _elementwise(structure, priors, row)
     match prior.name, row.kind:
+        case "InverseWishart", _:
+            i, j = (block.variables.index(v) for v in (row.lhs, row.rhs))
+            return f"IW({prior['scale'][i][j]:g}, {prior['df']:g})"
+        case _ if row.op == "~~" and block and _flat(structure, priors, block):
+            return f"IW(0, {-len(block.variables) - 1})"
         case "Flat", _:
             return "N(0, infinity)"
-        case "Normal", "coefficient":
+        case "Normal", "coefficient" | "covariance":
             return f"N({prior['mu']:g}, {prior['sigma'] ** 2:g})"
-        case "Uniform", "coefficient":
-            return f"U({prior['lower']:g}, {prior['upper']:g})"
-        case "Power", "variance":
-            return f"IG({-(prior['exponent'] + 1) / 2:g}, 0)"
-        case "VarianceInverseGamma", _:
-            return f"IG({prior['shape']:g}, {prior['scale']:g})"
+        case "Power", "variance" if elementwise:
+            return f"IG({(structure.covary(row) - prior['exponent'] - 1) / 2:g}, 0)"
+        case "VarianceInverseGamma", _ if elementwise:
+            return f"IG({prior['shape'] + structure.covary(row) / 2:g}, {prior['scale']:g})"
         case _, "variance":
             return f"{prior!r} on the SD"
-        case _, "covariance" if structure.variable(row) == "corr":
-            return f"{prior!r} on the correlation"
+        case _, "covariance" if key.startswith("corr["):
+            return "N(0, infinity)" if elementwise else f"{prior!r} on the correlation"
+        case "Uniform", _:
+            return f"U({prior['lower']:g}, {prior['upper']:g})"
         case _:
             return repr(prior)
+
+
+def _elementwise(structure: Structure, priors: Mapping[str, Prior], row: Row) -> bool:
+    """Whether the priors of SDs and correlations around a row are the same as priors of variances and flat ones of covariances.
+
+    With cov = corr sd_1 sd_2 that is so if correlations are uniform and SDs have powers or inverse gamma variances.
+    """
+    level, names, rows = next(
+        (
+            (level, names, rows)
+            for level, names, rows in structure.components
+            if level == row.level and row.lhs in names
+        ),
+        (row.level, [row.lhs], []),
+    )
+    own = [r for r in (structure.sd(level, v) for v in names) if r.fixed is None]
+    sds = [priors[f"sd[{structure.label(r)}]"].name in ("Power", "VarianceInverseGamma") for r in own]
+    free = [r for r in rows if r.fixed is None and structure.variable(r) == "corr"]
+    keys = [structure.prior_key("corr", structure.label(r)) for r in free]
+    uniform = [k.startswith("cov[") or priors[k] in (LKJ(1), Uniform(-1, 1)) for k in keys]
+    return all(sds) and all(uniform)
 
 
 def _flat(structure: Structure, priors: Mapping[str, Prior], block: Block) -> bool:

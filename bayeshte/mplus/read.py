@@ -1,7 +1,7 @@
 """A Mplus input as an ordinary specification: `read` puts together what the other modules read."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -144,7 +144,6 @@ def parse(
         return Analysis(path, given, settings, None, file=file, notes=notes)
     parsed = model.read(given, settings)
     derived = constraint.read(given, parsed, settings)
-    informative = priors.read(given, parsed)
     others = "default" if default_priors else "mplus"
     notes = [*given.notes, *settings.notes]
     notes += [f"line {s.line}: {s.command} {s.shown}: {NO_TEST}" for s in given.of("MODEL TEST")]
@@ -155,8 +154,10 @@ def parse(
             **arguments,
             cluster=settings.cluster,
             derived=derived.texts,
-            priors={**informative, OTHERS: others} if informative else others,
+            priors=others,
         )
+    if informative := priors.read(given, parsed, spec.structure, flat=others == "mplus"):
+        spec = replace(spec, priors={**informative, OTHERS: others})
     products = {":".join(parts): name for name, parts in parsed.products.items()}
     words = Words(products, tuple(settings.use), derived.effects, unsaid)
     notes += [*parsed.notes, *_unused(parsed), *mistakes.of_model(spec)]

@@ -1,10 +1,11 @@
 """From what MODEL says to model text in lavaan's operators, with every default that the text's own rules do not share.
 
-Shared are: residual variances, intercepts, covariances of exogenous factors and of mentioned exogenous variables, residual
-covariances of last outcomes. Written are: the first loading, fixed at 1 unless ``*`` frees it, label or not; variables that are
-in the analysis but in no statement of a level, which have a variance there and covary with nothing; variables whose variance is
-fixed at 0, likewise; random intercepts that nothing explains between clusters, which covary with nothing unless WITH says so, and
-with TYPE = RANDOM all random intercepts (User's Guide, example 9.5; without RANDOM their residuals covary, example 9.3).
+Shared are: residual variances, intercepts, covariances of exogenous factors and of mentioned predictors, residual covariances
+of last outcomes. Written are: the first loading, fixed at 1 unless ``*`` frees it, label or not; variables that are in the
+analysis but in no statement of a level, which have a variance there and covary with nothing; variables that neither predict nor
+are predicted, which covary as WITH says; variables whose variance is fixed at 0, likewise; random intercepts that nothing
+explains between clusters, likewise, and with TYPE = RANDOM all random intercepts (User's Guide, example 9.5; without RANDOM
+their residuals covary, example 9.3).
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,6 +42,9 @@ def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str,
     table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels})
     if settings.two_level:
         alone["between"] += [v for v in table.exogenous("between") if v in table.endogenous("within")]
+    for level in levels:
+        predictors = {v for row in table.at(level) if row.op == "~" for v in row.parts}
+        alone[level] += [v for v in table.exogenous(level) if v in table.observed(level) and v not in predictors]
     for row in table.rows:
         if row.kind == "variance" and row.fixed == 0:
             alone[row.level].append(row.lhs)

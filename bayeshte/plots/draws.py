@@ -77,9 +77,9 @@ def plot_rank(fit: Fit) -> PlotCollection:
 def plot_priors(fit: Fit) -> Figure:
     """Prior density (dashed) against posterior (filled) of every top-level parameter.
 
-    The window is the posterior's; a wide prior is a low line in it. Improper priors have no density: they are named. Of a
-    correlation the prior is the marginal one of its LKJ prior. Of more than 24 parameters those with the smallest
-    effective sample size are shown.
+    The window is the posterior's; a wide prior is a low line in it. Improper priors have no density, and those of covariance
+    matrices are not drawn: they are named. Of a correlation the prior is the marginal one of its LKJ prior. Of more than 24
+    parameters those with the smallest effective sample size are shown.
     """
     draws, note = _parameters(fit)
     lines, cols = style.grid(len(draws), _columns(draws))
@@ -106,7 +106,7 @@ def _prior_panel(ax: Axes, x: np.ndarray, prior: Prior, size: int) -> None:
     if prior.support == "simplex":
         high = min(high, 1.0)
     wide = np.linspace(low, high, 400)
-    if prior.proper:
+    if prior.proper and prior.support != "covariance":
         ax.plot(wide, _density(prior, wide, size), color=style.INK, lw=1.0, ls=(0, (4, 2)))
     ax.set_xlim(low, high)
     ax.set_ylim(0, None)
@@ -137,6 +137,8 @@ def _named(prior: Prior) -> str:
         return f"improper: ∝ x{_raised(k)}" if k else "flat above 0 (improper)"
     if prior.name == "VarianceInverseGamma":
         return f"variance: InverseGamma({', '.join(style.number(v) for _, v in prior.params)})"
+    if prior.name == "InverseWishart":
+        return f"InverseWishart, df {prior['df']:g}"
     return f"{prior.name}({', '.join(style.number(v) for _, v in prior.params)})"
 
 

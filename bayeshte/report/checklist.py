@@ -195,8 +195,8 @@ def _after(m: Material) -> list[Item]:
 
 def _influence(m: Material) -> list[Item]:
     group = "Influence of priors"
-    many = any(p.name == "LKJ" for p in m.fit.priors.values())
-    covariance = "Fit again with another LKJ and other priors of sd." if many else "There is no covariance matrix."
+    many = any(p.support in ("correlation", "covariance") for p in m.fit.priors.values())
+    covariance = "Fit again with other priors of correlations and SDs." if many else "There is no covariance matrix."
     return [
         Item(group, "7 Other priors of the covariance matrix?", NOT if many else NONE, covariance),
         Item(

@@ -31,7 +31,7 @@ def model_section(m: Material) -> dict:
 
 def with_priors(fit: Fit, parameters: pd.DataFrame) -> pd.DataFrame:
     """A parameter table with the priors themselves in place of their keys."""
-    kinds = {"sd": "SD ~ ", "corr": "correlation ~ "}
+    kinds = {"sd": "SD ~ ", "corr": "correlation ~ ", "cov": "covariance ~ "}
     shown = [
         kinds.get(k.split("[")[0], "") + repr(fit.priors[k]) if k in fit.priors else k for k in parameters["prior"]
     ]
@@ -61,6 +61,7 @@ def priors_section(m: Material) -> dict:
         "kind": kind_of_priors(fit),
         "base": base_of_priors(fit),
         "correlations": any(p.name == "LKJ" for p in fit.priors.values()),
+        "covariances": any(p.support == "covariance" for p in fit.priors.values()),
         "proper": sum(p.proper for p in fit.priors.values()),
         "improper": sum(not p.proper for p in fit.priors.values()),
         "unit": m.about.unit,
@@ -84,8 +85,12 @@ def set_by(fit: Fit) -> list[str]:
     name = {"default": "default", "mplus": "Mplus"}[base]
     if fit.spec.priors == base:
         return [name] * len(fit.priors)
-    unchanged = replace(fit.spec, priors=base).frozen_priors(fit.design)
-    return [name if unchanged[label] == prior else "authors" for label, prior in fit.priors.items()]
+    covariances = {
+        k: p for k, p in fit.spec.priors.items() if k.startswith("cov[")
+    }  # they decide which others there are
+    unchanged = replace(fit.spec, priors={**covariances, OTHERS: base}).frozen_priors(fit.design)
+    own = {k for k, p in fit.priors.items() if k in covariances or p.support == "covariance"}
+    return [name if unchanged[k] == prior and k not in own else "authors" for k, prior in fit.priors.items()]
 
 
 def _central(prior: Prior, size: int) -> str:
@@ -93,6 +98,8 @@ def _central(prior: Prior, size: int) -> str:
     p = dict(prior.params)
     if not prior.proper:
         return f"{DASH} (improper)"
+    if prior.name == "InverseWishart":
+        return f"{DASH} (of a covariance matrix)"
     if prior.name == "LKJ":
         shape = p["eta"] + (size - 2) / 2
         low, high = 2 * stats.beta(shape, shape).ppf([0.025, 0.975]) - 1

@@ -18,6 +18,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+import categorical
 import items
 import mediation
 import mixture
@@ -181,6 +182,7 @@ def main() -> None:
     slope = mediation.sampled(mediation.SLOPE, mediation.diary(), repeats=3, draws=200, tune=200)
     five = mediation.sampled(mediation.FIVE, mediation.attitudes(), draws=250, tune=300)
     text += mediation.section(structural, mediation.activity(), mediation.large(), slope, five)
+    text += categorical.section()
     text += items.section(given.skip_r) + mixture.section()
     (HERE.parents[1] / "docs" / "benchmarks.md").write_text(text, encoding="utf-8")
     print(text)

@@ -12,107 +12,122 @@ its own. The log density of t is -|y|^2 / 2 - log det R. With G the derivative o
 Q symmetric with the lower triangle of k dt' + dt e' + I.
 """
 
+import math
+
 from numba import njit
 
-from bayeshte.marginal.kernels.linear import OPTIONS, cholesky
+from bayeshte.marginal.kernels.linear import OPTIONS
 
 
 @njit(**OPTIONS)
-def locate(t, A, g, mean, L, n, AL, W, h, e, y, f):
-    """f of a cluster at t, and -|y|^2 / 2 - log det R; AL to y are kept for `pull_back`."""
+def locate(j, t, pilot, mean, L, n, places, f):
+    """f of cluster j at t, and -|y|^2 / 2 - log det R; what `pull_back` needs is kept in `places`.
+
+    All arrays are those of all clusters, first axis j (t is flat; a row of pilot is A, g): views of them would cost more than the
+    arithmetic.
+    """
+    AL, W, h, e, y = places
     for i in range(n):
-        h[i] = g[i]
+        h[j, i] = pilot[j, n * n + i]
         for k in range(n):
-            h[i] -= A[i, k] * mean[k]
+            h[j, i] -= pilot[j, i * n + k] * mean[j, k]
             s = 0.0
             for a in range(k, n):
-                s += A[i, a] * L[a, k]
-            AL[i, k] = s
-    for i in range(n):
-        for k in range(i + 1):
+                s += pilot[j, i * n + a] * L[a, k]
+            AL[j, i, k] = s
+    log_det = 0.0
+    for k in range(n):  # I + L'A L to its root, column by column
+        for i in range(k, n):
             s = 1.0 if i == k else 0.0
             for a in range(i, n):
-                s += L[a, i] * AL[a, k]
-            W[i, k] = s
-    lp = -0.5 * cholesky(W, n)
-    for b in range(n):  # the inverse of a lower triangle in its own place, column by column
-        W[b, b] = 1.0 / W[b, b]
+                s += L[a, i] * AL[j, a, k]
+            for c in range(k):
+                s -= W[j, i, c] * W[j, k, c]
+            if i == k:
+                log_det += math.log(s)
+                W[j, k, k] = math.sqrt(s)
+            else:
+                W[j, i, k] = s / W[j, k, k]
+    for b in range(n):  # and to the inverse of that
+        W[j, b, b] = 1.0 / W[j, b, b]
         for a in range(b + 1, n):
             s = 0.0
             for c in range(b, a):
-                s -= W[a, c] * W[c, b]
-            W[a, b] = s / W[a, a]
+                s -= W[j, a, c] * W[j, c, b]
+            W[j, a, b] = s / W[j, a, a]
     for a in range(n):
-        s = 0.0
+        y[j, a] = 0.0
         for c in range(a, n):
-            s += L[c, a] * h[c]
-        y[a] = s
-    for a in range(n - 1, -1, -1):
-        s = 0.0
+            y[j, a] += L[c, a] * h[j, c]
+    for a in range(n):
+        e[j, a] = 0.0
         for b in range(a + 1):
-            s += W[a, b] * y[b]
-        e[a] = s
+            e[j, a] += W[j, a, b] * y[j, b]
+    square = 0.0
     for a in range(n):
         s = 0.0
         for b in range(a, n):
-            s += W[b, a] * (e[b] + t[b])
-        y[a] = s
-        lp -= 0.5 * s * s
+            s += W[j, b, a] * (e[j, b] + t[j * n + b])
+        y[j, a] = s
+        square += s * s
     for a in range(n):
-        s = mean[a]
+        f[j, a] = mean[j, a]
         for b in range(a + 1):
-            s += L[a, b] * y[b]
-        f[a] = s
-    return lp
+            f[j, a] += L[a, b] * y[j, b]
+    return -0.5 * (square + log_det)
 
 
 @njit(**OPTIONS)
-def pull_back(t, A, L, n, AL, W, h, e, y, G, dt, dx, Q, X, dmean, dL):
-    """From G to the derivatives in t and the mean (set) and in L (added); dx, Q and X are scratch."""
+def pull_back(j, t, pilot, L, n, places, G, dt, scratch, dmean, dL):
+    """From G to the derivatives in t and the mean (set) and in L (added); dL is of L alone, scratch (3, n, n)."""
+    AL, W, h, e, y = places
+    Q, X, more = scratch[0], scratch[1], scratch[2]
     for a in range(n):
-        s = -y[a]
+        s = -y[j, a]
         for c in range(a, n):
-            s += L[c, a] * G[c]
+            s += L[c, a] * G[j, c]
         dmean[a] = s  # dy, for now
     for a in range(n):
         s = 0.0
         for b in range(a + 1):
-            s += W[a, b] * dmean[b]
-        dt[a] = s
+            s += W[j, a, b] * dmean[b]
+        dt[j * n + a] = s
     for a in range(n):
         s = 0.0
         for b in range(a, n):
-            s += W[b, a] * dt[b]
-        dx[a] = s
+            s += W[j, b, a] * dt[j * n + b]
+        more[0, a] = s  # dx
     for a in range(n):
         s = 0.0
         for b in range(a + 1):
-            s += L[a, b] * dx[b]
-        Q[0, a] = s  # dh
+            s += L[a, b] * more[0, b]
+        X[0, a] = s  # dh
     for a in range(n):
-        s = G[a]
+        s = G[j, a]
         for b in range(n):
-            s -= A[a, b] * Q[0, b]
+            s -= pilot[j, a * n + b] * X[0, b]
         dmean[a] = s
     for a in range(n):
         for b in range(a + 1):
-            s = (e[a] + t[a]) * dt[b] + dt[a] * e[b]
+            dL[a, b] += G[j, a] * y[j, b] + h[j, a] * more[0, b]
+            s = (e[j, a] + t[j * n + a]) * dt[j * n + b] + dt[j * n + a] * e[j, b]
             Q[a, b] = Q[b, a] = s + 1.0 if a == b else s
-    for a in range(n):  # A L W'Q
+    for a in range(n):
+        for b in range(n):
+            s = 0.0
+            for c in range(b + 1):
+                s += AL[j, a, c] * W[j, b, c]
+            X[a, b] = s
+    for a in range(n):
         for b in range(n):
             s = 0.0
             for c in range(n):
-                v = 0.0
-                for d in range(c + 1):
-                    v += AL[a, d] * W[c, d]
-                s += v * Q[c, b]
-            X[a, b] = s
+                s += X[a, c] * Q[c, b]
+            more[a, b] = s
     for a in range(n):
         for b in range(a + 1):
-            s = G[a] * y[b] + h[a] * dx[b]
             for c in range(b, n):
-                s -= X[a, c] * W[c, b]
-            dL[a, b] += s
+                dL[a, b] -= more[a, c] * W[j, c, b]
 
 
 @njit(**OPTIONS)

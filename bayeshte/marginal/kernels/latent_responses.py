@@ -71,6 +71,7 @@ def interval(link, alpha, beta, low, high, ends):
 
     log F(x), log F(-x) and log f(x) of both go to `ends` (2, 3). One place calls for them: they are long, and compiled at each.
     """
+    below, above = 0.0, 0.0
     for k in range(2):
         if high if k else low:
             ends[k, 0], ends[k, 1], ends[k, 2] = tails(link, beta if k else alpha)
@@ -82,7 +83,11 @@ def interval(link, alpha, beta, low, high, ends):
         log_p = large + math.log(-math.expm1(small - large))
     else:
         log_p = left_up if low else right
-    return log_p, math.exp(ends[0, 2] - log_p), math.exp(ends[1, 2] - log_p)
+    if low:
+        below = math.exp(ends[0, 2] - log_p)
+    if high:
+        above = math.exp(ends[1, 2] - log_p)
+    return log_p, below, above
 
 
 @njit(**OPTIONS)
@@ -152,6 +157,8 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
     dK, df = dparts
     e, de, alpha, beta, below, above = work[0], work[1], work[2], work[3], work[4], work[5]
     width, sampled, ll, ends = covariates + continuous, conditions - continuous, 0.0, np.empty((2, 3))
+    for i in range(conditions):
+        ll -= count * (LOG_SQRT_2PI + (math.log(L[i, i]) if i < continuous else 0.0))
     for r in range(count):
         cluster, q, own, c = ints[r * codes], r * width, r * sampled - continuous, r * codes
         for i in range(n):
@@ -165,9 +172,9 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
             de[i] = 0.0
             if i < continuous:
                 e[i] = (floats[q + covariates + i] - m) / L[i, i]
-                ll -= 0.5 * e[i] * e[i] + math.log(L[i, i]) + LOG_SQRT_2PI
+                ll -= 0.5 * e[i] * e[i]
             elif i < conditions:
-                ll -= 0.5 * t[own + i] * t[own + i] + LOG_SQRT_2PI
+                ll -= 0.5 * t[own + i] * t[own + i]
                 e[i] = t[own + i]
             if cat[i] < 0:
                 continue

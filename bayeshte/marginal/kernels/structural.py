@@ -26,14 +26,23 @@ of its own. Data come in two lanes:
 Derivatives. dS_c = 1/2 [e e' - A + A P A] with e = h - A u; dW_m = -n_m / 2 [(d_m - u)(d_m - u)' + P]; dd_m = -n_m W_m (d_m - u);
 dPsi = A' dS A, dc = A' dK, dB = 2 A' dS S + dc K'.
 
+A covariance matrix C of residuals (a part of Psi, q x q) may have an inverse Wishart prior; with a = df + q + 1, beside the
+Jacobian and constants, which are in the priors of its SDs and in the constant:
+
+    log p = -1/2 [a log det C + tr T C^-1],   dC = -1/2 [a C^-1 - C^-1 T C^-1].
+
+A single covariance, Psi_ij, may have a normal, Student t or flat prior; then its Jacobian, log sd_i sd_j, is added.
+
 ints: d, n, blocks, L, M, P, p, Q, E, contexts, slots, batches, wcombos, vcombos, clusters, checks, slopes, active variables and
-regressors within; then (transform, family) of the n scalars, size of each block of correlations, order of the variables (L M:
-causes first; within, the active ones before the others), entries (cell, i, j, k), checks (level, m, variables [M]) of Psi,
-between variables of f = (b, s), cells of the slopes (0: B, 1: c; row, column among the active), batches of groups, wcombos and
-vcombos (context, m, variables [M]), clusters (vcombo, number of cells), wcombo of each cell.
+regressors within, wisharts, single covariances; then (transform, family) of the n scalars, size of each block of correlations,
+order of the variables (L M: causes first; within, the active ones before the others), entries (cell, i, j, k), checks (level,
+m, variables [M]) of Psi, wisharts likewise, single covariances (level, i, j, family), between variables of f = (b, s), cells
+of the slopes (0: B, 1: c; row, column among the active), batches of groups, wcombos and vcombos (context, m, variables [M]),
+clusters (vcombo, number of cells), wcombo of each cell.
 floats: constant, hyper (4 a scalar), eta of each block, centre (d), scale (d d), coef (E), fixed cells (Psi: L M M, B: L M M,
-c: L M Q), slots of each context, number of values of the batches, batches, clusters (q [Q], v [M]; with slopes A and g of f),
-cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the deviations).
+c: L M Q), slots of each context, wisharts (a, T [M M]), single covariances (3), number of values of the batches, batches,
+clusters (q [Q], v [M]; with slopes A and g of f), cells (n, ybar [P], q [Q]; with slopes R [P P], k [P Q], Q [Q Q] of the
+deviations).
 Within-level variables are the first p of the P observed ones. Arrays in brackets are padded. Coordinates: d, then the slopes'.
 """
 
@@ -49,6 +58,7 @@ from bayeshte.marginal.kernels.linear import (
     add_t_product,
     cholesky,
     clear,
+    inverse_from_cholesky,
     rejection,
 )
 from bayeshte.marginal.kernels.parameters import (
@@ -61,7 +71,7 @@ from bayeshte.marginal.kernels.parameters import (
 from bayeshte.marginal.kernels.structural_clusters import clusters, slopes
 from bayeshte.marginal.kernels.structural_groups import BETWEEN, WITHIN, groups
 
-HEADER = 19
+HEADER = 21
 
 
 @njit(**OPTIONS)
@@ -161,7 +171,7 @@ def take(ints, floats):
     d, n, blocks, levels, M = ints[0], ints[1], ints[2], ints[3], ints[4]
     P, p, Q, E = ints[5], ints[6], ints[7], ints[8]
     contexts, slots, G, NW, NV, J = ints[9], ints[10], ints[11], ints[12], ints[13], ints[14]
-    NC, ns, mw = ints[15], ints[16], ints[17]
+    NC, ns, mw, NI, NS = ints[15], ints[16], ints[17], ints[19], ints[20]
     at = HEADER
     codes = ints[at : at + 2 * n]
     at += 2 * n
@@ -173,6 +183,10 @@ def take(ints, floats):
     at += 4 * E
     checks = ints[at : at + NC * (2 + M)].reshape((NC, 2 + M))
     at += NC * (2 + M)
+    whole = ints[at : at + NI * (2 + M)].reshape((NI, 2 + M))
+    at += NI * (2 + M)
+    single = ints[at : at + 4 * NS].reshape((NS, 4))
+    at += 4 * NS
     targets = ints[at : at + p + ns]
     at += p + ns
     slope_cells = ints[at : at + 3 * ns].reshape((ns, 3))
@@ -198,6 +212,10 @@ def take(ints, floats):
     at += cells
     slot_values = floats[at : at + contexts * slots]
     at += contexts * slots
+    wisharts = floats[at : at + NI * (1 + M * M)].reshape((NI, 1 + M * M))
+    at += NI * (1 + M * M)
+    single_hyper = floats[at : at + 3 * NS].reshape((NS, 3))
+    at += 3 * NS
     size = int(floats[at])
     group_floats = floats[at + 1 : at + 1 + size]
     at += 1 + size
@@ -213,6 +231,7 @@ def take(ints, floats):
             (cluster_ints, cell_ints),
             (cluster_floats, cell_floats),
         ),
+        (whole, wisharts, single, single_hyper),
     )
 
 
@@ -245,6 +264,63 @@ def levels_of(sizes, structure, t, cell, A, S, parts, K):
     return True
 
 
+@njit(**OPTIONS)
+def inverse_wishart(Psi, which, a, T, dPsi):
+    """Log density of the part of Psi that `which` names (level, q, variables), up to its constant; its derivative to dPsi."""
+    q, v = which[1], which[2:]
+    W, C, TW, D = np.empty((q, q)), np.empty((q, q)), np.zeros((q, q)), np.zeros((q, q))
+    for i in range(q):
+        for j in range(i + 1):
+            C[i, j] = Psi[v[i], v[j]]
+    logdet = cholesky(C, q)
+    if not logdet > -math.inf:
+        return math.nan
+    inverse_from_cholesky(C, W, q)
+    add_product(T, W, q, q, q, 1.0, TW)
+    add_product(W, TW, q, q, q, 1.0, D)
+    lp = -0.5 * a * logdet
+    for i in range(q):
+        lp -= 0.5 * TW[i, i]
+        for j in range(q):
+            dPsi[v[i], v[j]] -= 0.5 * (a * W[i, j] - D[i, j])
+    return lp
+
+
+@njit(**OPTIONS)
+def single_covariance(Psi, i, j, family, hyper, dPsi):
+    """Log prior of Psi_ij with its Jacobian, up to its constant; derivatives to dPsi, half to each of Psi_ij and Psi_ji."""
+    lp, d = 0.5 * (math.log(Psi[i, i]) + math.log(Psi[j, j])), 0.0
+    dPsi[i, i] += 0.5 / Psi[i, i]
+    dPsi[j, j] += 0.5 / Psi[j, j]
+    if family == 1:
+        z = (Psi[i, j] - hyper[0]) / hyper[1]
+        lp -= 0.5 * z * z
+        d = -z / hyper[1]
+    elif family == 2:
+        z, c = (Psi[i, j] - hyper[0]) / hyper[1], hyper[2]
+        lp -= 0.5 * (c + 1.0) * math.log1p(z * z / c)
+        d = -(c + 1.0) * z / (hyper[1] * (c + z * z))
+    dPsi[i, j] += 0.5 * d
+    dPsi[j, i] += 0.5 * d
+    return lp
+
+
+@njit(**OPTIONS)
+def matrix_priors(tables, cell, dcell, M):
+    """Log priors of covariance matrices and of single covariances, with derivatives."""
+    whole, wisharts, single, single_hyper = tables
+    lp = 0.0
+    for k in range(len(whole)):
+        at = whole[k, 0] * M * M
+        Psi, dPsi = cell[at : at + M * M].reshape((M, M)), dcell[at : at + M * M].reshape((M, M))
+        lp += inverse_wishart(Psi, whole[k], wisharts[k, 0], wisharts[k, 1:].reshape((M, M)), dPsi)
+    for k in range(len(single)):
+        at = single[k, 0] * M * M
+        Psi, dPsi = cell[at : at + M * M].reshape((M, M)), dcell[at : at + M * M].reshape((M, M))
+        lp += single_covariance(Psi, single[k, 1], single[k, 2], single[k, 3], single_hyper[k], dPsi)
+    return lp
+
+
 @njit(inline="always")
 def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad.
@@ -252,7 +328,7 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     with_clusters and with_slopes are None where there are none: numba leaves out what stands behind `is not None`, so a model of
     complete data compiles in a third of the time.
     """
-    numbers, priors, structure, (group_ints, group_floats), by_cluster = take(ints, floats)
+    numbers, priors, structure, (group_ints, group_floats), by_cluster, of_matrices = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
     codes, hyper, sizes, etas, centre, scale = priors
     order, entries, coef, fixed, checks, slot_values = structure
@@ -293,6 +369,8 @@ def log_density(z, ints, floats, grad, with_clusters, with_slopes):
             dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
             dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
             unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c], M, Q, work, dPsi, dB, dk)
+        if c == 0:  # covariances of residuals are the same in all contexts
+            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
         pull(entries, coef, t, dcell[c], dt)
     for i in range(n):
         dx[i] += dt[1 + i] * slope[i]
@@ -311,7 +389,7 @@ def checked(z, ints, floats, grad, lp, with_clusters, with_slopes):
 @njit(inline="always")
 def expand(z, ints, floats, out, with_slopes):
     """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, slopes (cluster, slope)."""
-    numbers, priors, structure, _, by_cluster = take(ints, floats)
+    numbers, priors, structure, _, by_cluster, _ = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, J, ns = numbers
     codes, hyper, sizes, etas, centre, scale = priors
     x, t, slope, unused, room = np.empty(d), np.empty(1 + d + slots), np.empty(n), np.empty(n), 0

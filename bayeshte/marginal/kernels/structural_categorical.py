@@ -13,8 +13,9 @@ cuts, n_f, J, combinations of the clusters' own variables, patterns, units, ints
 category, place of tau_1 in t or 0); by width (categorical variable, k, place in t); targets of f; combinations (context, m,
 variables [M]); combination of each cluster; f's place or -1 by active variable [active]; patterns (continuous, conditions, n,
 order [active], cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
-floats: coefficient of t at tau_1 by categorical variable; by width (mean, sd) of its threshold; clusters (q [Q], v [M], A, g);
-rows (covariates, values), run by run. Coordinates: those of the parameters, of f (cluster, n_f), of the rows' sampled variables.
+floats: coefficient of t at tau_1 by categorical variable; by width (mean, sd) of its threshold; clusters (q [Q], v [M]), then
+their (A, g); rows (covariates, values), run by run. Coordinates: of the parameters, of f (cluster, n_f), of what rows have
+sampled.
 """
 
 import math
@@ -32,6 +33,7 @@ from bayeshte.marginal.kernels.structural import (
     correlations,
     correlations_gradient,
     levels_of,
+    matrix_priors,
     pull,
     take,
     unsolve,
@@ -39,7 +41,6 @@ from bayeshte.marginal.kernels.structural import (
 from bayeshte.marginal.kernels.structural_clusters import (
     condition,
     gather,
-    mean_of,
     scatter,
     uncondition,
     within_gradient,
@@ -80,13 +81,14 @@ def take_rows(ints, floats, M, Q, active):
     coef = floats[:T]
     priors = floats[T : T + 2 * widths].reshape((widths, 2))
     at = T + 2 * widths
-    span = Q + M + nf * nf + nf
-    cluster_floats = floats[at : at + J * span].reshape((J, span))
+    cluster_floats = floats[at : at + J * (Q + M)].reshape((J, Q + M))
+    at += J * (Q + M)
+    pilot = floats[at : at + J * nf * (nf + 1)].reshape((J, nf * (nf + 1)))
     return (
         (most, codes),
         (variables, width_ints, coef, priors),
-        (targets, own, kinds, cluster_floats),
-        (back, patterns, unit_ints, run_ints, row_ints, floats[at + J * span :]),
+        (targets, own, kinds, cluster_floats, pilot),
+        (back, patterns, unit_ints, run_ints, row_ints, floats[at + J * nf * (nf + 1) :]),
     )
 
 
@@ -114,12 +116,12 @@ def thresholds(categories, t, cuts, dt):
 
 
 @njit(**OPTIONS)
-def locate_clusters(sizes, clusters, S, K, t, own, places, f):
+def locate_clusters(sizes, clusters, S, K, t, own, found, f):
     """f of every cluster at coordinates t and the log density of clusters' own variables and of t; NaN where it has none."""
     M, Q, J, nf = sizes
-    targets, combos, kinds, floats = clusters
+    targets, combos, kinds, floats, pilot = clusters
     Vi, C, L, logdets = own
-    h, e, y, AL, W, errors, means = places
+    places, errors, means = found
     for v in range(len(combos)):
         logdets[v] = condition(targets, nf, combos[v, 2:], combos[v, 1], S[combos[v, 0], BETWEEN], Vi[v], C[v], L[v])
         if not logdets[v] > -math.inf:
@@ -127,38 +129,44 @@ def locate_clusters(sizes, clusters, S, K, t, own, places, f):
     lp = 0.0
     for j in range(J):
         v = kinds[j]
-        context, m, seen = combos[v, 0], combos[v, 1], combos[v, 2:]
-        x = floats[j]
-        A, g = x[Q + M : Q + M + nf * nf].reshape((nf, nf)), x[Q + M + nf * nf :]
-        mean_of(targets, nf, seen, m, K[context, BETWEEN], x[:Q], x[Q:], C[v], errors[j], means[j])
+        context, m = combos[v, 0], combos[v, 1]
+        for i in range(m):
+            s = floats[j, Q + i]
+            for k in range(Q):
+                s -= K[context, BETWEEN, combos[v, 2 + i], k] * floats[j, k]
+            errors[j, i] = s
+        for i in range(nf):
+            s = 0.0
+            for k in range(Q):
+                s += K[context, BETWEEN, targets[i], k] * floats[j, k]
+            for k in range(m):
+                s += C[v, i, k] * errors[j, k]
+            means[j, i] = s
         quad = logdets[v]
         for i in range(m):
             for k in range(m):
                 quad += errors[j, i] * Vi[v, i, k] * errors[j, k]
-        lp -= 0.5 * quad
-        lp += locate(t[j * nf : (j + 1) * nf], A, g, means[j], L[v], nf, AL[j], W[j], h[j], e[j], y[j], f[j])
+        lp += locate(j, t, pilot, means, L[v], nf, places, f) - 0.5 * quad
     return lp
 
 
 @njit(**OPTIONS)
-def pull_clusters(sizes, clusters, t, own, places, df, dt, dS, dK):
+def pull_clusters(sizes, clusters, t, own, found, df, dt, dS, dK):
     """From derivatives in f to those in t (set), and in S and K of the between level (added)."""
     M, Q, J, nf = sizes
-    targets, combos, kinds, floats = clusters
+    targets, combos, kinds, floats, pilot = clusters
     Vi, C, L, logdets = own
-    h, e, y, AL, W, errors, means = places
+    places, errors, means = found
     NV = len(combos)
     dL, dC = np.zeros((NV, nf, nf)), np.zeros((NV, nf, M))
-    dx, scratch, X, dmean, dSc = np.empty(nf), np.empty((nf, nf)), np.empty((nf, nf)), np.empty(nf), np.empty((nf, nf))
-    Ve = np.empty(M)
+    scratch, dmean, dSc, Ve = np.empty((3, nf, nf)), np.empty(nf), np.empty((nf, nf)), np.empty(M)
     for j in range(J):
-        v, mine = kinds[j], slice(j * nf, (j + 1) * nf)
-        context, m, seen, x = combos[v, 0], combos[v, 1], combos[v, 2:], floats[j]
-        A = x[Q + M : Q + M + nf * nf].reshape((nf, nf))
-        pull_back(t[mine], A, L[v], nf, AL[j], W[j], h[j], e[j], y[j], df[j], dt[mine], dx, scratch, X, dmean, dL[v])
+        v = kinds[j]
+        context, m = combos[v, 0], combos[v, 1]
+        pull_back(j, t, pilot, L[v], nf, places, df, dt, scratch, dmean, dL[v])
         for i in range(nf):
             for q in range(Q):
-                dK[context, BETWEEN, targets[i], q] += dmean[i] * x[q]
+                dK[context, BETWEEN, targets[i], q] += dmean[i] * floats[j, q]
             for k in range(m):
                 dC[v, i, k] += dmean[i] * errors[j, k]
         for i in range(m):
@@ -166,13 +174,13 @@ def pull_clusters(sizes, clusters, t, own, places, df, dt, dS, dK):
             for k in range(m):
                 Ve[i] += Vi[v, i, k] * errors[j, k]
         for k in range(m):
-            s = -Ve[k]
+            s, at = -Ve[k], combos[v, 2 + k]
             for i in range(nf):
                 s += C[v, i, k] * dmean[i]
             for q in range(Q):
-                dK[context, BETWEEN, seen[k], q] -= s * x[q]
+                dK[context, BETWEEN, at, q] -= s * floats[j, q]
             for i in range(m):
-                dS[context, BETWEEN, seen[k], seen[i]] += 0.5 * (Ve[k] * Ve[i] - Vi[v, k, i])
+                dS[context, BETWEEN, at, combos[v, 2 + i]] += 0.5 * (Ve[k] * Ve[i] - Vi[v, k, i])
     for v in range(NV):
         root_gradient(L[v], dL[v], nf, dSc)
         uncondition(targets, nf, combos[v, 2:], combos[v, 1], Vi[v], C[v], dSc, dC[v], dS[combos[v, 0], BETWEEN])
@@ -256,22 +264,14 @@ def all_rows(sizes, active, slope_cells, tables, codes, cell, dcell, f, df, cate
 def new_places(J, NV, nf, M):
     """Room for what `locate_clusters` finds and `pull_clusters` needs."""
     own = np.empty((NV, M, M)), np.empty((NV, nf, M)), np.zeros((NV, nf, nf)), np.empty(NV)
-    places = (
-        np.empty((J, nf)),
-        np.empty((J, nf)),
-        np.empty((J, nf)),
-        np.empty((J, nf, nf)),
-        np.empty((J, nf, nf)),
-        np.empty((J, M)),
-        np.empty((J, nf)),
-    )
-    return own, places
+    places = np.empty((J, nf, nf)), np.empty((J, nf, nf)), np.empty((J, nf)), np.empty((J, nf)), np.empty((J, nf))
+    return own, (places, np.empty((J, M)), np.empty((J, nf)))
 
 
 @njit(inline="always")
 def start(z, ints, floats, t, dt, cell, A, S, parts):
     """Parameters t and the matrices at coordinates z: the log prior, NaN where a covariance matrix is none."""
-    numbers, priors, structure, _, _ = take(ints, floats)
+    numbers, priors, structure, _, _, _ = take(ints, floats)
     d, n, blocks = numbers[0], numbers[1], numbers[2]
     codes, hyper, sizes, etas, centre, scale = priors
     x, slope, dx = np.empty(d), np.empty(n), np.zeros(d)
@@ -292,7 +292,7 @@ def start(z, ints, floats, t, dt, cell, A, S, parts):
 @njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
-    numbers, priors, structure, _, by_cluster = take(ints, floats)
+    numbers, priors, structure, _, by_cluster, of_matrices = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, _, ns = numbers
     active, _, slope_cells, _, _ = by_cluster[0]
     (most, codes), categories, clusters, tables = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(active))
@@ -308,8 +308,8 @@ def log_density(z, ints, floats, grad):
     lp += thresholds(categories, t, cuts, dt)
 
     f, df, sizes = np.empty((J, nf)), np.zeros((J, nf)), (M, Q, J, nf)
-    own, places = new_places(J, NV, nf, M)
-    lp += locate_clusters(sizes, clusters, S, parts, z[d:], own, places, f)
+    own, found = new_places(J, NV, nf, M)
+    lp += locate_clusters(sizes, clusters, S, parts, z[d:], own, found, f)
     given = (cuts, categories[0][:, 1], categories[0][:, 0])
     at = d + J * nf
     lp += all_rows(
@@ -317,7 +317,7 @@ def log_density(z, ints, floats, grad):
     )
     if not lp > -math.inf:
         return math.nan
-    pull_clusters(sizes, clusters, z[d:], own, places, df, grad[d:], dS, dK)
+    pull_clusters(sizes, clusters, z[d:], own, found, df, grad[d:], dS, dK)
     for w in range(len(categories[1])):
         v, k = categories[1][w, 0], categories[1][w, 1]
         for later in range(k, most + 1):
@@ -335,6 +335,8 @@ def log_density(z, ints, floats, grad):
             dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
             dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
             unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c, l], M, Q, work, dPsi, dB, dk)
+        if c == 0:
+            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
         pull(structure[1], structure[2], t, dcell[c], dt)
     for i in range(n):
         dx[i] += dt[1 + i] * slope[i]
@@ -356,17 +358,17 @@ def log_density_c(dim, z, grad, lp, user_data):
 def expand_c(dim, expanded, z, out, user_data):
     """Coordinates to parameters: the scalars (SDs perhaps with a sign), correlations of the blocks, parts of clusters."""
     ints, floats = views(user_data, np.int64, np.float64)
-    point, found = carray(z, (dim,)), carray(out, (expanded,))
-    numbers, _, structure, _, by_cluster = take(ints, floats)
+    point, values = carray(z, (dim,)), carray(out, (expanded,))
+    numbers, _, structure, _, by_cluster, _ = take(ints, floats)
     d, M, Q, contexts, slots = numbers[0], numbers[4], numbers[7], numbers[8], numbers[9]
     _, _, clusters, _ = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(by_cluster[0][0]))
     nf, J, NV = len(clusters[0]), len(clusters[2]), len(clusters[1])
     t, cell = np.empty(1 + d + slots), np.empty((contexts, len(structure[3])))
     A, S, parts = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, Q))
     start(point, ints, floats, t, t, cell, A, S, parts)
-    own, places = new_places(J, NV, nf, M)
-    f = found[d:].reshape((J, nf))
-    locate_clusters((M, Q, J, nf), clusters, S, parts, point[d:], own, places, f)
+    own, found = new_places(J, NV, nf, M)
+    f = values[d:].reshape((J, nf))
+    locate_clusters((M, Q, J, nf), clusters, S, parts, point[d:], own, found, f)
     for i in range(d):
-        found[i] = t[1 + i]
+        values[i] = t[1 + i]
     return 0
