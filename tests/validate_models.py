@@ -61,6 +61,13 @@ def students(clusters: int = 24, missing: float = 0.0, low: int = 4, high: int =
     )
 
 
+def pupils(clusters: int = 24) -> pd.DataFrame:
+    """`students` with a sixth of the values missing, y in two categories and g in three."""
+    data = students(clusters, missing=1 / 6)
+    middle = pd.cut(data["m2"], [-np.inf, -0.5, 0.5, np.inf], labels=["low", "middle", "high"])
+    return data.assign(y=(data["y"] > 0).astype(float).where(data["y"].notna()), g=middle)
+
+
 def answers(missing: float = 0.2) -> pd.DataFrame:
     """50 persons in two arms, 12 items, a fifth of the answers missing; a covariate of persons; the answers are replaced."""
     rng = np.random.default_rng(4)
@@ -238,6 +245,35 @@ SCENARIOS = {
             },
         ),
         lambda: students(clusters=30),
+    ),
+    "binary mediation": Scenario(
+        "two levels: a mediator centred at its latent cluster mean, a binary outcome whose latent response is split too; "
+        "a sixth of all values is missing",
+        bh.SEM(
+            cluster="school",
+            within="m1 ~ a*x; y ~ b*m1",
+            between="m1 ~ c*treat; y ~ d*m1 + treat",
+            categorical=["y"],
+            derived={"within": "a*b", "between": "c*d"},
+            priors={
+                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
+                "threshold": bh.Normal(0, 0.7),
+            },
+        ),
+        pupils,
+    ),
+    "ordinal outcome": Scenario(
+        "one level: a mediator, an outcome in three ordered categories; a sixth of the mediators is missing",
+        bh.SEM(
+            model="m1 ~ a*x + t; g ~ b*m1 + c*t",
+            categorical=["g"],
+            derived={"indirect": "a*b"},
+            priors={
+                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
+                "threshold": bh.Normal(0, 1),
+            },
+        ),
+        lambda: pupils(clusters=80),
     ),
     "classes of clusters": Scenario(
         "two latent classes of clusters, numbered by their intercepts, random intercepts within them; what does not depend on "
