@@ -118,7 +118,7 @@ def conditional_effects(
     """
     if not isinstance(fit.spec, SEM):
         raise SpecError("Conditional effects along paths are those of a bh.SEM: use bh.cate or bh.subgroups.")
-    s = fit.spec.structure
+    s = fit.spec.structure_of(fit.posterior)
     where = where or next((v for v in reversed(s.levels) if {cause, outcome} <= {*s.table.names(v)}), s.levels[0])
     if where not in s.levels:
         raise SpecError(f"where={where!r}: the model has {"'within' and 'between'" if s.two_level else 'one level'}.")

@@ -62,11 +62,13 @@ def factor_scores(fit: "Fit", interval: str = "eti", level: float = LEVEL) -> pd
     Raises
     ------
     SpecError
-        For another family, or a model that has no latent variables.
+        For another family, a model that has no latent variables, or one with factors of rows and categorical variables: given
+        categories such a factor is not normal.
     """
     parts = []
     shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"])
     for found in _latent(fit):
+        _check(fit, found)
         columns = {k: np.empty((len(found.names), len(found.units))) for k in _columns(np.zeros((1, 2, 1)))}
         for units, x in found.pieces:
             values = _columns(x.reshape(*shape, -1), interval, level)
@@ -103,6 +105,7 @@ def factor_score_draws(fit: "Fit", variable: str) -> xr.DataArray:
         raise SpecError(f"No latent variable {variable!r}.{near(variable, labels)}")
     shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"])
     (found,) = [g for g in groups if variable in map(g.label, g.names)]
+    _check(fit, found)
     at = [found.label(v) for v in found.names].index(variable)
     out = np.empty((shape[0] * shape[1], len(found.units)))
     for units, x in found.pieces:
@@ -117,7 +120,8 @@ def _latent(fit: "Fit") -> list[_Latent]:
         raise SpecError(
             "Factor scores are those of a bh.SEM; bh.cluster_effects(fit) has the clusters of other models."
         )
-    s, design, posterior = fit.spec.structure, fit.design, fit.posterior
+    design, posterior = fit.design, fit.posterior
+    s = fit.spec.structure_of(posterior)
     m, data, t = s.matrices(design["slots"].to_numpy()), data_of(design), stacked(s, posterior)
     own = design.attrs["cluster"]
     given = {v: _flat(posterior[v], own, dim) for v, (dim, _) in STORED.items() if v in posterior}
@@ -149,6 +153,16 @@ def _latent(fit: "Fit") -> list[_Latent]:
             "bh.predict(fit, data) has the expected values of the observed ones."
         )
     return out
+
+
+def _check(fit: "Fit", found: _Latent) -> None:
+    """Factors of rows are drawn from a normal distribution, which they do not have given categories."""
+    links = fit.spec.links
+    if links and found.header == "factors" and found.dim == "row":
+        raise SpecError(
+            f"There are no scores of {', '.join(found.names)}: with categorical variables ({', '.join(links)}) a factor of rows "
+            "is not normal given the data. bh.factor_score_draws has latent variables of clusters."
+        )
 
 
 def _flat(values: xr.DataArray, cluster: str, dim: str) -> np.ndarray:

@@ -86,11 +86,13 @@ def simulate(
 
 
 def _column(values: np.ndarray, given: pd.Series, known: np.ndarray) -> np.ndarray | pd.Categorical:
-    """Simulated values of a column, missing where they were, with the order of its categories if it has one."""
+    """Simulated values of a column, missing where they were, categories in its order or as numbers if it has these."""
     if isinstance(given.dtype, pd.CategoricalDtype):
         place = {str(label): k for k, label in enumerate(given.cat.categories)}
         codes = [place[v] if there else -1 for v, there in zip(values, known, strict=True)]
         return pd.Categorical.from_codes(codes, dtype=given.dtype)
+    if values.dtype.kind == "U":  # labels of categories that are numbers in the data
+        return values.astype(int) if known.all() else np.where(known, values, "nan").astype(float)
     return values if known.all() else np.where(known, values, np.nan)
 
 

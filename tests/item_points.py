@@ -8,6 +8,7 @@ from cases import EVALUATE
 
 from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.marginal.density import is_even
+from bayeshte.marginal.kernels.item_coordinates import HEADER
 
 
 def as_draws(density, points, design) -> xr.Dataset:
@@ -39,9 +40,9 @@ def log_posterior(density, design, priors, z) -> float:
     )
     d = density.n_top
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
-    others = ("rho", "corr", "gap", "tau", *(("b", "zeta") if Arrays(design).fixed else ()))
+    others = ("rho", "corr", "rho_theta", "gap", "tau", *(("b", "zeta") if Arrays(design).fixed else ()))
     names = [v for v in priors if v.split("[")[0] not in others]
-    codes = density.ints[15 : 15 + len(names)]
+    codes = density.ints[HEADER : HEADER + len(names)]
     twice = sum(is_even(priors[v]) and code == 3 for v, code in zip(names, codes, strict=True))
     constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
     return density(z)[0] + twice * np.log(2) - constant

@@ -75,6 +75,22 @@ SPECS = {
         },
     ),
 }
+#: random effects integrated by quadrature, and random slopes beside classes of individuals
+INTEGRATED = {
+    "binary": bh.EffectMixture(**ROLES | {"outcome": "passed"}, covariates="x", family="logit"),
+    "binomial, slopes": bh.EffectMixture(
+        **ROLES | {"outcome": "events"}, trials="trials", family="logit", varying="drug", shared=("sd",)
+    ),
+    "student": bh.EffectMixture(**ROLES, family="student", shared=("nu",), order="gamma0"),
+    "counts, slopes": bh.EffectMixture(
+        **ROLES | {"outcome": "count"}, family="poisson", varying="drug", classes=3, membership="z"
+    ),
+    "one, binary": bh.EffectMixture(**ROLES | {"outcome": "passed"}, family="logit", varying="drug", classes=1),
+    "persons, slopes": bh.EffectMixture(**ROLES, class_of="individual", varying="drug", covariates="x"),
+    "persons, slopes, binary": bh.EffectMixture(
+        **ROLES | {"outcome": "passed"}, class_of="individual", family="logit", varying="drug", membership="x"
+    ),
+}
 
 
 def as_draws(density, points) -> xr.Dataset:

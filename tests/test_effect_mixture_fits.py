@@ -18,7 +18,7 @@ import bayeshte as bh
 from bayeshte.checks.classes import adjusted_rand
 from bayeshte.families.effect_mixture_arrays import Arrays
 from bayeshte.families.effect_mixture_classes import renumbered
-from bayeshte.marginal import mixture, mixture_modes
+from bayeshte.marginal import mixture_draws, mixture_modes
 from bayeshte.plots import figures
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -79,6 +79,24 @@ def test_maximum_likelihood_of_the_betablocker_trial(classes, shared, reference)
         assert reference - 1e-5 < best < reference + 1e-4
 
 
+@needs_data
+def test_one_class_with_normal_effects_of_centres_is_that_of_lme4():
+    """Random intercepts: lme4's estimates; random effects: its log-likelihood at its estimates, Laplace's, which one node is."""
+    data = pd.read_csv(DATA / "betablocker" / "betablocker.csv")
+    one = replace(betablocker(classes=1), intercept_varies=True)
+    D = Arrays(one.design(data))
+    best = mixture_modes.maximum_likelihood(D.units, D.layout)[0]
+    t = mixture_modes.parameters_at(D.units, D.layout, best.x)
+    np.testing.assert_allclose(t.beta[0, 0], [-2.1961984, -0.2609143], atol=1e-4)
+    assert t.factor.item() == pytest.approx(0.4864893, abs=1e-4)
+    D = Arrays(replace(one, varying="all").design(data))
+    beta, tau = [-2.20413152, -0.24680629], [[0.254613251, -0.022144719], [-0.022144719, 0.009585196]]
+    given = np.array([[beta]]), np.ones((1, 1, 2)), np.linalg.cholesky(tau)[None, None]
+    t = mixture_draws.Parameters(*given, np.zeros((1, 1, 1)), np.zeros((1, 0, 2)))
+    found = mixture_draws.class_log_likelihood(replace(D.units, nodes=1), t).sum() + D.units.constant
+    assert found == pytest.approx(-158.8272621, abs=2e-5)
+
+
 @pytest.fixture(scope="module")
 def star():
     data = pd.read_csv(DATA / "star" / "star_k.csv").dropna(subset=["mathk", "stark", "schoolidk"])
@@ -103,14 +121,14 @@ def test_likelihood_of_star_schools(star, classes):
     D = Arrays(bh.EffectMixture(**roles, classes=classes).design(star))
     pi, intercept, small, aide, sigma = np.array(printed).T
     beta = {"intercept": intercept, "stark[small]": small, "stark[regular+aide]": aide}
-    t = mixture.Parameters(
+    t = mixture_draws.Parameters(
         np.stack([beta[v] for v in D.full_terms], axis=1)[None],
         np.stack([sigma, np.ones(classes)], axis=1)[None],
         np.zeros((1, classes, 0, 0)),
         np.log(pi / pi.sum())[None, None],
-        np.zeros((1, 0)),
+        np.zeros((1, 0, 0)),
     )
-    values = mixture.class_log_likelihood(D.units, t) + mixture.log_prior_probabilities(D.units, t.alpha)
+    values = mixture_draws.class_log_likelihood(D.units, t) + mixture_draws.log_prior_probabilities(D.units, t.alpha)
     at_printed = logsumexp(values[0], axis=1).sum()
     assert at_printed == pytest.approx(reference, abs=0.02)  # the variance is printed with N - p for N
     best = mixture_modes.maximum_likelihood(D.units, D.layout, 1)[0]

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import xarray as xr
+from item_answers import trial as answers
 from item_trials import ROLES, trial
 from scipy import integrate, stats
 from scipy.special import logsumexp
@@ -133,7 +134,7 @@ def test_standard_error_over_persons_of_a_mean_is_the_usual_one():
 
 
 def test_likelihood_given_items_is_that_of_the_kernel_and_its_derivatives_are_right(fitted):
-    data = likelihood.Table(fitted.design)
+    data = likelihood.Table(fitted.design, "drug")
     draw = fitted.posterior.isel(chain=[0], draw=[7])
     beta = np.array([draw[v].item() for v in ("beta0", "beta1", "beta2")])
     u = np.stack([draw["b"].to_numpy().ravel(), draw["zeta"].to_numpy().ravel()])
@@ -150,7 +151,7 @@ def test_likelihood_given_items_is_that_of_the_kernel_and_its_derivatives_are_ri
 
 
 def test_laplace_over_items_against_numerical_integration():
-    data = likelihood.Table(SPEC.design(trial(2, persons=60, items=2, sigma_zeta=0.5)))
+    data = likelihood.Table(SPEC.design(trial(2, persons=60, items=2, sigma_zeta=0.5)), "drug")
     beta, sigma, sd = np.array([0.1, 0.4]), 1.0, 0.9
     at = np.array([*beta, np.log(sigma), sd, 0.0, 0.0])
     laplace, mode = data.laplace(at, np.zeros((2, 2)))
@@ -179,11 +180,39 @@ def test_likelihood_ratio_is_near_that_of_glmer(case):
     seed, persons, items, sigma_zeta = case
     statistic, sd, rho = GLMER[case]
     fit = bh.fit(SPEC, trial(seed, persons, items, sigma_zeta), seed=1, progress=False)
-    found = likelihood.likelihood_ratio(fit)
+    found = likelihood.likelihood_ratio(fit, "drug")
     assert found.statistic == pytest.approx(statistic, rel=0.05, abs=0.1)
     assert found.sigma_zeta == pytest.approx(sd, rel=0.05, abs=0.02)
     if statistic > 1:
         assert found.rho == pytest.approx(rho, abs=0.03)
+
+
+#: glmer(answer ~ drug + talk + (1 | child) + (drug + talk | word)) against (talk | word) and (drug | word), likewise
+GLMER_OF_ARMS = {"drug": (26.09767, 0.55113, 0.499), "talk": (8.54678, 0.35158, 0.414)}
+
+
+def test_likelihood_ratio_of_each_of_several_arms():
+    """Likelihood given items and derivatives = those of the kernel; the larger model is the same for both arms; near glmer."""
+    data = answers(13, persons=450, items=12, categories=2, sd_a=0.0, arms=3)[0]
+    spec = bh.ItemResponse(**ROLES | {"response": "answer"})
+    fit = bh.fit(spec, data, seed=1, draws=500, progress=False)
+    draw, table = fit.posterior.isel(chain=[0], draw=[7]), likelihood.Table(fit.design, "drug")
+    u = np.stack([draw["b"][0, 0], draw["zeta"].sel(arm="talk")[0, 0], draw["zeta"].sel(arm="drug")[0, 0]])
+    beta, sigma = np.append(draw["beta0"], draw["beta1"]), draw["sigma_theta"].item()
+    value, slope, bend = table.given_items(beta, sigma, u)
+    assert value == pytest.approx(spec.log_likelihood(draw, fit.design, "cluster").sum().item(), abs=1e-7)
+    for k in (0, 13, 25):
+        move = 1e-5 * np.eye(u.size)[k].reshape(u.shape)
+        up, down = (table.given_items(beta, sigma, u + s * move) for s in (1, -1))
+        assert (up[0] - down[0]) / 2e-5 == pytest.approx(slope.ravel()[k], abs=1e-6)
+        np.testing.assert_allclose((up[1] - down[1]).ravel() / 2e-5, bend[k], atol=1e-6)
+    found = {arm: likelihood.likelihood_ratio(fit, arm) for arm in GLMER_OF_ARMS}
+    assert found["drug"].log_likelihood[1] == pytest.approx(found["talk"].log_likelihood[1], abs=1e-4)
+    for arm, (statistic, sd, rho) in GLMER_OF_ARMS.items():
+        assert found[arm].parameters == 3
+        assert found[arm].statistic == pytest.approx(statistic, rel=0.05, abs=0.1)
+        assert found[arm].sigma_zeta == pytest.approx(sd, rel=0.05, abs=0.02)
+        assert found[arm].rho == pytest.approx(rho, abs=0.03)
 
 
 def test_p_values():
@@ -191,6 +220,8 @@ def test_p_values():
     assert test.p_halved == pytest.approx(np.exp(-1.5) / 2)
     assert test.p_mixture == pytest.approx((np.exp(-1.5) + 2 * stats.norm.sf(np.sqrt(3))) / 2)
     assert likelihood.LikelihoodRatio(0.0, 0.0, np.nan, (-1.0, -1.0)).p_mixture == 1
+    three_arms = likelihood.LikelihoodRatio(3.0, 0.2, 0.1, (-2.0, -0.5), 3)
+    assert three_arms.p_mixture == pytest.approx((np.exp(-1.5) + stats.chi2.sf(3.0, 3)) / 2)
 
 
 # ------------------------------------------------------------------------------------------------- Bayes factor

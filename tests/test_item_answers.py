@@ -136,7 +136,7 @@ def test_an_item_that_does_not_go_with_the_ability_is_found():
     data.loc[lost, "answer"] = np.random.default_rng(0).permutation(data.loc[lost, "answer"])
     spec = bh.ItemResponse(**ROLES, model="partial credit")
     fit = bh.fit(spec, data, seed=1, target_accept=0.95, progress=False)
-    table = bh.item_fit(fit, draws=200).set_index("item")
+    table = bh.item_fit(fit, draws=1000).set_index("item")
     assert table["infit"].idxmax() == "w02"
     assert table.loc["w02", "infit"] > 1.3
     assert table.loc["w02", "infit_p"] < 0.01
@@ -296,7 +296,7 @@ def by_brute_force(spec, design, arm, n=120_000):
 def test_bayes_factor_of_each_arm_against_brute_force():
     spec = bh.ItemResponse(**ROLES, model="partial credit", priors=NARROW)
     data = trial(1, persons=36, items=3, categories=3, arms=3, kind="partial credit")[0]
-    fit = bh.fit(spec, data, seed=1, draws=800, progress=False)
+    fit = bh.fit(spec, data, seed=1, draws=1200, progress=False)
     for arm in ("drug", "talk"):
         found = evidence.bayes_factors(evidence.Effects(fit, arm), 1000)[1.0]
         one, none = by_brute_force(spec, fit.design, arm)
@@ -345,12 +345,14 @@ def test_table_of_the_tests_says_what_is_missing():
     table = bh.item_heterogeneity(fit, draws=40).table.set_index("quantity")
     assert np.isfinite(table.loc[["sigma_zeta", "log BF10", "elpd difference"], "value"].to_numpy()).all()
     assert np.isnan(table.loc["likelihood ratio", "value"])
-    assert "available for Rasch models (logit) of two arms" in table.loc["likelihood ratio", "definition"]
+    assert (
+        "available for Rasch models (logit) with covariates of persons" in table.loc["likelihood ratio", "definition"]
+    )
     assert "model='partial credit'" in table.loc["likelihood ratio", "definition"]
     with pytest.raises(bh.SpecError, match="at least 40"):
         bh.item_heterogeneity(fit, draws=20)
     with pytest.raises(bh.SpecError, match="Rasch models"):
-        likelihood_ratio(fit)
+        likelihood_ratio(fit, "drug")
 
 
 # -------------------------------------------------------------------------------------------------- simulated data

@@ -15,6 +15,7 @@ import bayeshte as bh
 from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
+from bayeshte.marginal.kernels.item_coordinates import HEADER
 from bayeshte.marginal.responses import responses
 
 
@@ -266,7 +267,7 @@ def test_small_ability_sd_is_continuous(case):
         out = density.with_coordinates(start, np.eye(d))(rest)
         return out[0], out[1][k]
 
-    if density.ints[15 + k] != 0:  # clearly not zero in these data: sampled on the log scale
+    if density.ints[HEADER + k] != 0:  # clearly not zero in these data: sampled on the log scale
         return
     sigmas = np.array([2e-3, 1.1e-3, 9e-4, 5e-4, 0.0])
     values = np.array([at(s)[0] for s in sigmas])

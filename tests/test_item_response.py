@@ -20,6 +20,7 @@ from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_averages import average_score
 from bayeshte.marginal import abilities as integrals
 from bayeshte.marginal.density import is_even
+from bayeshte.marginal.kernels.item_coordinates import HEADER
 from bayeshte.marginal.responses import responses
 from bayeshte.summary import rows
 
@@ -187,7 +188,7 @@ def log_posterior(density, priors, z) -> float:
     d = density.n_top
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
     n = len(priors) - ("rho" in priors)
-    transforms = dict(zip([v for v in priors if v != "rho"], density.ints[15 : 15 + n], strict=True))
+    transforms = dict(zip([v for v in priors if v != "rho"], density.ints[HEADER : HEADER + n], strict=True))
     twice = sum(name.startswith("sigma") and is_even(priors[name]) and code == 3 for name, code in transforms.items())
     constant = np.linalg.slogdet((4 * fine - coarse) / 3)[1] - np.linalg.slogdet(scale)[1]
     return density(z)[0] + twice * np.log(2) - constant

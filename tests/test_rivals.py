@@ -62,6 +62,35 @@ def test_real_classes_of_clusters_are_kept():
     assert found.difference[0] == pytest.approx(-found.table.loc["one class, normal", "difference"])
 
 
+@pytest.mark.filterwarnings("ignore::bayeshte.ConvergenceWarning")
+def test_normal_effects_of_centres_are_not_called_classes():
+    """Binomial counts of centres whose log odds are normal: one class with normal effects predicts better than two without."""
+    rng = np.random.default_rng(4)
+    centre, T = np.repeat(np.arange(40), 2), np.tile([0, 1], 40)
+    eta = -1 + 0.8 * rng.normal(size=40)[centre] + 0.3 * T
+    events = rng.binomial(60, 1 / (1 + np.exp(-eta)))
+    data = pd.DataFrame({"events": events, "n": 60, "arm": np.where(T == 1, "drug", "control"), "centre": centre})
+    roles = dict(outcome="events", trials="n", treatment="arm", reference="control", cluster="centre")
+    spec = bh.EffectMixture(**roles, family="logit", intercept_varies=False, priors={"gamma1": bh.Normal(0, 2)})
+    found = bh.class_rivals(bh.fit(spec, data, draws=400, tune=300, seed=1, progress=False))
+    assert list(found.table.index) == ["one class, binomial", "2 classes"]
+    assert "Do not report them as subgroups" in found.sentence
+    rival = rivals._binomial(bh.fit(spec, data, draws=20, tune=50, progress=False))
+    assert (rival.classes, rival.varying, rival.priors) == (1, "all", {"gamma1": bh.Normal(0, 2)})
+
+
+def test_overdispersed_counts_are_not_called_classes():
+    """Negative binomial counts of one population, in which two classes of Poisson counts are found."""
+    rng = np.random.default_rng(2)
+    T = rng.integers(0, 2, 400)
+    data = pd.DataFrame({"errors": rng.poisson(rng.gamma(1.5, np.exp(1 + 0.3 * T) / 1.5)), "arm": T})
+    spec = replace(PERSONS, outcome="errors", family="poisson")
+    found = bh.class_rivals(bh.fit(spec, data, draws=400, tune=300, seed=1, progress=False))
+    assert set(found.table.index) == {"2 classes", "one class, Poisson", "one class, negative binomial"}
+    assert found.rival == "one class, negative binomial"
+    assert not found.ok
+
+
 @pytest.mark.parametrize(
     ("lead", "se", "said"),
     [
@@ -97,7 +126,7 @@ def test_the_same_rows_and_priors(skewed):
 def test_what_is_refused(skewed):
     for spec, words in (
         (replace(PERSONS, classes=1), "no latent classes"),
-        (SPECS["binomial"], "no one-class rival of binomial counts"),
+        (replace(SPECS["binomial"], class_of="individual"), "no one-class rival of classes of individuals"),
     ):
         with pytest.raises(bh.SpecError, match=words):
             bh.class_rivals(replace(skewed, spec=spec))

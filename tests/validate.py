@@ -199,9 +199,15 @@ def image(kind: str, page: str) -> str:
 
 def picture(results: dict[str, Calibration], path: Path) -> None:
     """ECDF minus the diagonal of every quantity, in the simultaneous band of uniform ranks; the worst one is named."""
-    rows = (len(results) + 1) // 2
+    rows, wide = (len(results) + 1) // 2, min(len(results), 2)
     figure, axes = plt.subplots(
-        rows, 2, figsize=(9, 2.5 * rows), sharex=True, sharey=True, layout="constrained", squeeze=False
+        rows,
+        wide,
+        figsize=(4.5 * wide, max(4.0, 2.5 * rows)),
+        sharex=True,
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
     )
     for axis in axes.flat[len(results) :]:
         axis.remove()

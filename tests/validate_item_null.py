@@ -37,7 +37,7 @@ def data_set(seed: int) -> pd.DataFrame:
 def one(seed: int) -> dict[str, float]:
     """What model A says of a trial."""
     fit = bh.fit(SPEC, data_set(seed), seed=seed, progress=False)
-    evidence, test = bayes_factors(Effects(fit, "treated"), DRAWS)[1.0], likelihood_ratio(fit)
+    evidence, test = bayes_factors(Effects(fit, "treated"), DRAWS)[1.0], likelihood_ratio(fit, "treated")
     beta1, sigma = (fit.posterior[v].to_numpy().ravel() for v in ("beta1", "sigma_zeta"))
     lower, upper = np.quantile(beta1, [0.025, 0.975])
     return {

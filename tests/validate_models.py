@@ -61,6 +61,13 @@ def students(clusters: int = 24, missing: float = 0.0, low: int = 4, high: int =
     )
 
 
+def pupils(clusters: int = 24) -> pd.DataFrame:
+    """`students` with a sixth of the values missing, y in two categories and g in three."""
+    data = students(clusters, missing=1 / 6)
+    middle = pd.cut(data["m2"], [-np.inf, -0.5, 0.5, np.inf], labels=["low", "middle", "high"])
+    return data.assign(y=(data["y"] > 0).astype(float).where(data["y"].notna()), g=middle)
+
+
 def answers(missing: float = 0.2) -> pd.DataFrame:
     """50 persons in two arms, 12 items, a fifth of the answers missing; a covariate of persons; the answers are replaced."""
     rng = np.random.default_rng(4)
@@ -239,6 +246,35 @@ SCENARIOS = {
         ),
         lambda: students(clusters=30),
     ),
+    "binary mediation": Scenario(
+        "two levels: a mediator centred at its latent cluster mean, a binary outcome whose latent response is split too; "
+        "a sixth of all values is missing",
+        bh.SEM(
+            cluster="school",
+            within="m1 ~ a*x; y ~ b*m1",
+            between="m1 ~ c*treat; y ~ d*m1 + treat",
+            categorical=["y"],
+            derived={"within": "a*b", "between": "c*d"},
+            priors={
+                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
+                "threshold": bh.Normal(0, 0.7),
+            },
+        ),
+        pupils,
+    ),
+    "ordinal outcome": Scenario(
+        "one level: a mediator, an outcome in three ordered categories; a sixth of the mediators is missing",
+        bh.SEM(
+            model="m1 ~ a*x + t; g ~ b*m1 + c*t",
+            categorical=["g"],
+            derived={"indirect": "a*b"},
+            priors={
+                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
+                "threshold": bh.Normal(0, 1),
+            },
+        ),
+        lambda: pupils(clusters=80),
+    ),
     "classes of clusters": Scenario(
         "two latent classes of clusters, numbered by their intercepts, random intercepts within them; what does not depend on "
         "the numbering as well: average and SD of effects, entropy, likelihood",
@@ -261,6 +297,28 @@ SCENARIOS = {
             priors=COEFFICIENTS | {"sigma": bh.LogNormal(0, 0.3), "pi": bh.Dirichlet(3)},
         ),
         persons,
+    ),
+    "classes of clusters, binary": Scenario(
+        "two latent classes of clusters with a binary outcome, numbered by their intercepts; random intercepts within them are "
+        "integrated by quadrature and drawn back",
+        bh.EffectMixture(
+            **ROLES | {"outcome": "passed"},
+            family="logit",
+            order="gamma0",
+            priors=COEFFICIENTS | {"sd": bh.HalfNormal(0.6), "pi": bh.Dirichlet(3)},
+        ),
+        lambda: trial(low=15, high=25),
+    ),
+    "classes of individuals, varying effects": Scenario(
+        "two latent classes of persons, numbered by their intercepts, beside intercepts and effects that vary between clusters",
+        bh.EffectMixture(
+            **ROLES,
+            class_of="individual",
+            varying="treated",
+            order="gamma0",
+            priors=COEFFICIENTS | SPREAD | {"sigma": bh.LogNormal(0, 0.3), "pi": bh.Dirichlet(3)},
+        ),
+        lambda: trial(low=8, high=14),
     ),
     "item effects": Scenario(
         "binary responses: effects that vary over items and with a covariate of persons",

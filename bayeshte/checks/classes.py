@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import entr, softmax
+from scipy.special import entr
 
 from bayeshte.checks.loo import loo
 from bayeshte.checks.rivals import Rivals, class_rivals
@@ -18,13 +18,16 @@ from bayeshte.families.effect_mixture_classes import Classification, classificat
 from bayeshte.families.effect_mixture_estimands import class_outcomes
 from bayeshte.fit import Fit, fit
 from bayeshte.labelled import unstack
-from bayeshte.marginal import mixture, mixture_modes
+from bayeshte.marginal import mixture_data, mixture_draws, mixture_modes
 from bayeshte.summary import rows
 
 #: Mean probability of the units assigned to a class below which it is not separable (Nagin, 2005, chapter 5).
 SEPARABLE = 0.7
 #: Share of draws in which a class may hold fewer units than one.
 EMPTY = 0.05
+#: Largest error of the log-likelihood of a draw that quadrature may make: it changes the weight of the draw by as much.
+IMPRECISE = 0.05
+TRIED = 5  # draws of each chain at which it is looked at
 HALVES = 10  # half-samples of `fit_classes`
 
 
@@ -127,6 +130,8 @@ def _assignment(p: np.ndarray) -> np.ndarray:
 def class_check(fit: Fit, rivals: bool = True) -> ClassCheck:
     """Whether chains agree on what does not depend on the numbering of classes, whether classes are empty, alike, or not needed.
 
+    Where quadrature integrates random effects, how precise it was too.
+
     Parameters
     ----------
     fit : Fit
@@ -150,9 +155,11 @@ def class_check(fit: Fit, rivals: bool = True) -> ClassCheck:
         each = ", ".join(f"{v:.1f}" for v in chains["log-likelihood"])
         text += f": chains are in different modes (median log-likelihood by chain {each})"
     checks = [Check("modes", value <= MAX_RHAT, value, MAX_RHAT, text)]
+    if D.units.nodes:
+        checks.append(_precision(D, posterior))
     if D.classes > 1:
         checks += [_emptiness(D, found), _likeness(D, found.probability)]
-        if rivals and D.trials is None:
+        if rivals and (D.trials is None or D.unit != "row"):
             checks.append(_need(class_rivals(fit)))
     return ClassCheck(tuple(checks), chains)
 
@@ -165,6 +172,14 @@ def _invariant(D: Arrays, posterior: xr.Dataset, given: Classification) -> dict[
         found |= {"smallest size": size[:, 0], "largest size": size[:, -1]}
         found["entropy"] = given.entropy
     return {k: unstack(v, posterior).rename(k) for k, v in found.items()}
+
+
+def _precision(D: Arrays, posterior: xr.Dataset) -> Check:
+    """Whether the likelihood that was sampled is precise: with twice as many nodes, at some draws of every chain."""
+    some = posterior.isel(draw=np.linspace(0, posterior.sizes["draw"] - 1, TRIED).astype(int))
+    error = mixture_draws.quadrature_error(D.units, D.parameters(some))
+    text = f"quadrature with {D.units.nodes} nodes a random effect, error of the log-likelihood at most {error:.1g}"
+    return Check("quadrature", error <= IMPRECISE, error, IMPRECISE, text)
 
 
 def _emptiness(D: Arrays, given: Classification) -> Check:
@@ -209,9 +224,9 @@ def fit_classes(
 ) -> pd.DataFrame:
     """Mixtures with different numbers of classes beside each other.
 
-    Information criteria are those of maximum-likelihood fits, the best of many dispersed starts. With N units that carry the
-    class (clusters, or rows) and k free parameters: AIC = -2 l + 2 k, BIC = -2 l + k log N, SABIC with (N + 2) / 24 for N,
-    ICL = BIC + 2 sum over units of -sum_c p log p. LOO is that of the Bayesian fits.
+    Information criteria are those of maximum-likelihood fits, the best of many dispersed starts; random effects are integrated.
+    With N units that carry the class (clusters, or rows) and k free parameters: AIC = -2 l + 2 k, BIC = -2 l + k log N, SABIC
+    with (N + 2) / 24 for N, ICL = BIC + 2 sum over units of -sum_c p log p. LOO is that of the Bayesian fits.
 
     Parameters
     ----------
@@ -232,20 +247,19 @@ def fit_classes(
         class); ``starts``, the share of the better starts that reached the best maximum; ``stability``, the mean adjusted Rand
         index of how the units of half-samples are classified by a fit to the half and by the fit to all; ``elpd, se`` of
         leaving out clusters (rows without clusters); ``problems`` of the Bayesian fit. ``attrs["picks"]`` has what each criterion
-        prefers, ``attrs["sentence"]`` says it. None of them is a verdict: sizes, profiles and theory decide.
+        prefers, ``attrs["sentence"]`` says it, ``attrs["integrated"]`` how random effects were, if by quadrature, and the error
+        of the log-likelihood at the maxima. None of them is a verdict: sizes, profiles and theory decide.
     """
     if not isinstance(spec, EffectMixture):
         raise SpecError("fit_classes compares numbers of latent classes: give it a bh.EffectMixture.")
-    if spec.class_of == "individual" and spec.intercept_varies:
-        raise SpecError(
-            "The maximum likelihood of individuals in classes, with random intercepts of their clusters, is not available: write "
-            "intercept_varies=False to compare numbers of classes, or compare fits with bh.compare."
-        )
     numbers = sorted(set(classes))
     if not numbers:
         raise SpecError("classes= names no number of classes.")
     table = pd.DataFrame([_one(spec, data, K, bayesian, seed, sampling) for K in numbers])
     table = table.set_index(pd.Index(numbers, name="classes"))
+    nodes, error = int(table.pop("nodes").max()), table.pop("quadrature_error").max()
+    if nodes:
+        table.attrs["integrated"] = f"by quadrature with {nodes} nodes a random effect, error at most {error:.1g}"
     picks = {c: int(table[c].idxmin()) for c in ("AIC", "BIC", "SABIC", "ICL")}
     if bayesian:
         picks["LOO"] = int(table["elpd"].idxmax())
@@ -275,22 +289,16 @@ def _one(spec: EffectMixture, data: pd.DataFrame, K: int, bayesian: bool, seed: 
             "(shared=('sigma',)) or lower the number of classes."
         )
     best, N = found[0], D.n_units
-    p = _classified(D.units, D.layout, best.x)
+    p = mixture_modes.classified(D.units, D.layout, best.x)
     k, ll = len(best.x), best.height
     bic = -2 * ll + k * np.log(N)
     row = {"log_likelihood": ll, "parameters": k, "AIC": -2 * ll + 2 * k, "BIC": bic}
     row |= {"SABIC": -2 * ll + k * np.log((N + 2) / 24), "ICL": bic + 2 * entr(p).sum()}
     row |= {"entropy": relative_entropy(p), "smallest": p.mean(0).min()}
+    row["nodes"], row["quadrature_error"] = mixture_modes.quadrature_error(D.units, D.layout, best.x)
     row["starts"] = best.found / sum(m.found for m in found)
     row["stability"] = _stability(D, p, seed)
     return row | (_bayesian(spec, data, seed, sampling) if bayesian else {})
-
-
-def _classified(data: mixture.Units, layout: mixture.Layout, x: np.ndarray) -> np.ndarray:
-    """P(class | data) at a maximum: (unit, class)."""
-    t = mixture_modes.parameters_at(data, layout, x)
-    values = mixture.class_log_likelihood(data, t) + mixture.log_prior_probabilities(data, t.alpha)
-    return softmax(values[0], axis=1)
 
 
 def _stability(D: Arrays, p: np.ndarray, seed: int) -> float:
@@ -300,10 +308,12 @@ def _stability(D: Arrays, p: np.ndarray, seed: int) -> float:
     rng, values = np.random.default_rng(seed), []
     for k in range(HALVES):
         half = np.sort(rng.permutation(D.n_units)[: D.n_units // 2])
-        part = mixture.subset(D.units, half)
+        part = mixture_data.subset(D.units, half)
         found = mixture_modes.maximum_likelihood(part, D.layout, seed + k)
         if found:
-            values.append(adjusted_rand(_classified(part, D.layout, found[0].x).argmax(1), p[half].argmax(1)))
+            values.append(
+                adjusted_rand(mixture_modes.classified(part, D.layout, found[0].x).argmax(1), p[half].argmax(1))
+            )
     return float(np.mean(values)) if values else np.nan
 
 

@@ -31,13 +31,18 @@ def implied_correlations(fit: Fit) -> pd.DataFrame:
     Raises
     ------
     SpecError
-        For another family, or with random slopes: correlations then differ between clusters.
+        For another family, with categorical variables, or with random slopes: correlations then differ between clusters.
     DataError
         If the saturated model has no estimates.
     """
     if not isinstance(fit.spec, SEM):
         raise SpecError("Implied correlations are those of a bh.SEM.")
     s = fit.spec.structure
+    if s.links:
+        raise SpecError(
+            f"The correlations of {', '.join(s.links)} are those of latent responses, which the data do not have: "
+            "bh.predictive_checks has correlations of categories beside replicated ones."
+        )
     if s.table.slopes:
         raise SpecError(f"With random slopes ({', '.join(s.table.slopes)}) the correlations differ between clusters.")
     m, data, t = s.matrices(fit.design["slots"].to_numpy()), data_of(fit.design), stacked(s, fit.posterior)

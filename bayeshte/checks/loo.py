@@ -120,13 +120,19 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
         raise SpecError(f"unit={unit!r}: write {' or '.join(map(repr, units))}.")
     integrated, troubles = "", () if fit.diagnosis.ok else (fit.diagnosis.verdict,)
     if unit == "row":
-        pointwise = pd.concat([_importance(values) for values in row_log_likelihood(fit)])
+        parts, error = [], 0.0
+        for values in row_log_likelihood(fit):
+            parts.append(_importance(values))
+            integrated = integrated or values.attrs.get("integrated", "")
+            error += values.attrs.get("quadrature_error", 0.0)
+        pointwise = pd.concat(parts)
     else:
         own = unit == "cluster"
         values = fit.cluster_log_likelihood if own else fit.spec.log_likelihood(fit.posterior, fit.design, unit)
         pointwise, integrated = _importance(values), values.attrs.get("integrated", "")
-        if values.attrs.get("quadrature_error", 0.0) > LARGEST_ERROR:
-            troubles = (*troubles, f"Not integrated precisely: {integrated}.")
+        error = values.attrs.get("quadrature_error", 0.0)
+    if error > LARGEST_ERROR:
+        troubles = (*troubles, f"Not integrated precisely: {integrated}.")
     limit = min(1 - 1 / np.log10(fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]), 0.7)
     out = Loo(unit, _what(fit, unit, integrated), pointwise, limit, troubles)
     high = [label for label, k in pointwise["khat"].items() if not k <= limit]
@@ -147,7 +153,7 @@ def _what(fit: Fit, unit: str, integrated: str) -> str:
     if unit == "cluster":
         return f"leaving out one {cluster} at a time, random effects integrated" + (integrated and f", {integrated}")
     given = f", given the random effects of {cluster} (conditional)" if clusters_vary(fit) else ""
-    return f"leaving out one row at a time{given}"
+    return f"leaving out one row at a time{given}" + (integrated and f", integrated: {integrated}")
 
 
 def row_log_likelihood(fit: Fit) -> Iterator[xr.DataArray]:

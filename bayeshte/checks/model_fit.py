@@ -12,6 +12,7 @@ from bayeshte.checks.ppp import discrepancies
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families import SEM
 from bayeshte.families.sem_draws import collapsed, stacked
+from bayeshte.families.sem_structure import Structure
 from bayeshte.fit import Fit
 from bayeshte.marginal.structural import cells
 
@@ -44,6 +45,9 @@ def model_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
         DIC (Spiegelhalter et al., 2002) comes in two kinds that must not be compared with each other: marginal, and
         conditional on the clusters' latent means and random slopes, as Mplus prints it. Means are those of variances and
         covariances, not of SDs and correlations. BIC: -2 log L at the posterior medians + k ln N.
+
+        With categorical variables there is no PPP, and DIC and BIC are marginal: all that is latent is integrated numerically, as
+        the definition says. Mplus prints neither there.
 
     Raises
     ------
@@ -88,8 +92,13 @@ def _ppp(fit: Fit, draws: int, seed: int) -> Iterator[dict]:
 
 def _dic(fit: Fit, kind: str) -> Iterator[dict]:
     latent = "latent means and random slopes" if fit.spec.table.slopes else "latent means"
+    if kind == "conditional" and fit.spec.links:
+        raise SpecError(
+            "There is no DIC conditional on clusters with categorical variables: latent responses and factors of rows have no "
+            "draws that are kept. The marginal one has them integrated."
+        )
     given = f" of the rows, given the {latent} of {fit.spec.cluster}," if kind == "conditional" else ""
-    middle = collapsed(fit.spec.structure, fit.posterior, lambda x: x.mean(("chain", "draw")))
+    middle = collapsed(_structure(fit), fit.posterior, lambda x: x.mean(("chain", "draw")))
     deviance = _deviance(fit, kind)
     mean, at_mean = float(deviance.mean()), _deviance(_at(fit, middle), kind).item()
     name, how = f", {kind}" if kind else "", _integrated(deviance)
@@ -98,7 +107,7 @@ def _dic(fit: Fit, kind: str) -> Iterator[dict]:
 
 
 def _bic(fit: Fit) -> Iterator[dict]:
-    s = fit.spec.structure
+    s = _structure(fit)
     middle = collapsed(s, fit.posterior, lambda x: x.median(("chain", "draw")))
     m, t = s.matrices(fit.design["slots"].to_numpy()), stacked(s, middle)
     for level in range(m.levels):
@@ -111,6 +120,11 @@ def _bic(fit: Fit) -> Iterator[dict]:
     yield _row("BIC", deviance.item() + k * np.log(n), text)
 
 
+def _structure(fit: Fit) -> Structure:
+    """With all thresholds that the data have."""
+    return fit.spec.structure_of(fit.posterior)
+
+
 def _at(fit: Fit, posterior: xr.Dataset) -> Fit:
     return replace(fit, draws=xr.DataTree.from_dict({"posterior": posterior}))
 
@@ -120,11 +134,12 @@ def _deviance(fit: Fit, kind: str) -> xr.DataArray:
     if kind == "marginal":
         values = fit.cluster_log_likelihood
         return (-2 * values.sum(fit.spec.cluster)).assign_attrs(values.attrs)
-    return -2 * sum(v.sum("row") for v in row_log_likelihood(fit))
+    parts = [*row_log_likelihood(fit)]
+    return (-2 * sum(v.sum("row") for v in parts)).assign_attrs(parts[0].attrs)
 
 
 def _integrated(deviance: xr.DataArray) -> str:
-    """How random slopes were integrated, as the end of a definition; empty where everything was integrated exactly."""
+    """What was integrated numerically, as the end of a definition; empty where everything was integrated exactly."""
     return f"; integrated over {deviance.attrs['integrated']}" if "integrated" in deviance.attrs else ""
 
 

@@ -28,11 +28,17 @@ def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray
     Raises
     ------
     SpecError
-        With random slopes, or if a covariate multiplies a modelled variable.
+        With categorical variables, with random slopes, or if a covariate multiplies a modelled variable.
     DataError
         If the saturated model has no estimates.
     """
     s = fit.spec.structure
+    if s.links:
+        raise SpecError(
+            f"There is no posterior predictive p-value of the whole model with categorical variables ({', '.join(s.links)}): the "
+            "discrepancy is that of means and covariances. bh.predictive_checks has those of shares of categories, of how they "
+            "differ between clusters, and of correlations; bh.compare has simpler models."
+        )
     if s.table.slopes or s.moderators:
         what = "random slopes" if s.table.slopes else f"a path that depends on {', '.join(s.moderators)}"
         raise SpecError(

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from bayeshte.checks.loo import compare
 from bayeshte.errors import ConvergenceWarning, SpecError
 from bayeshte.families import EffectMixture, RandomSlope
 from bayeshte.fit import Fit, fit
+from bayeshte.marginal.mixture_data import MOST_INTEGRATED
 
 #: family of a rival: what it is called
 PREFIX = "one class, "
@@ -21,8 +22,10 @@ NAMES = {
     "skew normal": f"{PREFIX}skew normal",
     "logit": f"{PREFIX}logit",
     "poisson": f"{PREFIX}Poisson",
+    "negative binomial": f"{PREFIX}negative binomial",
+    "binomial": f"{PREFIX}binomial",
 }
-CONTINUOUS = ("gaussian", "student", "skew normal")
+CONTINUOUS, COUNTS = ("gaussian", "student", "skew normal"), ("poisson", "negative binomial")
 MANY = 20_000  # rows above which only the rival whose cost does not depend on them is fitted by default
 LEAST = 4.0  # a difference in elpd below which its standard error is not to be trusted (Sivula et al., 2025)
 RECORD = "one_class"
@@ -91,7 +94,8 @@ class Rivals:
     @property
     def cost(self) -> str:
         """What was done, and how long it took."""
-        return f"{self.what[0].upper()}{self.what[1:]}. {len(self.table) - 1} rivals took {self.seconds:.0f} seconds."
+        rivals = "1 rival" if len(self.table) == 2 else f"{len(self.table) - 1} rivals"
+        return f"{self.what[0].upper()}{self.what[1:]}. {rivals} took {self.seconds:.0f} seconds."
 
 
 def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
@@ -99,7 +103,7 @@ def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
 
     A mixture finds classes in skewed or heavy-tailed data of one population. Rivals have the same outcome, treatment, covariates
     and priors. With classes of clusters they let intercepts and effects vary across clusters, and whole clusters are left out;
-    with classes of individuals only intercepts vary, if they did, and rows are left out.
+    with classes of individuals what varied between clusters does, and rows are left out.
 
     The comparison is made once and kept in ``fit.record``: it is saved with the fit, printed with it, and in its report.
 
@@ -108,8 +112,10 @@ def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
     fit : Fit
         Of a `bayeshte.EffectMixture` with two classes or more.
     families : sequence of str, optional
-        Residuals of the rivals: ``"gaussian"``, ``"student"``, ``"skew normal"``. All by default, beyond 20,000 rows only
-        the first. Binary outcomes and counts have one rival, of their own family.
+        Residuals of the rivals: ``"gaussian"``, ``"student"``, ``"skew normal"``; of counts ``"poisson"`` and ``"negative
+        binomial"``. All by default, beyond 20,000 rows only the first. Binary outcomes and binomial counts have one rival, of
+        their own family: of the latter one class whose intercepts and effects are normal across clusters, an
+        `bayeshte.EffectMixture` with ``classes=1`` (the effects of at most two arms vary).
 
     Returns
     -------
@@ -118,7 +124,7 @@ def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
     Raises
     ------
     SpecError
-        For another family, one class, binomial counts, or residuals that there are not.
+        For another family, one class, classes of individuals with binomial counts, or residuals that there are not.
     """
     families = _families(fit, families)
     known = comparison(fit)
@@ -152,12 +158,13 @@ def _families(fit: Fit, given: Sequence[str] | None) -> tuple[str, ...]:
     spec = fit.spec
     if not isinstance(spec, EffectMixture) or spec.classes == 1:
         raise SpecError("There are no latent classes in this model to find a rival for: fit a bh.EffectMixture.")
-    if spec.trials is not None:
+    if spec.trials is not None and spec.class_of == "individual":
         raise SpecError(
-            "There is no one-class rival of binomial counts: give one row for each trial, or compare numbers of classes "
-            "with bh.fit_classes."
+            "There is no one-class rival of classes of individuals with binomial counts, which would be overdispersed counts: "
+            "compare numbers of classes with bh.fit_classes."
         )
-    known = CONTINUOUS if spec.family in CONTINUOUS else (spec.family,)
+    family = "binomial" if spec.trials is not None else spec.family
+    known = next((group for group in (CONTINUOUS, COUNTS) if family in group), (family,))
     if given is None:
         return known if fit.design.sizes["row"] <= MANY else known[:1]
     wrong = [f for f in given if f not in known]
@@ -168,24 +175,36 @@ def _families(fit: Fit, given: Sequence[str] | None) -> tuple[str, ...]:
 
 def _rival(found: Fit, family: str) -> Fit:
     """The model of one class, fitted to the same rows."""
-    spec, record = found.spec, found.record
+    record = found.record
+    rival = _binomial(found) if family == "binomial" else _random_slope(found.spec, family)
+    settings = {k: record[k] for k in ("draws", "tune", "seed", "chains", "target_accept")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is in the verdict of the table
+        return fit(rival, columns.raw_frame(found.design), progress=False, **settings)
+
+
+def _binomial(found: Fit) -> EffectMixture:
+    """One class with normal random effects of clusters."""
+    spec, arms = found.spec, found.design.sizes.get(found.spec.treatment, 0)
+    varying = "all" if 0 < arms < MOST_INTEGRATED else ()
+    one = {"classes": 1, "membership": "", "order": None, "shared": (), "priors": _priors(spec, "binomial", True)}
+    return replace(spec, **one, intercept_varies=True, varying=varying)
+
+
+def _random_slope(spec: EffectMixture, family: str) -> RandomSlope:
     clusters = spec.class_of == "cluster"
     varies = clusters or spec.intercept_varies
-    rival = RandomSlope(
+    return RandomSlope(
         outcome=spec.outcome,
         treatment=spec.treatment,
         reference=spec.reference,
         cluster=spec.cluster,
         covariates=spec.covariates,
-        varying="all" if clusters else (),
+        varying="all" if clusters else spec.varying,
         intercept_varies=varies and spec.cluster is not None,
         family=family,
         priors=_priors(spec, family, varies and spec.cluster is not None),
     )
-    settings = {k: record[k] for k in ("draws", "tune", "seed", "chains", "target_accept")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is in the verdict of the table
-        return fit(rival, columns.raw_frame(found.design), progress=False, **settings)
 
 
 def _priors(spec: EffectMixture, family: str, random: bool):

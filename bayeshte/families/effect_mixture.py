@@ -5,7 +5,7 @@ indicators T (one for every arm but the reference) and covariates X at any level
 
     P(class_j = c) = pi_c,  or with covariates W of the units  softmax_c(alpha_c' W_j),  sum_c alpha_c = 0
     eta_ij = (gamma0_c + U0_j) + (gamma1_c + U1_j) T_ij + gamma2_c' X_ij
-    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c);  with classes of individuals U0_j ~ N(0, sd^2), no U1
+    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c);  with classes of individuals the same tau in all
 
     Gaussian    Y_ij ~ N(eta_ij, sigma_c^2)           logit      Y_ij ~ Binomial(trials_ij, 1 / (1 + exp(-eta_ij)))
     Student t   Y_ij ~ t_nu_c(eta_ij, sigma_c)        Poisson    Y_ij ~ Poisson(exp(eta_ij))
@@ -60,10 +60,11 @@ class EffectMixture(ModelSpec):
     membership : str
         Formula right-hand side of what the class depends on; with classes of clusters constant within them.
     intercept_varies : bool
-        Whether the outcome in the reference arm varies between the clusters of a class (Gaussian); with classes of individuals
-        between clusters, alike in all classes (any family).
+        Whether the outcome in the reference arm varies between the clusters of a class; with classes of individuals between
+        clusters, alike in all classes.
     varying : str or tuple of str
-        Arms whose effect varies between the clusters of a class: ``"all"``, an arm, several, or ``()``.
+        Arms whose effect varies in that way: ``"all"``, an arm, several, or ``()``; at most two of them, but for classes of
+        clusters with a Gaussian outcome.
     shared : tuple of str
         Parameters that are the same in all classes: ``"gamma0"``, ``"gamma1"``, ``"gamma2"``, ``"sd"`` (with the correlations),
         ``"sigma"``, ``"nu"``.
@@ -165,7 +166,9 @@ class EffectMixture(ModelSpec):
         return {self.outcome: values["y"]}
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
-        """The log density that is sampled: classes integrated, random effects too; preconditioned at the highest mode."""
+        """The log density that is sampled, preconditioned at the highest mode: classes integrated, random effects of clusters
+        too, exactly or by quadrature; those beside classes of individuals are sampled.
+        """
         D = Arrays(design)
         given = (scalar_priors(D, priors), priors.get("corr"), priors["pi"]["alpha"] if "pi" in priors else 0.0)
         return mixture_modes.density(D.units, D.layout, *given, self._outputs(D))
@@ -242,8 +245,8 @@ class EffectMixture(ModelSpec):
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with classes and random effects integrated; by row given the class and random effects of its cluster.
 
-        Of individuals by row with classes integrated, given the random intercepts of clusters, if there are any; by cluster these
-        are integrated by quadrature.
+        Of individuals by row with classes integrated, given the random effects of clusters, if there are any; by cluster these
+        are integrated by quadrature, as are those of classes of clusters unless the outcome is Gaussian.
         """
         return outcomes.log_likelihood(draws, design, unit)
 
@@ -297,33 +300,23 @@ def _labels(D: Arrays, priors: Mapping[str, Prior]):
 
 def _random_effects(D: Arrays, priors: Mapping[str, Prior], parameter, label, centred: bool):
     """U0 (row,) and U1 (row, contrast), in a model context."""
-    sd = parameter("sd", ("varying",))
-    if D.unit == "row":
-        code = D.design["cluster_code"].to_numpy()
-        if centred:
-            u = pm.Normal("u", 0, sd[0], dims=(D.cluster, "varying"))
-        else:
-            u = pm.Deterministic(
-                "u", sd[0] * pm.Normal("_z", 0, 1, dims=(D.cluster, "varying")), (D.cluster, "varying")
-            )
-        return u[code, 0], pt.zeros((len(code), len(D.contrasts)))
+    sd, same = parameter("sd", ("varying",)), "class" not in D.with_class("sd", ())
     factor = sd[:, :, None] * pt.eye(D.q)
     if D.q > 1:
-        blocks = 1 if "sd" in D.shared else D.classes
-        names = ["_corr_factor"] if "sd" in D.shared else [f"_corr_factor_{k}" for k in range(blocks)]
+        names = ["_corr_factor"] if same else [f"_corr_factor_{k}" for k in range(D.classes)]
         L = pt.stack([random_variable(v, [priors["corr"]], size=D.q) for v in names])
         corr = L @ L.mT
-        pm.Deterministic(
-            "corr", corr[0] if "sd" in D.shared else corr, dims=D.with_class("sd", ("varying", "varying_"))
-        )
-        factor = sd[:, :, None] * (pt.stack([L[0]] * D.classes) if "sd" in D.shared else L)
+        pm.Deterministic("corr", corr[0] if same else corr, dims=D.with_class("sd", ("varying", "varying_")))
+        factor = sd[:, :, None] * (pt.stack([L[0]] * D.classes) if same else L)
+    own = factor[np.zeros(len(D.labels(D.cluster)), int) if D.unit == "row" else label]
     if centred:
-        u = pm.MvNormal("u", 0, chol=factor[label], dims=(D.cluster, "varying"))
+        u = pm.MvNormal("u", 0, chol=own, dims=(D.cluster, "varying"))
     else:
         z = pm.Normal("_z", 0, 1, dims=(D.cluster, "varying"))
-        u = pm.Deterministic("u", (factor[label] @ z[..., None])[..., 0], dims=(D.cluster, "varying"))
+        u = pm.Deterministic("u", (own @ z[..., None])[..., 0], dims=(D.cluster, "varying"))
     pick = np.array([[v == a for a in D.contrasts] for v in D.varying], float).reshape(D.q, len(D.contrasts))
-    return u[D.code, 0], u[D.code] @ pick
+    code = D.design["cluster_code"].to_numpy()
+    return u[code, 0], u[code] @ pick
 
 
 def _position(D: Arrays, name: str, element: str) -> int:

@@ -8,7 +8,9 @@ import xarray as xr
 from scipy.special import log_softmax
 
 from bayeshte.labelled import Labelled, flatten
-from bayeshte.marginal.mixture import Layout, Parameters, Units, subset, units
+from bayeshte.marginal.mixture import Layout
+from bayeshte.marginal.mixture_data import Units, subset, units
+from bayeshte.marginal.mixture_draws import Parameters
 
 #: variables of a posterior, in the order of the tables
 LATENT = ("label", "u", "effect")
@@ -94,7 +96,7 @@ class Arrays(Labelled):
         return {v: self.with_class(v, dims[v]) for v in COEFFICIENTS if present[v]}
 
     def with_class(self, name: str, dims: tuple[str, ...]) -> tuple[str, ...]:
-        """Dims of a parameter: the class in front unless it is shared, as random intercepts of rows that are units are."""
+        """Dims of a parameter: the class in front unless it is shared, as random effects of rows that are units are."""
         shared = name in self.shared or (name == "sd" and self.unit == "row")
         return dims if shared else ("class", *dims)
 
@@ -134,7 +136,7 @@ class Arrays(Labelled):
         if q:
             corr = self.by_class(draws, "corr") if "corr" in draws else np.ones((S, K, 1, 1))
             factor = np.linalg.cholesky(corr) * self.by_class(draws, "sd")[..., None]
-        u = flatten(draws["u"])[..., 0] if len(self.units.cluster) and "u" in draws else np.zeros((S, 0))
+        u = flatten(draws["u"]) if len(self.units.cluster) and "u" in draws else np.zeros((S, 0, q))
         return Parameters(beta, shape, factor, self.alpha(draws), u)
 
     def alpha(self, draws: xr.Dataset) -> np.ndarray:

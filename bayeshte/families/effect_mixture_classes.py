@@ -8,7 +8,7 @@ from scipy.special import log_softmax, logsumexp
 
 from bayeshte.families.effect_mixture_arrays import COEFFICIENTS, STORED, Arrays
 from bayeshte.labelled import flatten, unstack
-from bayeshte.marginal import mixture, relabel
+from bayeshte.marginal import mixture_draws, relabel
 
 CHUNK = 2_000_000  # values (draw, unit, class) held at once
 RELABELLED = 400  # units by whose classification draws are relabelled
@@ -18,8 +18,8 @@ def terms(D: Arrays, draws: xr.Dataset, part: slice = slice(None)) -> np.ndarray
     """log pi_jc + log p(y_j | c) of every unit and class, constants of counts left out: (draw, unit, class)."""
     t = D.parameters(draws)[part]
     chance = log_softmax(t.alpha, axis=-1) if not D.logit_membership else None  # the same for all units
-    values = mixture.class_log_likelihood(D.units, t)
-    values += mixture.log_prior_probabilities(D.units, t.alpha) if chance is None else chance
+    values = mixture_draws.class_log_likelihood(D.units, t)
+    values += mixture_draws.log_prior_probabilities(D.units, t.alpha) if chance is None else chance
     return values
 
 
@@ -32,7 +32,7 @@ def _pieces(D: Arrays, draws: xr.Dataset):
 def class_probabilities(D: Arrays, draws: xr.Dataset, part: slice) -> np.ndarray:
     """P(class | data) of every unit given the parameters of some draws: (draw, unit, class)."""
     values = terms(D, draws, part)
-    mixture.summarise(values, np.zeros(values.shape[1:]))
+    mixture_draws.summarise(values, np.zeros(values.shape[1:]))
     return values
 
 
@@ -67,7 +67,7 @@ def classification(D: Arrays, draws: xr.Dataset) -> Classification:
     """See `Classification`."""
     S = draws.sizes["chain"] * draws.sizes["draw"]
     probability = np.zeros((D.n_units, D.classes))
-    parts = [mixture.summarise(terms(D, draws, s), probability) for s in _pieces(D, draws)]
+    parts = [mixture_draws.summarise(terms(D, draws, s), probability) for s in _pieces(D, draws)]
     total, share, doubt = (np.concatenate(v) for v in zip(*parts, strict=True))
     return Classification(total, share, 1 - doubt / max(np.log(D.classes), 1e-300), probability / S)
 
@@ -156,7 +156,7 @@ def _drawn_back(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> xr.Da
     if D.classes > 1:
         draws = draws.assign(label=unstack(label, draws, **units).assign_attrs(exact))
     if D.q:
-        u = mixture.draw_effects(D.units, D.parameters(draws), label, rng)
+        u = mixture_draws.draw_effects(D.units, D.parameters(draws), label, rng)
         draws = draws.assign(u=unstack(u, draws, **units, varying=D.varying).assign_attrs(exact))
     return draws
 

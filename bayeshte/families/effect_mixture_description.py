@@ -55,18 +55,22 @@ def _sentence(spec, D: Arrays) -> str:
         words.append(f"; membership depends on {spec.membership}")
     if D.q:
         named = " and ".join("the intercept" if v == INTERCEPT else f"the effect of {v}" for v in D.varying)
-        words.append(f"; within a class {named} {'vary' if D.q > 1 else 'varies'} across {D.cluster}")
+        where = "" if D.unit == "row" else "within a class "
+        words.append(f"; {where}{named} {'vary' if D.q > 1 else 'varies'} across {D.cluster}")
     if D.shared:
         words.append(f"; {', '.join(D.shared)} the same in all classes")
     return "".join(words)
 
 
 def _integrated(D: Arrays) -> str:
+    drawn = "drawn back afterwards from their exact conditional distribution"
+    if D.units.nodes:
+        return (
+            "latent classes were integrated out of the likelihood exactly, random effects by adaptive Gauss-Hermite quadrature "
+            f"with {D.units.nodes} nodes for each, and {drawn}"
+        )
     effects = " and random effects" if D.q and D.unit != "row" else ""
-    return (
-        f"latent classes{effects} were integrated out of the likelihood exactly and drawn back afterwards from their exact "
-        "conditional distribution"
-    )
+    return f"latent classes{effects} were integrated out of the likelihood exactly and {drawn}"
 
 
 def _effects(D: Arrays) -> str:
@@ -101,7 +105,8 @@ def _parameters(D: Arrays) -> Iterator[tuple[str, str, str]]:
         symbol, name = (r"\text{sd}", "sd[v]") if one else (r"\text{sd}_c", "sd[c, v]")
         yield symbol, name, f"SD of random effect v across clusters{', alike in all classes' if one else ' of class c'}"
     if D.q > 1:
-        yield r"\text{corr}_c", "corr[c, v, w]", f"their correlations {own('sd')}"
+        symbol, name = (r"\text{corr}", "corr[v, w]") if D.unit == "row" else (r"\text{corr}_c", "corr[c, v, w]")
+        yield symbol, name, "their correlations" if D.unit == "row" else f"their correlations {own('sd')}"
     if D.sigmas:
         yield (
             r"\sigma_c",

@@ -10,7 +10,7 @@ from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families.effect_mixture_arrays import INTERCEPT, SHAREABLE, STORED, Arrays
-from bayeshte.marginal.mixture import FAMILIES
+from bayeshte.marginal.mixture_data import FAMILIES, MOST_INTEGRATED
 
 MAX_CLASSES = 8
 VARIABLES = (*STORED, "y", "X", "W", "arm_code", "cluster_code", "trials", "class", "member", "_z")
@@ -46,26 +46,11 @@ def check_spec(spec) -> None:
 
 
 def _check_random_effects(spec) -> None:
-    """With classes of clusters, random effects are integrated, exact for Gaussian outcomes; else intercepts are sampled."""
-    if not (spec.intercept_varies or spec.varying):
-        return
-    off = "Write intercept_varies=False and varying=()"
     if spec.varying and not spec.intercept_varies:
         raise SpecError("varying= lets effects differ between the clusters of a class: it needs intercept_varies=True.")
-    if spec.class_of == "individual" and spec.cluster is None:
+    if spec.intercept_varies and spec.cluster is None:
         raise SpecError(
             "intercept_varies=True needs clusters: name their column with cluster=, or write intercept_varies=False."
-        )
-    if spec.class_of == "individual" and spec.varying:
-        raise SpecError(
-            "Effects that vary between clusters are available with classes of clusters only: write varying=()."
-        )
-    if spec.class_of == "individual":
-        return
-    if spec.family != "gaussian":
-        raise SpecError(
-            f"Random effects within a class are available for family='gaussian' only, not {spec.family!r}. {off}: the "
-            "classes then stand for all that differs between clusters, and more of them may be found."
         )
 
 
@@ -215,7 +200,13 @@ def _varying(spec, contrasts: list[str]) -> list[str]:
     for arm in arms:
         if arm not in contrasts:
             raise SpecError(f"varying={arm!r} is not an arm with an effect.{near(arm, contrasts)}")
-    return [INTERCEPT] * spec.intercept_varies + [a for a in contrasts if a in arms]
+    out = [INTERCEPT] * spec.intercept_varies + [a for a in contrasts if a in arms]
+    if len(out) > MOST_INTEGRATED and (spec.family != "gaussian" or spec.class_of == "individual"):
+        raise SpecError(
+            f"varying={spec.varying!r}: with family={spec.family!r} and class_of={spec.class_of!r} the effects of "
+            f"at most {MOST_INTEGRATED - 1} arms can vary between clusters, here {len(out) - 1}. Name fewer in varying=."
+        )
+    return out
 
 
 def _check(spec, D: Arrays) -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 from bayeshte.families.effect_mixture_arrays import INTERCEPT, Arrays
 from bayeshte.families.effect_mixture_classes import classification
 from bayeshte.families.effect_mixture_outcomes import CHUNK, Coefficients, labels, mean_outcome
-from bayeshte.labelled import indicators, unstack
+from bayeshte.labelled import flatten, indicators, unstack
 from bayeshte.spec import Estimand
 
 
@@ -34,7 +34,7 @@ def estimands(spec, design: xr.Dataset) -> list[Estimand]:
         out.append(Estimand("class size, these clusters", these, _sizes_these, "share"))
     if D.q and D.unit == "row":
         text = f"SD across {D.cluster} of the intercepts, alike in all classes"
-        out.append(Estimand("SD of clusters", text, lambda p, d: p["sd"].sel(varying=INTERCEPT, drop=True), "sd"))
+        out.append(Estimand("SD of clusters", text, partial(_shared_sd, of=INTERCEPT), "sd"))
     text = f"how clearly the {units} of the data are classified: 0 not at all, 1 without doubt (relative entropy)"
     out.append(Estimand("entropy", text, _entropy, "share", headline=True))
     return out
@@ -71,7 +71,12 @@ def _average(posterior, design, *, spec, clusters):
     D = Arrays(design)
     if D.unit == "row" and clusters == "these" and _linear(D):
         share, effect = classification(D, posterior).share, D.by_class(posterior, "gamma1")
-        return unstack((share[..., None] * effect).sum(1), posterior, **{D.treatment: D.contrasts})
+        values = (share[..., None] * effect).sum(1)
+        for k, arm in enumerate(D.contrasts):
+            if arm in D.varying:
+                size = np.bincount(design["cluster_code"], minlength=design.sizes[D.cluster]) / len(D.arm)
+                values[:, k] += flatten(posterior["u"])[..., D.varying.index(arm)] @ size
+        return unstack(values, posterior, **{D.treatment: D.contrasts})
     weight = np.full((1, len(D.arm)), 1 / len(D.arm))
     given = {"clusters": clusters, "weight": weight}
     means = [spec.expected(posterior, design, arm=a, **given).isel(group=0, drop=True) for a in D.labels(D.arms)]
@@ -103,10 +108,16 @@ def _class_effects(D: Arrays, arm: str) -> list[Estimand]:
         ),
     ]  # fmt: skip
     if arm in D.varying:
-        text = f"SD of the effect over the population of clusters, between and within classes{scale}"
+        within = (
+            f"between classes and between {D.cluster}" if D.unit == "row" else "of clusters, between and within classes"
+        )
+        text = f"SD of the effect over the population {within}{scale}"
         out.append(Estimand(f"SD of effects{of}", text, by(_total_spread), "sd"))
+        if D.unit == "row":
+            text = f"SD across {D.cluster} of the effect, alike in all classes{scale}"
+            out.append(Estimand(f"SD of clusters, effect{of}", text, partial(_shared_sd, of=arm), "sd"))
     if not _linear(D):
-        text = f"difference of expected outcomes in the class, over the covariates of the persons in the data{more}"
+        text = f"difference of expected outcomes in the class, over the covariates of the persons in the data{_zero(D)}{more}"
         out.append(Estimand(f"class effect{of}, outcome", text, by(_outcome_effect)))
     return out
 
@@ -155,6 +166,10 @@ def class_outcomes(posterior, D: Arrays, arm: int) -> np.ndarray:
     return out
 
 
+def _shared_sd(posterior, design, *, of):
+    return posterior["sd"].sel(varying=of, drop=True)
+
+
 def _outcome_effect(posterior, design, *, arm):
     D = Arrays(design)
     values = class_outcomes(posterior, D, arm + 1) - class_outcomes(posterior, D, 0)
@@ -195,7 +210,7 @@ def discrepancies(design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]
         for text, rows in groups.items():
             out[f"mean{text}"] = float(y[rows].mean())
             if D.family != "logit":
-                z = (y[rows] - y[rows].mean()) / y[rows].std()
+                z = (y[rows] - y[rows].mean()) / (y[rows].std() or 1.0)  # counts may all be zero
                 out[f"SD{text}"] = float(y[rows].std(ddof=1))
                 out |= {f"skewness{text}": float((z**3).mean()), f"kurtosis{text}": float((z**4).mean())}
         if D.cluster:

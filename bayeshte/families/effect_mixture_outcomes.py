@@ -10,10 +10,10 @@ from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import SpecError, near
 from bayeshte.families import effect_mixture_classes as latent_classes
-from bayeshte.families.effect_mixture_arrays import Arrays, linear_predictor
+from bayeshte.families.effect_mixture_arrays import INTERCEPT, Arrays, linear_predictor
 from bayeshte.labelled import flatten, indicators, unstack
-from bayeshte.marginal import glmm_integral, glmm_outcomes
-from bayeshte.marginal.mixture import log_prior_probabilities
+from bayeshte.marginal import glmm_outcomes, mixture_draws
+from bayeshte.marginal.mixture_data import by_cluster
 
 CHUNK = 4_000_000  # values held at once
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
@@ -35,23 +35,26 @@ class Coefficients:
             D.by_class(draws, v) if v in D.coefficients else np.zeros((S, K, *size)) for v, size in sizes.items()
         ]
 
-    def in_class(self, s: slice, c: int, T: np.ndarray, X: np.ndarray, u0: np.ndarray | float = 0.0) -> np.ndarray:
-        """eta of rows had they been in class c, with random intercepts u0 (draw, row): (draw, row)."""
+    def in_class(self, s: slice, c: int, T: np.ndarray, X: np.ndarray, random: np.ndarray | float = 0.0) -> np.ndarray:
+        """eta of rows had they been in class c, with their random parts (draw, row): (draw, row)."""
         g0, g1, g2 = (v[s, c][:, None] for v in self.values)
-        return linear_predictor(T, X, g0, g1, g2, u0, 0.0)
+        return linear_predictor(T, X, g0, g1, g2, random, 0.0)
 
     def in_own(self, s: slice, label: np.ndarray, u: np.ndarray | None, code: np.ndarray, T, X) -> np.ndarray:
         """eta of rows given labels (draw, unit) and random effects (draw, unit, q) of their units: (draw, row)."""
-        D = self.D
         at = np.arange(len(label))[:, None], label[:, code]
         g0, g1, g2 = (v[s][at] for v in self.values)
-        u0 = u1 = 0.0
-        if u is not None:
-            u0, u1 = u[:, code, 0], np.zeros((len(u), len(code), len(D.contrasts)))
-            for k, arm in enumerate(D.contrasts):
-                if arm in D.varying:
-                    u1[..., k] = u[:, code, D.varying.index(arm)]
-        return linear_predictor(T, X, g0, g1, g2, u0, u1)
+        return linear_predictor(T, X, g0, g1, g2, 0.0 if u is None else random_part(self.D, u, code, T), 0.0)
+
+
+def random_columns(D: Arrays, T: np.ndarray) -> np.ndarray:
+    """What multiplies the random effects of rows in arms T: (row, q)."""
+    return np.stack([np.ones(len(T)) if v == INTERCEPT else T[:, D.contrasts.index(v)] for v in D.varying], axis=1)
+
+
+def random_part(D: Arrays, u: np.ndarray, code: np.ndarray, T: np.ndarray) -> np.ndarray:
+    """U0 + U1' T of rows, from random effects (draw, cluster, q) and the cluster of each row: (draw, row)."""
+    return sum(u[:, code, k] * column for k, column in enumerate(random_columns(D, T).T))
 
 
 def _pieces(S: int, N: int):
@@ -88,17 +91,17 @@ def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
 
 
 def _means(D: Arrays, draws: xr.Dataset, coefficients: Coefficients, s: slice, clusters: str, T, X):
-    """Expected outcome of rows in one class after the other: random intercepts as drawn, integrated, or zero."""
-    shared = D.q and D.unit == "row"
-    u0, sd = 0.0, None
-    if shared and clusters == "these":
-        u0 = flatten(draws["u"])[s][:, D.design["cluster_code"].to_numpy(), 0]
-    elif shared and clusters == "new" and D.family in ("logit", "poisson"):
-        sd = flatten(draws["sd"])[s]
+    """Expected outcome of rows in one class after the other: random effects as drawn, integrated, or zero."""
+    shift: np.ndarray | float = 0.0
+    if D.q and clusters == "these":
+        shift = random_part(D, flatten(draws["u"])[s], D.design["cluster_code"].to_numpy(), T)
+    integrated = D.q and clusters == "new" and D.family in ("logit", "poisson")
+    factor = D.parameters(draws).factor[s] if integrated else None
     for c in range(D.classes):
-        if sd is None:
-            yield mean_outcome(D.family, coefficients.in_class(s, c, T, X, u0))
+        if factor is None:
+            yield mean_outcome(D.family, coefficients.in_class(s, c, T, X, shift))
         else:
+            sd = np.sqrt(((random_columns(D, T) @ factor[:, c]) ** 2).sum(-1))  # of the random part of each row
             nodes = zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True)
             yield sum(w * mean_outcome(D.family, coefficients.in_class(s, c, T, X, z * sd)) for z, w in nodes)
 
@@ -185,7 +188,7 @@ def row_constants(D: Arrays) -> np.ndarray:
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
     """Pointwise log-likelihood; see `ModelSpec.log_likelihood`."""
     D = Arrays(design)
-    if unit == "cluster" and D.unit == "row" and D.q:
+    if unit == "cluster" and D.q and (D.unit == "row" or D.units.nodes):
         return _integrated(D, draws)
     if unit == "cluster" or D.unit == "row":
         values = latent_classes.unit_log_likelihood(D, draws) + np.bincount(D.code, row_constants(D), D.n_units)
@@ -211,9 +214,10 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
 
 
 def _integrated(D: Arrays, draws: xr.Dataset) -> xr.DataArray:
-    """By cluster, classes of its rows and the intercept that they share integrated; see `Fit.cluster_log_likelihood`."""
-    found = glmm_integral.log_likelihood_of_classes(D.units, D.parameters(draws), flatten(draws["sd"])[:, 0])
-    constant = np.bincount(D.design["cluster_code"], row_constants(D), D.units.n_clusters)
+    """By cluster, classes and random effects integrated by quadrature; see `Fit.cluster_log_likelihood`."""
+    data = by_cluster(D.units)[0] if D.unit == "row" else D.units
+    found = mixture_draws.log_likelihood_of_clusters(data, D.parameters(draws))
+    constant = np.bincount(D.design["cluster_code"], row_constants(D), found.values.shape[1])
     return unstack(found.values + constant, draws, **{D.cluster: D.labels(D.cluster)}).assign_attrs(found.attributes)
 
 
@@ -231,7 +235,7 @@ def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) 
     if clusters == "these" and D.unit != "row":
         label, u = labels(D, draws), flatten(draws["u"]) if D.q else None
     else:
-        p = np.exp(log_prior_probabilities(D.units, D.alpha(draws))).cumsum(-1)
+        p = np.exp(mixture_draws.log_prior_probabilities(D.units, D.alpha(draws))).cumsum(-1)
         label = (rng.random((*p.shape[:2], 1)) > p[..., :-1]).sum(-1)
         u = None
         if D.q and D.unit != "row":
@@ -239,10 +243,10 @@ def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) 
             u = (factor @ rng.normal(size=(S, D.n_units, D.q, 1)))[..., 0]
     eta = Coefficients(D, draws).in_own(slice(None), label, u, D.code, D.T, D.X)
     if D.q and D.unit == "row":
-        shared = flatten(draws["u"])[..., 0]
+        shared = flatten(draws["u"])
         if clusters == "new":
-            shared = flatten(draws["sd"]) * rng.normal(size=shared.shape)
-        eta += shared[:, design["cluster_code"].to_numpy()]
+            shared = (D.parameters(draws).factor[:, :1] @ rng.normal(size=(*shared.shape, 1)))[..., 0]
+        eta += random_part(D, shared, design["cluster_code"].to_numpy(), D.T)
     sigma, nu = (_in_own(D, draws, v, label) for v in ("sigma", "nu"))
     match D.family:
         case "gaussian":

@@ -24,6 +24,18 @@ Responses in categories 0, ..., K_i - 1 have, in place of (1), thresholds tau_ik
 
 so that b_i is where the middle of an item's thresholds is, and with two categories both are (1).
 
+On two occasions t, before (0) and after (1), a person has two abilities, and nobody is treated before:
+
+    theta_j0 = (beta0 + v0_c) + beta2' X_j + eps_j0                                                      (2')
+    theta_j1 = (beta0 + v0_c) + beta_time + (beta1 + beta3 M_j + v1_c)' T_j + beta2' X_j + eps_j1
+    (eps_j0, eps_j1) ~ N(0, Sigma),   Sigma of sigma_theta[before], sigma_theta[after] and rho_theta
+
+and the items the levels b_i before and b_i + drift_i + zeta_i' T_j after, drift_i ~ N(0, sigma_drift^2). beta_time and
+drift are the change without treatment, of persons and of items, which the persons in the reference arm show: beta1 and
+zeta are what treatment adds to it. That arms do not differ before is by random assignment (constrained longitudinal
+analysis; Liang & Zeger, 2000). Where everybody is treated after, there is neither beta_time nor drift, and beta1 + zeta_i
+is the whole change on item i.
+
 The published models are A: item effects, no covariates; B: ``item_effects=False`` with a moderator; C: both.
 `ability_mean`, `easiness` and item_response_curves.py are the only places where (2) and (1) are written.
 """
@@ -39,12 +51,13 @@ import xarray as xr
 from bayeshte.families import item_response_clusters
 from bayeshte.families import item_response_estimands as reports
 from bayeshte.families import item_response_outcomes as outcomes
-from bayeshte.families.item_response_arrays import LATENT, STORED, Arrays
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_curves import with_shapes
 from bayeshte.families.item_response_description import describe
 from bayeshte.families.item_response_design import build, check_spec
 from bayeshte.families.item_response_equations import equations
 from bayeshte.families.item_response_graph import joint
+from bayeshte.families.item_response_names import LATENT, STORED
 from bayeshte.families.item_response_priors import fixed_labels, resolve, scalars
 from bayeshte.marginal import item_response
 from bayeshte.marginal.density import Density, Output
@@ -69,6 +82,11 @@ class ItemResponse(ModelSpec):
         The arm the others are compared with; needed unless the column is 0/1 or boolean.
     cluster : str, optional
         Column of clusters of persons (schools, clinics), over which the mean ability varies.
+    occasion : str, optional
+        Column of two occasions, before and after treatment, in this order: numbers, booleans or an ordered categorical. The
+        treatment is then the arm that a person was assigned to, or the condition on each occasion: nobody is treated before. In
+        a trial beta_time is the change without treatment and beta1 what treatment adds to it; where everybody is treated after,
+        beta1 is the change itself. Some items must be answered on both occasions; who was seen once is kept.
     covariates : str
         Formula right-hand side of covariates of persons, ``"pretest + C(site)"``.
     moderators : str
@@ -101,7 +119,7 @@ class ItemResponse(ModelSpec):
     """
 
     latent = LATENT
-    random_effects = ("b", "zeta", "a", "tau", "v")
+    random_effects = ("b", "zeta", "drift", "a", "tau", "v")
 
     person: str
     item: str
@@ -109,6 +127,7 @@ class ItemResponse(ModelSpec):
     treatment: str
     reference: str | None = None
     cluster: str | None = None
+    occasion: str | None = None
     covariates: str = ""
     moderators: str = ""
     varying: str | tuple[str, ...] = "all"
@@ -143,37 +162,41 @@ class ItemResponse(ModelSpec):
         """The log density that is sampled: abilities integrated, effects of items and clusters sampled in good coordinates."""
         D = Arrays(design)
         fixed = np.array([priors[v]["sigma"] for v in fixed_labels(D)]) if D.fixed else None
-        lkj = (None if D.fixed else priors.get("rho"), priors.get("corr"))
-        given = D.q, D.W, fixed, scalars(priors, D), lkj, len(D.sigmas), tuple(self._outputs(D))
+        lkj = (None if D.fixed else priors.get("rho"), priors.get("corr"), priors.get("rho_theta"))
+        given = D.W, fixed, scalars(priors, D), lkj, len(D.sigmas), tuple(self._outputs(D)), D.pairs
         data = D.responses
         if D.threshold_prior:
             prior = priors[D.threshold_prior]
             form = replace(data.categories.form, step=(prior["mu"], prior["sigma"]))
             data = replace(data, categories=replace(data.categories, form=form))
-        return item_response.density(data, item_response.Structure(*given))
+        return item_response.density(data, item_response.Structure(D.item_effects_of_cells, D.q, *given))
 
     def _outputs(self, D: Arrays) -> list[Output]:
         """What the kernel stores, in its order."""
         arm = (D.n_contrasts,) if D.contrast_dims else ()
         x, m, w, s = (D.design.sizes[v] for v in ("covariate", "moderator", "item_covariate", "cluster_varying"))
         out = [Output("beta0", ()), Output("beta1", arm, D.contrast_dims)]
+        out += [Output("beta_time", ())] if D.untreated_after else []
         out += [Output("beta2", (x,), ("covariate",))] if x else []
         out += [Output("beta3", (*arm, m), (*D.contrast_dims, "moderator"))] if m else []
         out += [Output("gamma", (w,), ("item_covariate",))] if w else []
         out += [Output("delta", (*arm, w), (*D.contrast_dims, "item_covariate"))] if w and D.q > 1 else []
         out += [] if D.fixed else [Output("sigma_b", ())]
         out += [Output("sigma_zeta", arm, D.contrast_dims)] if D.q > 1 and not D.fixed else []
+        out += [Output("sigma_drift", ())] if D.untreated_after else []
         out += [Output("sd", (s,), ("cluster_varying",))] if s else []
         free, steps = D.form is not None and D.form.free, len(D.labels("threshold_step"))
         out += [Output("sigma_a", ())] if free else []
-        by_arm = len(D.sigmas) > 1
-        out.append(Output("sigma_theta", (len(D.sigmas),) if by_arm else (), (D.arm_dim,) if by_arm else ()))
+        several = (len(D.sigmas),) if len(D.sigmas) > 1 else ()
+        out.append(Output("sigma_theta", several, (D.occasion or D.arm_dim,) if several else ()))
         out += [] if D.fixed else [Output("_corr_factor", (D.q, D.q), ("varying", "varying_"))]
         out += [Output("_cluster_factor", (s, s), ("cluster_varying", "cluster_varying_"))] if s else []
         out.append(Output("u", (D.n_items, D.q), (D.item, "varying")))
+        out += [Output("drift", (D.n_items,), (D.item,))] if D.untreated_after else []
         out += [Output("v", (D.n_clusters, s), (D.cluster, "cluster_varying"))] if s else []
         out += [Output("log_a", (D.n_items,), (D.item,))] if free else []
-        return out + ([Output("step", (steps,), ("threshold_step",))] if steps else [])
+        out += [Output("step", (steps,), ("threshold_step",))] if steps else []
+        return out + ([Output("rho_theta", ())] if D.occasion else [])
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
         """Adds `b`, `zeta`, correlations, every item's `effect`, and abilities `theta` unless they are too many."""
@@ -189,16 +212,17 @@ class ItemResponse(ModelSpec):
                 matrix[..., range(L.shape[-1]), range(L.shape[-1])] = 1.0
                 single = name == "rho" and not D.contrast_dims
                 draws[name] = (("chain", "draw"), L[..., 1, 0]) if single else (("chain", "draw", *dims), matrix)
-        if "theta" not in draws and draws.sizes["chain"] * draws.sizes["draw"] * D.n_persons <= outcomes.KEPT:
+        if "theta" not in draws and draws.sizes["chain"] * draws.sizes["draw"] * D.n_sittings <= outcomes.KEPT:
             theta = outcomes.draw_abilities(D, draws, rng)
-            draws = draws.assign(theta=outcomes.unstack(theta, draws, **{D.person: D.labels(D.person)}))
+            dims = {v: D.labels(v) for v in (D.person, D.occasion) if v}
+            draws = draws.assign(theta=outcomes.unstack(theta, draws, **dims))
             draws["theta"].attrs["drawn_exactly"] = 1
         return draws[[v for v in STORED if v in draws]]
 
     def parameters(self, posterior: xr.Dataset) -> list[tuple[str, str, xr.DataArray]]:
         """Label, label of the prior, and draws of every parameter with a prior of its own; random effects have none."""
         out = []
-        others = (*LATENT, "v", "a", "tau", *(() if "sigma_b" not in posterior else ("b", "zeta")))
+        others = (*LATENT, "v", "a", "tau", "drift", *(() if "sigma_b" not in posterior else ("b", "zeta")))
         for name in [v for v in posterior.data_vars if v not in others]:
             labels, x = elements(posterior[name])
             keep = range(len(labels))
@@ -211,9 +235,9 @@ class ItemResponse(ModelSpec):
         return out
 
     def correlations(self, posterior: xr.Dataset) -> dict[str, np.ndarray]:
-        """Draws of the correlation matrices of easiness and effects of items, and of the effects of clusters."""
+        """Draws of the correlation matrices of easiness and effects of items, of the effects of clusters, of abilities."""
         out = {}
-        for name in [v for v in ("rho", "corr") if v in posterior]:
+        for name in [v for v in ("rho", "corr", "rho_theta") if v in posterior]:
             values = posterior[name].transpose("chain", "draw", ...).to_numpy()
             out[name] = values if values.ndim > 2 else np.where(np.eye(2, dtype=bool), 1.0, values[..., None, None])
         return out

@@ -1,30 +1,12 @@
 """The design and the draws of an ItemResponse under the names of its equations."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import xarray as xr
 
-from bayeshte.labelled import flatten, indicators
-from bayeshte.marginal.item_categories import ADJACENT, CUMULATIVE, LOGIT, PROBIT, Form
-from bayeshte.marginal.responses import Responses, responses
-
-#: variables of a posterior, in the order of the tables; those in LATENT are no parameters and are not sampled
-LATENT = ("effect", "theta")
-COEFFICIENTS = ("beta0", "beta1", "beta2", "beta3")
-ITEMS = ("gamma", "delta", "sigma_b", "sigma_zeta", "rho", "sigma_a", "b", "zeta", "a", "tau")
-#: model: how categories depend on the ability, and whether items discriminate differently
-MODELS = {
-    "rasch": (ADJACENT, False),
-    "2pl": (ADJACENT, True),
-    "graded": (CUMULATIVE, True),
-    "partial credit": (ADJACENT, False),
-    "generalized partial credit": (ADJACENT, True),
-}
-BINARY = ("rasch", "2pl")
-STORED = (*COEFFICIENTS, "sigma_theta", *ITEMS, "sd", "corr", "v", *LATENT)
-INTERCEPT = "intercept"
+from bayeshte.families.item_response_names import COEFFICIENTS, INTERCEPT, Names
+from bayeshte.labelled import flatten
 
 
 def ability_mean(T, X, M, beta0, beta1, beta2, beta3, v0=0.0, v1=0.0):
@@ -49,259 +31,46 @@ def easiness(b, zeta, contrasts):
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """The design under the names of the equations.
-
-    Attributes
-    ----------
-    design : Dataset
-        Variables ``y, arm_code, cluster_code, item_code (row)``, ``X (row, covariate)``, ``M (row, moderator)``,
-        ``W (item, item_covariate)``, ``n_categories (item)``, with clusters of persons ``person_cluster_code (row)``, and the
-        analysed columns as
-        ``column_0, ...``. What other families call clusters are persons; coords hold all labels.
-    """
-
-    design: xr.Dataset
-
-    @property
-    def coords(self) -> dict[str, np.ndarray]:
-        """Labels by dim, as PyMC takes them."""
-        return {str(k): v.to_numpy() for k, v in self.design.coords.items()}
-
-    def labels(self, dim: str) -> list[str]:
-        return [str(v) for v in self.design[dim].to_numpy()]
-
-    # ------------------------------------------------------------------------------------------ arms
-
-    @property
-    def treatment(self) -> str:
-        return self.design.attrs["treatment"]
-
-    @property
-    def arm_dim(self) -> str:
-        """Name of the dim of all arms, the reference first."""
-        return f"{self.treatment}_arm"
-
-    @property
-    def arms(self) -> list[str]:
-        return self.labels(self.arm_dim)
-
-    @property
-    def contrasts(self) -> list[str]:
-        """Arms but the reference."""
-        return self.arms[1:]
-
-    @property
-    def n_contrasts(self) -> int:
-        return len(self.arms) - 1
-
-    @property
-    def contrast_dims(self) -> tuple[str, ...]:
-        """The dim of the arms in variables that have one value an arm: none with two arms."""
-        return (self.treatment,) if self.n_contrasts > 1 else ()
-
-    def by_arm(self, name: str, elements: list[str] | None = None) -> list[str]:
-        """Labels of a variable with a value for each arm but the reference: ``beta1``, or ``beta1[low]`` of several."""
-        arms = self.contrasts if self.n_contrasts > 1 else [""]
-        inside = [[part for part in (arm, e) if part] for arm in arms for e in ([""] if elements is None else elements)]
-        return [f"{name}[{', '.join(v)}]" if v else name for v in inside]
-
-    @property
-    def sigmas(self) -> list[str]:
-        """Labels of the residual SDs of abilities."""
-        return [f"sigma_theta[{a}]" for a in self.arms] if self.design.attrs["sigma_by_arm"] else ["sigma_theta"]
-
-    @cached_property
-    def arm(self) -> np.ndarray:
-        """Arm of each row."""
-        return self.design["arm_code"].to_numpy()
-
-    # ------------------------------------------------------------------------------------------ persons
-
-    @property
-    def person(self) -> str:
-        """Name of the dim of persons."""
-        return self.design.attrs["cluster"]
-
-    @property
-    def n_persons(self) -> int:
-        return self.design.sizes[self.person]
-
-    @cached_property
-    def person_code(self) -> np.ndarray:
-        return self.design["cluster_code"].to_numpy()
-
-    @cached_property
-    def first_row(self) -> np.ndarray:
-        """A row of every person."""
-        out = np.zeros(self.n_persons, np.int64)
-        out[self.person_code[::-1]] = np.arange(len(self.person_code))[::-1]
-        return out
-
-    @property
-    def person_arm(self) -> np.ndarray:
-        return self.arm[self.first_row]
-
-    @cached_property
-    def persons(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """T, X and M of every person."""
-        T = indicators(self.person_arm, self.n_contrasts)
-        return T, *(self.design[v].to_numpy()[self.first_row] for v in ("X", "M"))
-
-    @cached_property
-    def full(self) -> np.ndarray:
-        """What the coefficients multiply, a row a person: 1, T, X, T x M."""
-        T, X, M = self.persons
-        return np.column_stack([np.ones(len(T)), T, X, (T[:, :, None] * M[:, None, :]).reshape(len(T), -1)])
-
-    @property
-    def full_labels(self) -> list[str]:
-        """Parameter labels of the columns of `full`."""
-        covariates = [f"beta2[{x}]" for x in self.labels("covariate")]
-        return ["beta0", *self.by_arm("beta1"), *covariates, *self.by_arm("beta3", self.labels("moderator"))]
-
-    @property
-    def full_terms(self) -> list[str]:
-        """What the columns of `full` are in the user's words."""
-        arms = [f"{self.treatment}[{a}]" for a in self.contrasts]
-        products = [f"{a}:{m}" for a in arms for m in self.labels("moderator")]
-        return [INTERCEPT, *arms, *self.labels("covariate"), *products]
-
-    # ------------------------------------------------------------------------------------------ clusters of persons
-
-    @property
-    def cluster(self) -> str:
-        """Name of the dim of clusters of persons; empty if there are none."""
-        return self.design.attrs["person_cluster"]
-
-    @property
-    def n_clusters(self) -> int:
-        return self.design.sizes[self.cluster] if self.cluster else 0
-
-    @property
-    def cluster_varying(self) -> list[str]:
-        """Labels of the effects of a cluster: intercept, arms."""
-        return self.labels("cluster_varying")
-
-    @cached_property
-    def person_cluster(self) -> np.ndarray:
-        """Cluster of each person."""
-        return self.design["person_cluster_code"].to_numpy()[self.first_row]
-
-    def split(self, v):
-        """Effects of clusters (..., s) as those of the intercept (...) and of the arms (..., contrast)."""
-        names = [INTERCEPT, *self.contrasts]
-        pick = np.zeros((len(self.cluster_varying), len(names)))
-        for row, name in enumerate(self.cluster_varying):
-            pick[row, names.index(name)] = 1.0
-        return v @ pick[:, 0], v @ pick[:, 1:]
-
-    # ------------------------------------------------------------------------------------------ items
-
-    @property
-    def item(self) -> str:
-        """Name of the dim of items."""
-        return self.design.attrs["item"]
-
-    @property
-    def n_items(self) -> int:
-        return self.design.sizes[self.item]
-
-    @property
-    def q(self) -> int:
-        """Number of effects of an item."""
-        return self.design.sizes["varying"]
-
-    @property
-    def fixed(self) -> bool:
-        """Whether item effects are fixed ones that sum to zero."""
-        return self.design.attrs["items"] == "fixed"
-
-    @cached_property
-    def W(self) -> np.ndarray:
-        """Covariates of items, (item, item_covariate)."""
-        return self.design["W"].to_numpy()
-
-    @property
-    def item_labels(self) -> list[str]:
-        """Labels of the coefficients of item covariates: of easiness, then of the effect of each arm."""
-        names = self.labels("item_covariate")
-        return [f"gamma[{w}]" for w in names] + (self.by_arm("delta", names) if self.q > 1 and names else [])
-
-    @cached_property
-    def item_code(self) -> np.ndarray:
-        return self.design["item_code"].to_numpy()
-
-    @cached_property
-    def y(self) -> np.ndarray:
-        return self.design["y"].to_numpy()
-
-    @property
-    def model(self) -> str:
-        return self.design.attrs["model"]
-
-    @property
-    def binary(self) -> bool:
-        """Whether responses are right or wrong by the model, not by the number of categories."""
-        return self.model in BINARY
-
-    @property
-    def unit(self) -> str:
-        """Unit of abilities."""
-        return "probits" if self.design.attrs["link"] == "probit" else "log odds"
-
-    @property
-    def scale(self) -> str:
-        """Unit of abilities with what it is of."""
-        of = {"graded": "reaching a category", "partial credit": "the next category"}
-        what = "a right answer" if self.binary else of[self.model.removeprefix("generalized ")]
-        average = f" {'to' if self.binary else 'of'} an item of average discrimination" if MODELS[self.model][1] else ""
-        return f"{self.unit} of {what}{average}"
-
-    @cached_property
-    def form(self) -> Form | None:
-        """How categories depend on the ability; None in the Rasch model of binary responses with a logit link."""
-        form, free = MODELS[self.model]
-        probit = self.design.attrs["link"] == "probit"
-        if self.model == "rasch" and not probit:
-            return None
-        n = self.design["n_categories"].to_numpy()
-        return Form(CUMULATIVE if probit else form, PROBIT if probit else LOGIT, free, n, (0.0, 1.0))
-
-    @property
-    def threshold_prior(self) -> str:
-        """Label of the prior of thresholds; empty where there are at most two categories."""
-        if self.form is None or not self.labels("threshold_step"):
-            return ""
-        return "gap" if self.form.form == CUMULATIVE else "tau"
-
-    @cached_property
-    def responses(self) -> Responses:
-        """Counts of persons with equal arm, items, score, cluster and covariates: all that the likelihood needs."""
-        shape = len(self.arms), self.n_items
-        given = self.person_arm, self.full, self.person_code, self.item_code, self.y, shape
-        if not self.cluster:
-            return responses(*given, form=self.form)
-        columns = [[INTERCEPT, *self.contrasts].index(v) for v in self.cluster_varying]
-        return responses(*given, self.person_cluster, columns, self.n_clusters, self.form)
-
-    # ------------------------------------------------------------------------------------------ draws
+class Arrays(Names):
+    """The design, and draws, (draw, ...) with chains stacked."""
 
     def coefficients(self, draws: xr.Dataset) -> tuple[np.ndarray, ...]:
-        """Draws of beta0 (draw,), beta1 (draw, contrast), beta2 (draw, covariate), beta3 (draw, contrast, moderator)."""
+        """Draws of beta0 (draw,), beta1 (draw, contrast), beta2 (draw, covariate), beta3 (draw, contrast, moderator).
+
+        On two occasions of the abilities after: beta0 holds the change without treatment.
+        """
         n = draws.sizes["chain"] * draws.sizes["draw"]
         k, m = self.n_contrasts, self.design.sizes["moderator"]
         shapes = {"beta0": (n,), "beta1": (n, k), "beta2": (n, self.design.sizes["covariate"]), "beta3": (n, k, m)}
-        return tuple(flatten(draws[v]).reshape(s) if v in draws else np.zeros(s) for v, s in shapes.items())
+        out = [flatten(draws[v]).reshape(s) if v in draws else np.zeros(s) for v, s in shapes.items()]
+        if "beta_time" in draws:
+            out[0] = out[0] + flatten(draws["beta_time"])
+        return tuple(out)
 
     def beta(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the coefficients in the order of `full`: (draw, p)."""
-        return np.concatenate([v.reshape(len(v), -1) for v in self.coefficients(draws)], axis=1)
+        parts = [flatten(draws[v]) for v in COEFFICIENTS if v in draws]
+        return np.concatenate([v.reshape(len(v), -1) for v in parts], axis=1)
+
+    def means(self, draws: xr.Dataset, v: np.ndarray | None) -> np.ndarray:
+        """Draws of the mean abilities of all sittings, (draw, sitting), given the effects v (draw, cluster, s) of clusters."""
+        out = self.beta(draws) @ self.full.T
+        if v is None:
+            return out
+        v0, v1 = self.split(v[:, np.repeat(self.person_cluster, self.n_occasions)])
+        return out + v0 + (v1 * self.full[:, 1 : 1 + self.n_contrasts]).sum(-1)
 
     def sigma(self, draws: xr.Dataset) -> np.ndarray:
-        """Draws of the residual SDs of abilities, (draw, arm)."""
+        """Draws of the residual SDs of abilities, (draw, arm); on two occasions of those after."""
         values = flatten(draws["sigma_theta"])
-        return np.broadcast_to(values.reshape(len(values), -1), (len(values), len(self.arms)))
+        values = values.reshape(len(values), -1)[:, 1 if self.occasion else 0 :]
+        return np.broadcast_to(values, (len(values), len(self.arms)))
+
+    def residual_factor(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the Cholesky factor of the covariance of the residuals before and after, (draw, 2, 2)."""
+        sd, r = flatten(draws["sigma_theta"]), flatten(draws["rho_theta"])
+        zero, one = np.zeros_like(r), np.ones_like(r)
+        return sd[:, :, None] * np.array([[one, zero], [r, np.sqrt(1 - r**2)]]).transpose(2, 0, 1)
 
     def v(self, draws: xr.Dataset) -> np.ndarray | None:
         """Draws of the effects of clusters, (draw, cluster, s), if there are clusters."""
@@ -316,7 +85,15 @@ class Arrays:
 
     def spread(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the SD of abilities in each arm over persons and clusters with the same covariates, (draw, arm)."""
-        variance = self.sigma(draws) ** 2
+        return self._spread(draws, self.sigma(draws))
+
+    def baseline_spread(self, draws: xr.Dataset) -> np.ndarray:
+        """The same in the reference arm, on two occasions before, (draw,)."""
+        before = flatten(draws["sigma_theta"])[:, :1] if self.occasion else self.sigma(draws)[:, :1]
+        return self._spread(draws, np.broadcast_to(before, (len(before), len(self.arms))))[:, 0]
+
+    def _spread(self, draws: xr.Dataset, sigma: np.ndarray) -> np.ndarray:
+        variance = sigma**2
         if self.cluster:
             arms = np.eye(len(self.arms))[:, 1:]
             names = [INTERCEPT, *self.contrasts]
@@ -340,6 +117,17 @@ class Arrays:
         a = flatten(draws["a"]) if "a" in draws else np.ones((n, self.n_items))
         return a, flatten(draws["tau"]) if "tau" in draws else np.zeros((n, self.form.first[-1] - self.n_items))
 
+    def drift(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the drift of items, (draw, item), which is zero if the model has none."""
+        b = flatten(draws["b"])
+        return flatten(draws["drift"]) if "drift" in draws else np.zeros_like(b)
+
     def easiness(self, draws: xr.Dataset) -> np.ndarray:
-        """Draws of the easiness of items in every arm: (draw, arm, item)."""
-        return easiness(*self.item_effects(draws), self.n_contrasts)
+        """Draws of the easiness of items in every arm, on two occasions after: (draw, arm, item)."""
+        b, zeta = self.item_effects(draws)
+        return easiness(b + self.drift(draws), zeta, self.n_contrasts)
+
+    def levels(self, draws: xr.Dataset) -> np.ndarray:
+        """Draws of the easiness of items in every cell: (draw, cell, item)."""
+        after = self.easiness(draws)
+        return np.concatenate([flatten(draws["b"])[:, None], after], axis=1) if self.occasion else after

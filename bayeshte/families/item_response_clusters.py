@@ -14,7 +14,8 @@ import xarray as xr
 from scipy import sparse
 
 from bayeshte.errors import SpecError
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.families.item_response_outcomes import beside_integral
 from bayeshte.labelled import flatten, unstack
 from bayeshte.marginal import abilities as integrals
@@ -36,6 +37,11 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset) -> xr.DataArray:
     D = Arrays(design)
     if not D.cluster:
         raise SpecError("The persons have no clusters to leave out: name their column with cluster=.")
+    if D.occasion:
+        raise SpecError(
+            f"Leaving out whole clusters of {D.cluster!r} is not available for two occasions. unit='cluster' leaves out persons, "
+            f"given the effects of their {D.cluster}."
+        )
     if D.cluster_varying != [INTERCEPT]:
         raise SpecError(
             f"Leaving out whole clusters of {D.cluster!r} is available where one effect varies over them; here it is "

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, MODELS, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT, MODELS
 from bayeshte.latex import text
 from bayeshte.spec import Description
 
@@ -36,7 +37,8 @@ def describe(spec, design: xr.Dataset) -> Description:
         + (f"; the likelihood of a person is given the effects of its {D.cluster}" if D.cluster else ""),
         effects=(
             f"Effects are on the scale of abilities, in {D.unit}, unless they say otherwise; that on an item is the average "
-            "effect plus the item's own. No effect of a single person is given: nobody is seen in two arms."
+            "effect plus the item's own. No effect of a single person is given: nobody is seen in two arms"
+            + (f" on the same occasion of {D.occasion}." if D.occasion else ".")
         ),
         assumptions=tuple(_assumptions(D)),
         references=REFERENCES,
@@ -61,12 +63,20 @@ def _sentence(spec, D: Arrays) -> str:
         words.append(
             f", with {D.cluster} in which the mean ability {'and the effect differ' if varying else 'differs'}"
         )
+    if D.occasion:
+        before, after = D.labels(D.occasion)
+        change = (
+            f"what changes without treatment is that in {D.arms[0]}"
+            if D.untreated_after
+            else "everybody is treated after"
+        )
+        words.append(f", answered before and after treatment ({D.occasion}: {before}, {after}; {change})")
     words.append(
         "; the effect varies over items and may go with their easiness" if D.q > 1 else "; it is the same on all items"
     )
     if spec.item_covariates:
         words.append(f"; easiness{' and effects' if D.q > 1 else ''} of items are explained by {spec.item_covariates}")
-    if len(D.sigmas) > 1:
+    if len(D.sigmas) > 1 and not D.occasion:
         words.append("; the residual SD of abilities differs by arm")
     return "".join(words)
 
@@ -76,12 +86,19 @@ def _symbols(spec, D: Arrays) -> Iterator[tuple[str, str, str]]:
     label = "" if D.n_contrasts == 1 else "[arm]"
     yield rf"{text(spec.response)}_{{ij}}", spec.response, _answer(D)
     yield rf"{text(D.treatment)}_j", D.treatment, f"arm of {D.person} j"
-    yield r"\theta_j", "theta[j]", f"ability of {D.person} j in the arm that it is in, {D.unit}"
+    if D.occasion:
+        yield r"\theta_{jt}", "theta[j, t]", f"ability of {D.person} j on occasion t of {D.occasion}, {D.unit}"
+    else:
+        yield r"\theta_j", "theta[j]", f"ability of {D.person} j in the arm that it is in, {D.unit}"
     zero = ", covariates at zero" if D.labels("covariate") else ""
-    yield r"\beta_0", "beta0", f"mean ability in {D.arms[0]}{zero}"
+    where = f"before ({D.labels(D.occasion)[0]})" if D.occasion else f"in {D.arms[0]}"
+    yield r"\beta_0", "beta0", f"mean ability {where}{zero}"
     at = ", moderators at zero" if D.labels("moderator") else ""
     at += ", item covariates at zero" if D.labels("item_covariate") and D.q > 1 else ""
-    yield r"\beta_1", f"beta1{label}", f"effect of {arm} on an item of average gain{at}"
+    whole = ": the whole change from before" if D.occasion and not D.untreated_after else ""
+    yield r"\beta_1", f"beta1{label}", f"effect of {arm} on an item of average gain{at}{whole}"
+    if D.untreated_after:
+        yield r"\beta_\text{time}", "beta_time", f"change of the mean ability without treatment, in {D.arms[0]}"
     for symbol, dim, role in (("X", "covariate", "covariates"), ("M", "moderator", "moderators")):
         if D.labels(dim):
             yield f"{symbol}_j", "", f"{role}: {', '.join(D.labels(dim))}"
@@ -90,12 +107,14 @@ def _symbols(spec, D: Arrays) -> Iterator[tuple[str, str, str]]:
         yield r"\beta_2", "beta2[x]", f"difference in ability for one unit of covariate x{where}"
     if D.labels("moderator"):
         yield r"\beta_3", f"beta3[{'arm, ' if label else ''}m]", "change of the effect for one unit of moderator m"
-    by_arm = " by arm" if len(D.sigmas) > 1 else ""
+    by = f" by {'occasion' if D.occasion else 'arm'}" if len(D.sigmas) > 1 else ""
     yield (
         r"\sigma_\theta",
-        "sigma_theta[arm]" if by_arm else "sigma_theta",
-        f"residual SD of abilities{by_arm or ' within an arm'}",
+        f"sigma_theta[{'t' if D.occasion else 'arm'}]" if by else "sigma_theta",
+        f"residual SD of abilities{by or ' within an arm'}",
     )
+    if D.occasion:
+        yield r"\rho_\theta", "rho_theta", "correlation of abilities before and after, beside arms and covariates"
     yield from _symbols_of_items(D, label)
     yield from _symbols_of_clusters(D)
 
@@ -108,7 +127,15 @@ def _answer(D: Arrays) -> str:
 
 def _symbols_of_items(D: Arrays, label: str) -> Iterator[tuple[str, str, str]]:
     more = "the more right answers" if D.binary else "the higher the categories"
-    yield "b_i", "b[i]", f"easiness of {D.item} i in {D.arms[0]}: the larger, {more}"
+    where = f"before ({D.labels(D.occasion)[0]})" if D.occasion else f"in {D.arms[0]}"
+    yield "b_i", "b[i]", f"easiness of {D.item} i {where}: the larger, {more}"
+    if D.untreated_after:
+        yield (
+            r"\text{drift}_i",
+            "drift[i]",
+            f"how much easier {D.item} i became without treatment than the average {D.item}",
+        )
+        yield r"\sigma_\text{drift}", "sigma_drift", "SD of drift across the population of items"
     if MODELS[D.model][1]:
         yield "a_i", "a[i]", f"discrimination of {D.item} i; the geometric mean over the population of items is one"
         yield r"\sigma_a", "sigma_a", "SD of log discriminations across the population of items"
@@ -176,9 +203,11 @@ def _coding(D: Arrays) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _facts(spec, D: Arrays) -> Iterator[tuple[str, str]]:
-    n = np.bincount(D.person_arm, minlength=len(D.arms))
+    n = np.bincount(
+        D.person_arm[np.unique(D.person_code[D.cell > 0])] if D.occasion else D.person_arm, minlength=len(D.arms)
+    )
     by_arm = ", ".join(f"{a}: {k:,}" for a, k in zip(D.arms, n, strict=True))
-    yield "Persons by arm", f"{by_arm}; reference {D.arms[0]}"
+    yield f"Persons by arm{' after' if D.occasion else ''}", f"{by_arm}; reference {D.arms[0]}"
     if D.cluster:
         size = np.bincount(D.person_cluster, minlength=D.n_clusters)
         arms = len(D.arms)
@@ -188,22 +217,28 @@ def _facts(spec, D: Arrays) -> Iterator[tuple[str, str]]:
             f"Clusters of persons: {D.cluster}",
             f"{D.n_clusters:,}, {size.min()} to {size.max()} persons each; {several} with persons in several arms",
         )
-    n = np.bincount(D.person_code)
+    if D.occasion:
+        seen = np.bincount(D.seen // 2 * 2 + D.seen % 2, minlength=2 * D.n_persons).reshape(-1, 2) > 0
+        before, after = D.labels(D.occasion)
+        once = f"{(seen[:, 0] & ~seen[:, 1]).sum():,} on {before} only, {(~seen[:, 0] & seen[:, 1]).sum():,} on {after} only"
+        yield f"Persons seen on both occasions of {D.occasion}", f"{seen.all(1).sum():,}; {once} (they are analysed)"
+        items_seen = [set(D.item_code[D.is_after[D.sitting_code] == v]) for v in (False, True)]
+        yield "Items answered on both occasions", f"{len(items_seen[0] & items_seen[1])} of {D.n_items}"
+    n = np.bincount(D.sitting_code)[D.seen]
     missing = D.design.attrs["missing"]
     left = f"; left out without a response: {missing[0]}" if missing else ""
-    yield (
-        f"Responses {spec.response}",
-        f"{len(D.y):,}, {f'{D.y.mean():.0%} right; ' if D.binary else ''}{n.min()} to {n.max()} items a person{left}",
-    )
+    right, each = f"{D.y.mean():.0%} right; " if D.binary else "", "person and occasion" if D.occasion else "person"
+    yield f"Responses {spec.response}", f"{len(D.y):,}, {right}{n.min()} to {n.max()} items a {each}{left}"
     if D.binary:
         yield from _right_or_wrong(D, n)
     else:
         yield from _categories(D)
     table = items(D)
-    arms = table[[f"responses in {a}" for a in D.arms]].to_numpy()
+    arms = table[[v for v in table if v.startswith("responses in ")]].to_numpy()
     one = int((arms == 0).any(1).sum())
+    where = "Items seen in one arm only" if D.n_contrasts == 1 else "Items not seen in all arms"
     yield (
-        "Items seen in one arm only" if D.n_contrasts == 1 else "Items not seen in all arms",
+        "Items not seen in all arms and on both occasions" if D.occasion else where,
         f"{one} of {len(table)}" + (" (their effect rests on the other items)" if one else ""),
     )
 
@@ -217,10 +252,10 @@ def _categories(D: Arrays) -> Iterator[tuple[str, str]]:
         f"{len(closed)} of {len(n)}"
         + (f" (closed up: {'; '.join(closed[:5])}{'; ...' if len(closed) > 5 else ''})" if closed else ""),
     )
-    counts = D.responses.categories.responses
+    counts = D.responses.categories.responses[np.unique(D.cell)]
     rare, absent = int((counts.sum(0) < 5).sum()), int((counts == 0).any(0).sum())
     yield "Categories chosen fewer than five times", f"{rare} of {counts.shape[1]} (kept: thresholds have priors)"
-    yield "Categories absent in an arm", f"{absent} of {counts.shape[1]}"
+    yield f"Categories absent in an arm{' or on an occasion' if D.occasion else ''}", f"{absent} of {counts.shape[1]}"
 
 
 def categories(D: Arrays) -> pd.DataFrame:
@@ -228,11 +263,11 @@ def categories(D: Arrays) -> pd.DataFrame:
     counts = D.responses.categories.responses
     item = np.repeat(np.arange(D.n_items), D.form.n_categories)
     out = {D.item: np.array(D.labels(D.item))[item], "category": D.labels("category")}
-    return pd.DataFrame(out | {f"responses in {a}": counts[k].astype(int) for k, a in enumerate(D.arms)})
+    return pd.DataFrame(out | {f"responses in {D.cells[k]}": counts[k].astype(int) for k in np.unique(D.cell)})
 
 
 def _right_or_wrong(D: Arrays, n: np.ndarray) -> Iterator[tuple[str, str]]:
-    score = np.bincount(D.person_code, D.y)
+    score = np.bincount(D.sitting_code, D.y)[D.seen]
     yield "Persons with all or none right", f"{(score == n).sum():,} and {(score == 0).sum():,} (they are analysed)"
     table = items(D)
     share = table["right"] / table["responses"]
@@ -245,11 +280,11 @@ def _right_or_wrong(D: Arrays, n: np.ndarray) -> Iterator[tuple[str, str]]:
 def items(D: Arrays) -> pd.DataFrame:
     """Responses and shares of right answers, or mean categories, of every item."""
     share, total = ("share right", "right") if D.binary else ("mean category", "sum of categories")
-    own = [k == D.arm for k in range(len(D.arms))]
+    own = [k == D.cell for k in np.unique(D.cell)]
     n = [np.bincount(D.item_code[t], minlength=D.n_items) for t in own]
     right = [np.bincount(D.item_code[t], D.y[t], minlength=D.n_items) for t in own]
     out = {D.item: D.labels(D.item), "responses": sum(n), total: sum(right).astype(int)}
-    for arm, count, sums in zip(D.arms, n, right, strict=True):
+    for arm, count, sums in zip([D.cells[k] for k in np.unique(D.cell)], n, right, strict=True):
         out[f"responses in {arm}"] = count
         out[f"{share} in {arm}"] = np.divide(sums, count, out=np.full(D.n_items, np.nan), where=count > 0)
     return pd.DataFrame(out)
@@ -276,3 +311,15 @@ def _assumptions(D: Arrays) -> Iterator[tuple[str, str]]:
         "What is missing tells nothing (missing at random)",
         "A response that is missing may depend on arm, covariates and the other responses, not on what it would have been.",
     )
+    if D.occasion and D.untreated_after:
+        yield (
+            f"Without treatment everybody would have changed as {D.arms[0]} did",
+            f"Arms do not differ before beside covariates, and the change of persons (beta_time) and of items (drift) in "
+            f"{D.arms[0]} is that of the others without treatment: effects are what is left. By random assignment this is so "
+            "by design.",
+        )
+    elif D.occasion:
+        yield (
+            "Nothing but treatment changed persons or items between the occasions",
+            "Nobody is untreated after: practice, growth and drift of items are counted as effects, of beta1 and of zeta.",
+        )

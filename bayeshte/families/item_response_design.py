@@ -10,8 +10,10 @@ import xarray as xr
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import DataError, SpecError, near
-from bayeshte.families.item_response_arrays import BINARY, INTERCEPT, MODELS, STORED, Arrays
+from bayeshte.families import item_response_occasions as occasions
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_categories import categories
+from bayeshte.families.item_response_names import BINARY, INTERCEPT, MODELS, STORED
 
 #: names that the model uses
 VARIABLES = (
@@ -35,8 +37,11 @@ VARIABLES = (
         "_eps",
         "_z",
         "_v",
+        "_d",
+        "occasion_code",
+        "person_arm_code",
     ),
-    *("_corr_factor", "_cluster_factor", "item_covariate", "cluster_varying", "cluster_varying_"),
+    *("_corr_factor", "_cluster_factor", "_ability_factor", "item_covariate", "cluster_varying", "cluster_varying_"),
 )
 
 
@@ -45,6 +50,8 @@ def check_spec(spec) -> None:
     roles = {"person": spec.person, "item": spec.item, "response": spec.response, "treatment": spec.treatment}
     if spec.cluster is not None:
         roles["cluster"] = spec.cluster
+    if spec.occasion is not None:
+        roles["occasion"] = spec.occasion
     for role, column in roles.items():
         if not isinstance(column, str) or not column:
             raise SpecError(f"{role}={column!r}: name one column of the data.")
@@ -77,6 +84,9 @@ def check_spec(spec) -> None:
         raise SpecError(f"reference={spec.reference!r}: the label of an arm, as text.")
     if not isinstance(spec.priors, str | Mapping):
         raise SpecError(f"priors={spec.priors!r}: write 'default' or a mapping of labels to priors.")
+    if spec.occasion is not None and (spec.items == "fixed" or spec.sigma_by_arm):
+        option = "items='fixed'" if spec.items == "fixed" else "sigma_by_arm=True"
+        raise SpecError(f"{option} is not available for two occasions ({spec.occasion!r}): leave it out.")
     _check_varying(spec)
 
 
@@ -94,15 +104,20 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     y = None if spec.model not in BINARY else _binary(frame, spec.response)
     person, persons = _units(frame, spec.person, "persons")
     item, items = _units(frame, spec.item, "items")
-    _check_pairs(spec, frame, person, item, persons, items)
+    occasion, times = occasions.read(spec, frame)
+    _check_pairs(spec, frame, person * len(times) + occasion, item, np.repeat(persons, len(times)), items)
     n_categories = np.full(len(items), 2)
     names, closed = [], []
     if y is None:
         y, names, closed = categories(frame, spec, item, items)
         n_categories = np.array([len(v) for v in names])
     arm, arms = columns.code_arms(frame[spec.treatment], spec.reference)
+    person_arm = arm[np.unique(person, return_index=True)[1]]
+    if spec.occasion:
+        arm, person_arm = occasions.arms(spec, arm, person, occasion, times, persons, arms)
     of_items = formulas.formula_columns(spec.item_covariates, frame)
-    _check_constant(frame, spec, person, persons, [c for c in frame if c not in {spec.item, spec.response, *of_items}])
+    of_rows = {spec.item, spec.response, *of_items} | ({spec.treatment, spec.occasion} if spec.occasion else set())
+    _check_constant(frame, spec, person, persons, [c for c in frame if c not in of_rows])
     _check_constant(frame, spec, item, items, of_items, spec.item)
     first = np.unique(person, return_index=True)[1]
     main, moderators = _terms(spec, frame.iloc[first])
@@ -121,17 +136,15 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     coords: dict = {"row": columns.row_labels(frame.index), spec.person: persons, spec.item: items}
     coords |= {spec.treatment: arms[1:], f"{spec.treatment}_arm": arms, "varying": varying, "varying_": varying}
     coords |= {"covariate": main.labels, "moderator": moderators.labels, "item_covariate": W.labels}
-    steps = [(i, k) for i, v in zip(items, names, strict=False) for k in range(len(v) - 2)]
-    coords["threshold_step"] = [f"{i}: {k + 1}" for i, k in steps]
-    coords["category"] = [v for own in names for v in own]
-    if steps:
-        cuts = [(i, *pair) for i, v in zip(items, names, strict=True) for pair in pairwise(v)]
-        coords["threshold"] = [f"{i}: {low}|{high}" for i, low, high in cuts]
+    coords |= _of_categories(items, names)
     clusters_vary: list[str] = []
     if spec.cluster:
         code, coords[spec.cluster] = columns.code_clusters(frame[spec.cluster], one_row_each=True)
         variables["person_cluster_code"] = ("row", code)
         clusters_vary = _varying(spec, arms[1:])
+    if spec.occasion:
+        variables |= {"occasion_code": ("row", occasion), "person_arm_code": (spec.person, person_arm)}
+        coords[spec.occasion] = times
     coords |= {"cluster_varying": clusters_vary, "cluster_varying_": clusters_vary}
     attrs = {
         "family": spec.link if spec.model in BINARY else "ordinal",
@@ -146,17 +159,31 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
         "items": spec.items,
         "person_cluster": spec.cluster or "",
         "sigma_by_arm": int(spec.sigma_by_arm),
+        "occasion": spec.occasion or "",
+        "untreated_after": int(spec.occasion is not None and (person_arm[person[occasion == 1]] == 0).any()),
         "rows_given": len(data),
         "missing": [f"{k}: {v}" for k, v in missing.items()],
         "data_hash": columns.fingerprint(frame),
     }
     design = xr.Dataset(variables | columns.raw_variables(frame), coords, attrs)
     arrays = Arrays(design)
-    formulas.check_columns(arrays.full, arrays.full_terms)
+    formulas.check_columns(arrays.full[arrays.seen], arrays.full_terms)
     _check_items(spec, arrays)
+    if spec.occasion:
+        occasions.check(spec, arrays)
     if spec.cluster:
         _check_clusters(spec, arrays)
     return design
+
+
+def _of_categories(items: list[str], names: list[list[str]]) -> dict[str, list[str]]:
+    """Labels of categories and thresholds, from those of the categories of each item."""
+    steps = [(i, k) for i, v in zip(items, names, strict=False) for k in range(len(v) - 2)]
+    out = {"threshold_step": [f"{i}: {k + 1}" for i, k in steps], "category": [v for own in names for v in own]}
+    if steps:
+        cuts = [(i, *pair) for i, v in zip(items, names, strict=True) for pair in pairwise(v)]
+        out["threshold"] = [f"{i}: {low}|{high}" for i, low, high in cuts]
+    return out
 
 
 def main_formula(spec) -> str:
@@ -169,7 +196,7 @@ def _analysed(spec, data: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
 
     Other missing values are refused: a person without a covariate has no place in the model.
     """
-    roles = [v for v in (spec.person, spec.item, spec.response, spec.treatment, spec.cluster) if v]
+    roles = [v for v in (spec.person, spec.item, spec.response, spec.treatment, spec.cluster, spec.occasion) if v]
     columns.check_frame(data, roles)
     used = [c for f in (spec.covariates, spec.moderators) for c in formulas.formula_columns(f, data)]
     of_items = formulas.formula_columns(spec.item_covariates, data)
@@ -223,11 +250,12 @@ def _check_pairs(spec, frame: pd.DataFrame, person, item, persons, items) -> Non
     again = pd.DataFrame({"person": person, "item": item}).duplicated().to_numpy()
     if again.any():
         k = int(np.flatnonzero(again)[0])
+        keys, on = [spec.person, spec.item, spec.occasion], f" on an occasion of {spec.occasion!r}"
+        on, hint = (on, "") if spec.occasion else ("", " Answers before and after: name their column with occasion=.")
         raise DataError(
-            f"{again.sum()} rows repeat a pair of {spec.person!r} and {spec.item!r}, the first is row "
-            f"{columns.first(frame, again)} ({persons[person[k]]}, {items[item[k]]}). A person answers an item once: keep one "
-            f"row of each, for example data.drop_duplicates([{spec.person!r}, {spec.item!r}]). Repeated measurements are not "
-            "available; with before and after, use the score before as a covariate."
+            f"{again.sum()} rows repeat a pair of {spec.person!r} and {spec.item!r}{on}, the first is row "
+            f"{columns.first(frame, again)} ({persons[person[k]]}, {items[item[k]]}). A person answers an item once{on}: keep "
+            f"one row of each, for example data.drop_duplicates({[v for v in keys if v]}).{hint}"
         )
 
 
@@ -248,7 +276,9 @@ def _check_constant(
         )
         if column == spec.treatment:
             name = f"The treatment {column!r}"
-            advice = "arms belong to persons; treatments that vary within a person are not available"
+            advice = (
+                "arms belong to persons; with answers before and after, name the column of occasions with occasion="
+            )
         elif column == spec.cluster:
             name, advice = (
                 f"The cluster {column!r}",

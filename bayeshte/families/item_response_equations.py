@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, MODELS, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT, MODELS
 from bayeshte.latex import text
 from bayeshte.marginal.item_categories import CUMULATIVE
 
@@ -14,8 +15,9 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     D = Arrays(design)
     return [
         *_response(spec, D),
-        *_ability(D),
+        *(_abilities(D) if D.occasion else _ability(D)),
         *_items(D),
+        *([r"\text{drift}_i &\sim N(0,\ \sigma_\text{drift}^2)"] if D.untreated_after else []),
         *_clusters(D),
         *([r"\log a_i &\sim N(0,\ \sigma_a^2)"] if MODELS[D.model][1] else []),
     ]
@@ -24,15 +26,21 @@ def equations(spec, design: xr.Dataset) -> list[str]:
 def _response(spec, D: Arrays) -> Iterator[str]:
     """The response given ability and item."""
     y, eta = text(spec.response), " + ".join([r"\theta_j", "b_i", *_by_arm(D, _zeta)])
+    index = "ij"
+    if D.occasion:
+        drift = [r"\text{drift}_i"] if D.untreated_after else []
+        change = " + ".join([*drift, *_by_arm(D, _zeta)])
+        later = f" + {_after(D)}\\,({change})" if change else ""
+        eta, index = rf"\theta_{{jt}} + b_i{later}", "ijt"
     link = r"\Phi^{-1}\," if D.design.attrs["link"] == "probit" else r"\text{logit}\,"
     a = "a_i " if MODELS[D.model][1] else ""
     if D.binary:
-        yield rf"{link}P({y}_{{ij}} = 1) &= {a}({eta})" if a else rf"{link}P({y}_{{ij}} = 1) &= {eta}"
+        yield rf"{link}P({y}_{{{index}}} = 1) &= {a}({eta})" if a else rf"{link}P({y}_{{{index}}} = 1) &= {eta}"
         return
     if MODELS[D.model][0] == CUMULATIVE:
-        yield rf"{link}P({y}_{{ij}} \ge k) &= {a}({eta} - \tau_{{ik}}),\quad \textstyle\sum_k \tau_{{ik}} = 0"
+        yield rf"{link}P({y}_{{{index}}} \ge k) &= {a}({eta} - \tau_{{ik}}),\quad \textstyle\sum_k \tau_{{ik}} = 0"
     else:
-        odds = rf"\log\frac{{P({y}_{{ij}} = k)}}{{P({y}_{{ij}} = k - 1)}}"
+        odds = rf"\log\frac{{P({y}_{{{index}}} = k)}}{{P({y}_{{{index}}} = k - 1)}}"
         yield rf"{odds} &= {a}({eta} - \tau_{{ik}}),\quad \textstyle\sum_k \tau_{{ik}} = 0"
 
 
@@ -73,6 +81,26 @@ def _ability(D: Arrays) -> list[str]:
     terms += [r"\beta_2^\top X_j"] if D.labels("covariate") else []
     index = rf"\theta,{text(D.treatment)}" if len(D.sigmas) > 1 else r"\theta"
     return [rf"\theta_j &= {' + '.join(terms)} + \varepsilon_j,\quad \varepsilon_j \sim N(0,\ \sigma_{{{index}}}^2)"]
+
+
+def _after(D: Arrays) -> str:
+    return rf"[{text(D.occasion)}_t = {text(D.labels(D.occasion)[1])}]"
+
+
+def _abilities(D: Arrays) -> list[str]:
+    """Abilities before and after."""
+    terms = [r"(\beta_0 + v_{0,c})" if D.cluster else r"\beta_0"]
+    change = [r"\beta_\text{time}"] if D.untreated_after else []
+    change = " + ".join([*change, *_by_arm(D, _effect)])
+    terms += [rf"{_after(D)}\,({change})"] + ([r"\beta_2^\top X_j"] if D.labels("covariate") else [])
+    before, after = (rf"\sigma_{{\theta,{text(v)}}}" for v in D.labels(D.occasion))
+    cell = rf"\rho_\theta {before} {after}"
+    sigma = rf"\begin{{bmatrix}} {before}^2 & {cell} \\ {cell} & {after}^2 \end{{bmatrix}}"
+    return [
+        rf"\theta_{{jt}} &= {' + '.join(terms)} + \varepsilon_{{jt}}",
+        rf"(\varepsilon_{{j,{text(D.labels(D.occasion)[0])}}},\ \varepsilon_{{j,{text(D.labels(D.occasion)[1])}}})^\top &\sim "
+        rf"N\left(0,\ {sigma}\right)",
+    ]
 
 
 def _items(D: Arrays) -> list[str]:

@@ -6,8 +6,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_averages import average_score
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.labelled import flatten, unstack
 from bayeshte.spec import Estimand
 
@@ -15,7 +16,8 @@ from bayeshte.spec import Estimand
 def estimands(design: xr.Dataset) -> list[Estimand]:
     """The estimands of an ItemResponse; see `Estimand`."""
     D = Arrays(design)
-    sd = "the SD of abilities in the reference arm, between persons with their covariates"
+    where = f"before ({D.labels(D.occasion)[0]})" if D.occasion else "in the reference arm"
+    sd = f"the SD of abilities {where}, between persons with their covariates"
     sd += f" and between {D.cluster}" if D.cluster else ""
     over, scale = "these items" if D.fixed else "the population of items", f"on the scale of abilities ({D.scale})"
     over = (
@@ -34,6 +36,7 @@ def estimands(design: xr.Dataset) -> list[Estimand]:
         f"{D.n_items} items, over the persons in the data, "
         f"abilities{f' and {D.cluster}' if D.cluster else ''} integrated over their distribution"
     )
+    text += f", after ({D.labels(D.occasion)[1]})" if D.occasion else ""
     out.append(Estimand("expected score difference", text, _score, "score", headline=True))
     return out
 
@@ -47,6 +50,7 @@ def _of_items(D: Arrays, sd: str) -> list[Estimand]:
     spread = f"SD across {over} of the effect on an item{beside}, {D.unit}"
     rho = f"correlation across {over} of easiness and effect{beside}: positive if easier items gain more"
     ratio = f"SD of the easiness of items in the treated arm over that in the reference arm, {over}{beside}"
+    ratio += ", and beside drift" if D.untreated_after else ""
     out = [
         Estimand("SD of item effects", spread, _sd, "sd", headline=True),
         Estimand("standardised SD of item effects", f"SD of item effects over {sd}", _standardised(_sd), "share"),
@@ -157,8 +161,9 @@ def _in_clusters(posterior, design):
 
 
 def baseline_sd(posterior: xr.Dataset, D: Arrays) -> xr.DataArray:
-    """SD over persons of abilities in the reference arm: residual variance, that of beta2' X and that between clusters."""
-    variance = D.spread(posterior)[:, 0] ** 2
+    """SD over persons of abilities in the reference arm, on two occasions before: residual variance, that of beta2' X and that
+    between clusters."""
+    variance = D.baseline_spread(posterior) ** 2
     if "beta2" in posterior:
         variance = variance + np.einsum(
             "sx,xy,sy->s", flatten(posterior["beta2"]), _covariance(D.persons[1]), flatten(posterior["beta2"])
@@ -226,23 +231,34 @@ def discrepancies(design: xr.Dataset) -> Callable[[np.ndarray], dict[str, float]
     """Statistics of responses: by arm their mean, the spread of persons and of items; of arms compared, the spread of
     differences over items; the spread of clusters."""
     D = Arrays(design)
-    arms = [k == D.arm for k in range(len(D.arms))]
-    cells = [np.bincount(D.item_code[a], minlength=D.n_items) for a in arms]
-    answered = [np.bincount(D.person_code[a], minlength=D.n_persons) for a in arms]
+    present = [k for k in range(len(D.cells)) if (k == D.cell).any()]
+    cells = [k == D.cell for k in present]
+    names = [D.cells[k] for k in present]
+    of_items = [np.bincount(D.item_code[a], minlength=D.n_items) for a in cells]
+    answered = [np.bincount(D.person_code[a], minlength=D.n_persons) for a in cells]
     by_row = D.person_cluster[D.person_code] if D.cluster else None
+    compared = [
+        k for k in range(1, len(cells)) if present[k] > (1 if D.occasion else 0)
+    ]  # with the cell of no treatment
+    base = present.index(1) if D.occasion and 1 in present else 0
+    sitting = np.bincount(D.sitting_code, minlength=D.n_sittings)
 
     def statistics(y: np.ndarray) -> dict[str, float]:
         out, right = {}, []
-        for arm, own, n_item, n_person in zip(D.arms, arms, cells, answered, strict=True):
+        for name, own, n_item, n_person in zip(names, cells, of_items, answered, strict=True):
             score = np.bincount(D.person_code[own], y[own], minlength=D.n_persons)[n_person > 0]
             score = score / n_person[n_person > 0]
             right.append(np.bincount(D.item_code[own], y[own], minlength=D.n_items))
-            out |= {f"mean in {arm}": float(y[own].mean()), f"SD of persons in {arm}": float(score.std())}
-            out[f"SD of items in {arm}"] = float((right[-1][n_item > 0] / n_item[n_item > 0]).std())
-        for k, arm in enumerate(D.contrasts, start=1):
-            both = (cells[0] > 0) & (cells[k] > 0)
-            difference = right[k][both] / cells[k][both] - right[0][both] / cells[0][both]
-            out["SD of item differences" + (f" of {arm}" if D.n_contrasts > 1 else "")] = float(difference.std())
+            out |= {f"mean in {name}": float(y[own].mean()), f"SD of persons in {name}": float(score.std())}
+            out[f"SD of items in {name}"] = float((right[-1][n_item > 0] / n_item[n_item > 0]).std())
+        for k in compared:
+            both = (of_items[base] > 0) & (of_items[k] > 0)
+            difference = right[k][both] / of_items[k][both] - right[base][both] / of_items[base][both]
+            out["SD of item differences" + (f" of {names[k]}" if D.n_contrasts > 1 else "")] = float(difference.std())
+        if D.occasion:
+            twice = (sitting.reshape(-1, 2) > 0).all(1)
+            score = np.bincount(D.sitting_code, y, minlength=D.n_sittings) / np.maximum(sitting, 1)
+            out["SD of gains of persons"] = float(np.diff(score.reshape(-1, 2)[twice]).std())
         if by_row is not None:
             out["SD of clusters"] = float((np.bincount(by_row, y) / np.bincount(by_row)).std())
         return out

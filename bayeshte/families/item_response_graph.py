@@ -18,26 +18,59 @@ UNREACHABLE = 1e6  # a threshold that nobody passes
 def joint(design: xr.Dataset, priors: Mapping[str, Prior], centred: bool) -> pm.Model:
     """See `ModelSpec.joint`."""
     D = Arrays(design)
-    _, X, M = D.persons
     with pm.Model(coords=D.coords) as model:
         arm = pm.Data("arm_code", D.person_arm.astype("int32"), dims=D.person)  # pm.do sets everybody's treatment
         T = pt.eq(arm[:, None], np.arange(1, D.n_contrasts + 1)).astype("float64")
-        v0, v1 = _clusters(D, priors, centred) if D.cluster else (0.0, 0.0)
-        mean = ability_mean(T, X, M, *_coefficients(D, priors), v0, v1)
-        sigma = random_variable("sigma_theta", [priors[v] for v in D.sigmas], D.arm_dim if len(D.sigmas) > 1 else None)
-        sigma = sigma[arm] if len(D.sigmas) > 1 else sigma
+        theta = _before_and_after(D, priors, T, centred) if D.occasion else _abilities(D, priors, arm, T, centred)
         b, zeta = _items(D, priors, centred)
-        if centred:
-            theta = pm.Normal("theta", mean, sigma, dims=D.person)
-        else:
-            theta = pm.Deterministic("theta", mean + sigma * pm.Normal("_eps", 0, 1, dims=D.person), dims=D.person)
-        own = easiness(b, zeta, D.n_contrasts)[arm[D.person_code], D.item_code]
-        eta = theta[D.person_code] + own
-        if D.form is None:
+        drift = _drift(D, priors, centred) if D.untreated_after else pt.zeros(D.n_items)
+        later = D.is_after[D.sitting_code]
+        own = easiness(b + drift, zeta, D.n_contrasts)[arm[D.person_code], D.item_code]
+        eta = theta + (pt.switch(later, own, b[D.item_code]) if D.occasion else own)
+        if D.form is None or (D.model == "rasch" and D.form.link == LOGIT):
             pm.Bernoulli("y", logit_p=eta, observed=D.y, dims="row")
         else:
             pm.Categorical("y", p=_probabilities(D, priors, eta), observed=D.y.astype(int), dims="row")
     return model
+
+
+def _abilities(D: Arrays, priors: Mapping[str, Prior], arm, T, centred: bool):
+    """Abilities of persons, as each row has them."""
+    _, X, M = D.persons
+    v0, v1 = _clusters(D, priors, centred) if D.cluster else (0.0, 0.0)
+    mean = ability_mean(T, X, M, *_coefficients(D, priors), v0, v1)
+    sigma = random_variable("sigma_theta", [priors[v] for v in D.sigmas], D.arm_dim if len(D.sigmas) > 1 else None)
+    sigma = sigma[arm] if len(D.sigmas) > 1 else sigma
+    if centred:
+        theta = pm.Normal("theta", mean, sigma, dims=D.person)
+    else:
+        theta = pm.Deterministic("theta", mean + sigma * pm.Normal("_eps", 0, 1, dims=D.person), dims=D.person)
+    return theta[D.person_code]
+
+
+def _before_and_after(D: Arrays, priors: Mapping[str, Prior], T, centred: bool):
+    """Abilities (person, occasion), normal with an SD on each occasion and a correlation, as each row has them."""
+    _, X, M = D.persons
+    v0, v1 = _clusters(D, priors, centred) if D.cluster else (0.0, 0.0)
+    given = _coefficients(D, priors)
+    time = random_variable("beta_time", [priors["beta_time"]]) if D.untreated_after else 0.0
+    before = ability_mean(pt.zeros_like(T), X, M, *given, v0, v1)
+    mean = pt.stack([before, ability_mean(T, X, M, *given, v0, v1) + time], axis=1)
+    sigma = random_variable("sigma_theta", [priors[v] for v in D.sigmas], D.occasion)
+    factor, dims = _correlated("rho_theta", priors["rho_theta"], sigma, None), (D.person, D.occasion)
+    if centred:
+        theta = pm.MvNormal("theta", mean, chol=factor, dims=dims)
+    else:
+        theta = pm.Deterministic("theta", mean + pm.Normal("_eps", 0, 1, dims=dims) @ factor.T, dims=dims)
+    return theta.ravel()[D.sitting_code]
+
+
+def _drift(D: Arrays, priors: Mapping[str, Prior], centred: bool):
+    """How much easier each item became for everybody, (item,)."""
+    sigma = random_variable("sigma_drift", [priors["sigma_drift"]])
+    if centred:
+        return pm.Normal("drift", 0, sigma, dims=D.item)
+    return pm.Deterministic("drift", sigma * pm.Normal("_d", 0, 1, dims=D.item), dims=D.item)
 
 
 def _coefficients(D: Arrays, priors: Mapping[str, Prior]) -> tuple:
@@ -57,7 +90,8 @@ def _coefficients(D: Arrays, priors: Mapping[str, Prior]) -> tuple:
 def _correlated(name: str, prior: Prior, sd, dims: tuple[str, str] | None):
     """Scale matrix of correlated effects; the correlation is registered, a single one without dims."""
     q = len(pm.modelcontext(None).coords[dims[0]]) if dims else 2
-    factor = random_variable({"rho": "_corr_factor", "corr": "_cluster_factor"}[name], [prior], size=q)
+    names = {"rho": "_corr_factor", "corr": "_cluster_factor", "rho_theta": "_ability_factor"}
+    factor = random_variable(names[name], [prior], size=q)
     matrix = factor @ factor.T
     pm.Deterministic(name, matrix if dims else matrix[1, 0], dims=dims)
     return sd[:, None] * factor

@@ -2,7 +2,7 @@
 
 Items are always those that a row names. Persons are these (their abilities; in another arm the residual is scaled by the
 ratio of the residual SDs), new ones in new clusters (what an ability has beside its covariates integrated over its
-distribution) or average ones (residual and cluster effects zero).
+distribution) or average ones (residual and cluster effects zero). On two occasions all is after.
 """
 
 import numpy as np
@@ -19,6 +19,7 @@ from bayeshte.families.item_response_curves import Shapes, draw_responses, log_p
 from bayeshte.families.item_response_design import main_formula
 from bayeshte.labelled import flatten, indicators, unstack
 from bayeshte.marginal import abilities as integrals
+from bayeshte.marginal.occasion_abilities import abilities_of_pairs
 from bayeshte.marginal.responses import distinct
 
 CHUNK = 4_000_000  # values held at once
@@ -26,19 +27,31 @@ KEPT = 20_000_000  # abilities (draw, person) that a posterior holds
 
 
 def draw_abilities(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> np.ndarray:
-    """Abilities from their exact distribution given everything else, (draw, person)."""
+    """Abilities from their exact distribution given everything else, (draw, person), or (draw, person, occasion)."""
+    seed = int(rng.integers(2**31))
+    if D.occasion:
+        return _two_abilities(D, draws, seed)[1]
     given = D.beta(draws), D.sigma(draws), D.easiness(draws), D.v(draws), D.shapes(draws)
-    return integrals.abilities(D.responses, *given, seed=int(rng.integers(2**31)))[1]
+    return integrals.abilities(D.responses, *given, seed=seed)[1]
+
+
+def _two_abilities(D: Arrays, draws: xr.Dataset, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Log of the integral over both abilities of each person, (draw, person), and with a seed the abilities."""
+    sigma, corr = flatten(draws["sigma_theta"]), flatten(draws["rho_theta"])
+    return abilities_of_pairs(
+        D.responses, D.pairs, D.means(draws, D.v(draws)), sigma, corr, D.levels(draws), D.shapes(draws), seed
+    )
 
 
 def kept_abilities(draws: xr.Dataset, what: str) -> np.ndarray:
-    """The abilities that a posterior holds, (draw, person)."""
+    """The abilities that a posterior holds, (draw, person); on two occasions (draw, sitting)."""
     if "theta" not in draws:
         raise SpecError(
             f"{what} needs the abilities of persons, which are kept up to {KEPT:,} (persons times draws): fit with fewer "
             "draws, or write clusters='new' for expected responses and unit='cluster' for the likelihood of persons."
         )
-    return flatten(draws["theta"])
+    theta = flatten(draws["theta"])
+    return theta.reshape(len(theta), -1)
 
 
 def expected(spec, draws: xr.Dataset, design: xr.Dataset, arm, clusters, frame, weight) -> xr.DataArray:
@@ -83,6 +96,7 @@ def _abilities(D: Arrays, draws: xr.Dataset, clusters: str, people: np.ndarray):
     if clusters != "these":
         return lambda s: ability_mean(T, X, M, *(b[s] for b in beta))
     theta, sigma, v = kept_abilities(draws, "The expected response of these persons"), D.sigma(draws), D.v(draws)
+    theta = theta[:, D.is_after] if D.occasion else theta
     who = people[:, 0].astype(int)
 
     def of_clusters(s):
@@ -103,7 +117,7 @@ def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[n
     if arm is not None and arm not in D.arms:
         raise SpecError(f"arm={arm!r} is not an arm.{near(arm, D.arms)}")
     if frame is None:
-        code = D.arm if arm is None else np.full(len(D.y), D.arms.index(arm))
+        code = D.person_arm[D.person_code] if arm is None else np.full(len(D.y), D.arms.index(arm))
         return D.design["X"].to_numpy(), D.design["M"].to_numpy(), code, D.item_code, D.person_code
     old = columns.raw_frame(D.design).iloc[D.first_row]
     used = formulas.formula_columns(main_formula(spec), old)
@@ -124,7 +138,7 @@ def _rows(spec, D: Arrays, arm, clusters, frame: pd.DataFrame | None) -> tuple[n
 
 def levels(D: Arrays, draws: xr.Dataset, what: str) -> np.ndarray:
     """Ability plus easiness of every response, (draw, row), of the abilities that a posterior holds."""
-    return kept_abilities(draws, what)[:, D.person_code] + D.easiness(draws)[:, D.arm, D.item_code]
+    return kept_abilities(draws, what)[:, D.sitting_code] + D.levels(draws)[:, D.cell, D.item_code]
 
 
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
@@ -134,28 +148,32 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
         eta = levels(D, draws, "The likelihood of single responses")
         log = log_probability(D, D.shapes(draws), eta, D.item_code, D.y)
         return unstack(log, draws, row=design["row"].to_numpy())
-    data, easiness = D.responses, D.easiness(draws)
-    integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), easiness, D.v(draws), D.shapes(draws))
-    out = integral[:, data.unit] + beside_integral(D, easiness, D.shapes(draws))
+    data, level = D.responses, D.levels(draws)
+    if D.occasion:
+        integral = _two_abilities(D, draws, None)[0]
+    else:
+        integral, _ = integrals.abilities(data, D.beta(draws), D.sigma(draws), level, D.v(draws), D.shapes(draws))
+        integral = integral[:, data.unit]
+    out = integral + beside_integral(D, level, D.shapes(draws))
     values = unstack(out, draws, **{D.person: D.labels(D.person)})
     return (
         values.assign_attrs(integrated=f"given the effects of their {D.cluster} (conditional)") if D.cluster else values
     )
 
 
-def beside_integral(D: Arrays, easiness: np.ndarray, shapes: Shapes) -> np.ndarray:
-    """What the log-likelihood of a person has beside the integral over the ability, (draw, person)."""
+def beside_integral(D: Arrays, level: np.ndarray, shapes: Shapes) -> np.ndarray:
+    """What the log-likelihood of a person has beside the integral over the ability, (draw, person); level (draw, cell, item)."""
     if D.form is None:
-        table, column, width = easiness, D.item_code, D.n_items  # the easiness of each right answer
+        table, column, width = level, D.item_code, D.n_items  # the easiness of each right answer
         weight = D.y
     else:
-        table = integrals.of_responses(D.form, easiness, *shapes)
+        table = integrals.of_responses(D.form, level, *shapes)
         column, width, weight = D.form.first[D.item_code] + D.y.astype(int), D.form.first[-1], np.ones(len(D.y))
-    out = np.zeros((len(easiness), D.n_persons))
-    for arm in range(len(D.arms)):
-        own = arm == D.arm
+    out = np.zeros((len(level), D.n_persons))
+    for cell in range(len(D.cells)):
+        own = cell == D.cell
         given = sparse.csr_array((weight[own], (D.person_code[own], column[own])), (D.n_persons, width))
-        out += (given @ table[:, arm].T).T
+        out += (given @ table[:, cell].T).T
     return out
 
 
@@ -175,14 +193,17 @@ def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) 
     """
     D, rng = Arrays(design), np.random.default_rng(seed)
     if clusters == "new":
-        v0 = v1 = 0.0
+        v = None
         if D.cluster:
             factor = D.cluster_factor(draws)
             v = rng.normal(size=(len(factor), D.n_clusters, factor.shape[1])) @ factor.mT
-            v0, v1 = D.split(v[:, D.person_cluster])
-        theta = ability_mean(*D.persons, *D.coefficients(draws), v0, v1)
-        theta = theta + D.sigma(draws)[:, D.person_arm] * rng.normal(size=theta.shape)
+        theta = D.means(draws, v)
+        noise = rng.normal(size=(len(theta), D.n_persons, D.n_occasions))
+        own = D.sigma(draws)[:, D.person_arm, None]
+        noise = noise @ D.residual_factor(draws).mT if D.occasion else noise * own
+        theta = theta + noise.reshape(theta.shape)
     else:
         theta = flatten(draws["theta"]) if "theta" in draws else draw_abilities(D, draws, rng)
-    eta = theta[:, D.person_code] + D.easiness(draws)[:, D.arm, D.item_code]
+        theta = theta.reshape(len(theta), -1)
+    eta = theta[:, D.sitting_code] + D.levels(draws)[:, D.cell, D.item_code]
     return xr.Dataset({"y": (("draw", "row"), draw_responses(D, D.shapes(draws), eta, D.item_code, rng))})

@@ -5,7 +5,8 @@ gamma), sigma_theta, sigma_b and the SD of clusters HalfNormal(2.5), SDs of effe
 HalfNormal(1), coefficients of item covariates for effects Normal(0, 1 / s_w), correlations LKJ(2). Fixed items: b
 Normal(0, 5), zeta Normal(0, 2.5), each restricted to sum to zero. Discriminations: log a ~ Normal(0, sigma_a^2),
 sigma_a HalfNormal(0.5); distances of the thresholds of a graded item LogNormal(0, 1), thresholds of a partial credit
-item Normal(0, 1.5) restricted to sum to zero. Covariates are not centred, so the priors of beta0 and beta1 allow for
+item Normal(0, 1.5) restricted to sum to zero. On two occasions: beta_time Normal(0, 2.5), sigma_drift HalfNormal(1),
+rho_theta LKJ(2). Covariates are not centred, so the priors of beta0 and beta1 allow for
 what the coefficients' priors let them be: for beta0 the SD 2.5 sqrt(1 + sum (mean_x / s_x)^2), x covariates of persons
 and items.
 """
@@ -16,10 +17,12 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.errors import SpecError
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.prior import LKJ, HalfNormal, LogNormal, Normal, Prior, override
 
 SCALE, EFFECT = 2.5, 1.0
+OTHERS = ("rho", "corr", "rho_theta", "gap", "tau")  # of what is no single number in the kernel
 FIXED = {"b": 5.0, "zeta": 2.5}
 THRESHOLDS = {"gap": LogNormal(0, 1), "tau": Normal(0, 1.5)}
 
@@ -54,7 +57,7 @@ def fixed_labels(D: Arrays) -> list[str]:
 
 def scalars(priors: Mapping[str, Prior], D: Arrays) -> list[Prior]:
     """The priors of what the kernel samples as single numbers, in its order."""
-    return [prior for name, prior in priors.items() if name not in ("rho", "corr", "gap", "tau", *fixed_labels(D))]
+    return [prior for name, prior in priors.items() if name not in (*OTHERS, *fixed_labels(D))]
 
 
 def _default(D: Arrays) -> dict[str, Prior]:
@@ -65,8 +68,10 @@ def _default(D: Arrays) -> dict[str, Prior]:
     of_items = EFFECT**2 * far["W"] if D.q > 1 else 0.0
     for label in D.by_arm("beta1"):
         out[label] = Normal(0, np.sqrt(SCALE**2 * (1 + far["M"]) + of_items))
+    if D.untreated_after:
+        out["beta_time"] = Normal(0, SCALE)
     spread = np.concatenate([X.std(0), *[M.std(0)] * D.n_contrasts])
-    for label, s in zip(D.full_labels[1 + D.n_contrasts :], spread, strict=True):
+    for label, s in zip(D.full_labels[len(out) :], spread, strict=True):
         out[label] = Normal(0, SCALE / s)
     for k, label in enumerate(D.item_labels):
         out[label] = Normal(0, (SCALE if k < W.shape[1] else EFFECT) / W.std(0)[k % W.shape[1]])
@@ -74,6 +79,7 @@ def _default(D: Arrays) -> dict[str, Prior]:
         out["sigma_b"] = HalfNormal(SCALE)
         if D.q > 1:
             out |= {label: HalfNormal(EFFECT) for label in D.by_arm("sigma_zeta")}
+        out |= {"sigma_drift": HalfNormal(EFFECT)} if D.untreated_after else {}
     out |= {f"sd[{v}]": HalfNormal(SCALE if v == INTERCEPT else EFFECT) for v in D.cluster_varying}
     if D.form is not None and D.form.free:
         out["sigma_a"] = HalfNormal(0.5)
@@ -82,5 +88,6 @@ def _default(D: Arrays) -> dict[str, Prior]:
         out["rho"] = LKJ(2)
     if len(D.cluster_varying) > 1:
         out["corr"] = LKJ(2)
+    out |= {"rho_theta": LKJ(2)} if D.occasion else {}
     out |= {D.threshold_prior: THRESHOLDS[D.threshold_prior]} if D.threshold_prior else {}
     return out | {name: Normal(0, FIXED[name.split("[")[0]]) for name in fixed_labels(D)}

@@ -19,13 +19,21 @@ import pymc as pm
 import xarray as xr
 
 from bayeshte.errors import SpecError
-from bayeshte.families import sem_graph, sem_priors, sem_replication
-from bayeshte.families.sem_categorical import check_logit, residual_variances, responses, sampled_priors
+from bayeshte.families import sem_graph, sem_likelihood, sem_priors, sem_replication
+from bayeshte.families.sem_categorical import (
+    category_labels,
+    check_logit,
+    given_labels,
+    residual_variances,
+    responses,
+    sampled_priors,
+)
 from bayeshte.families.sem_description import describe
 from bayeshte.families.sem_design import build, check_spec, data_of
 from bayeshte.families.sem_draws import correlations, derived, named, parameters, stacked, summary
 from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
+from bayeshte.families.sem_likelihood import slopes_of
 from bayeshte.families.sem_prediction import expected
 from bayeshte.families.sem_start import guess, signed_sds
 from bayeshte.families.sem_structure import VARIABLES, Structure
@@ -33,7 +41,6 @@ from bayeshte.marginal import (
     structural,
     structural_categorical,
     structural_draws,
-    structural_integration,
     structural_pilot,
 )
 from bayeshte.marginal.density import Density, Output
@@ -173,7 +180,7 @@ class SEM(ModelSpec):
         return sem_graph.joint(self.structure_of(design), design, data_of(design), self._matrices(design), priors)
 
     def observed_columns(self, values: Mapping[str, np.ndarray], design: xr.Dataset) -> dict[str, np.ndarray]:
-        """Every modelled variable, that of clusters in every row of a cluster.
+        """Every modelled variable, that of clusters in every row of a cluster; categories as the data have them.
 
         Raises
         ------
@@ -185,7 +192,9 @@ class SEM(ModelSpec):
             raise SpecError(
                 f"{computed[0]} is computed from the data and cannot be simulated: make a column of it and name that instead."
             )
-        return sem_graph.observed_columns(self.structure, data_of(design), values)
+        s = self.structure_of(design)
+        out = sem_graph.observed_columns(s, self._matrices(design), data_of(design), values)
+        return out | given_labels(s, design, out)
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
@@ -227,7 +236,7 @@ class SEM(ModelSpec):
         if s.both and "cluster_mean" not in out:
             shape = (out.sizes["chain"], out.sizes["draw"], design.sizes[self.cluster], len(s.both))
             both = np.array([s.within.index(v) for v in s.both])
-            given = (self._matrices(design), data_of(design), stacked(s, out), both, rng, _slopes(out))
+            given = (self._matrices(design), data_of(design), stacked(s, out), both, rng, slopes_of(out))
             b = structural_draws.draw_cluster_means(*given)
             dims = ("chain", "draw", self.cluster, "between_variable")
             out = out.assign(cluster_mean=(dims, b.reshape(shape), {"drawn_exactly": 1}))
@@ -286,41 +295,19 @@ class SEM(ModelSpec):
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with all latent variables integrated, or by row given the cluster means and random slopes.
 
-        Random slopes are integrated by quadrature: the largest number of `nodes` and the `quadrature_error`, in nats (see
-        `structural_integration.Integral`), are attributes of the array, beside `integrated`, which says it in words.
+        Random slopes, and with categorical variables all that is latent, are integrated numerically: the largest number of
+        `nodes` and the `quadrature_error`, in nats (see `Integral` in marginal/structural_integration.py and
+        marginal/structural_categorical_integration.py), are attributes beside `integrated`, which says it in words.
         """
-        m, data, t = self._matrices(design), data_of(design), stacked(self.structure_of(design), draws)
-        attrs = {}
-        if unit == "cluster" and m.slopes:
-            found = structural_integration.log_likelihood(m, data, t)
-            values, dim, attrs = found.values, self.cluster, _quadrature(self.table.slopes, found)
-        elif unit == "cluster" and self.cluster:
-            values, dim = structural_draws.log_likelihood(m, data, t), self.cluster
-        elif not self.cluster:
-            values, dim = structural_draws.log_likelihood(m, data, t), "row"
-        else:
-            b = np.zeros((len(t), len(data.context), m.within))
-            if self.structure.both:
-                given = draws["cluster_mean"].transpose("chain", "draw", self.cluster, "between_variable").to_numpy()
-                both = [self.structure.within.index(v) for v in self.structure.both]
-                b[..., both] = given.reshape(len(t), *given.shape[2:])
-            b = b[:, data.code]
-            if m.slopes:  # every cluster is a context
-                there, code = np.unique(data.code, return_inverse=True)
-                moments = [structural_draws.implied_within(m, t, _slopes(draws)[:, j]) for j in there]
-                S, K = (np.stack(x, axis=1) for x in zip(*moments, strict=True))
-                data = replace(data, code=code, context=np.arange(len(there)))
-            else:
-                S, K = (x[:, 0] for x in structural.implied(m, t))
-            values, dim = structural_draws.row_likelihood(data, S, K, b), "row"
-        shape = (draws.sizes["chain"], draws.sizes["draw"], -1)
-        coords = {"chain": draws["chain"], "draw": draws["draw"], dim: design[dim].to_numpy()}
-        return xr.DataArray(values.reshape(shape), coords, ("chain", "draw", dim), attrs=attrs)
+        return sem_likelihood.log_likelihood(self.structure_of(design), self._matrices(design), draws, design, unit)
 
     def replicates(
         self, draws: xr.Dataset, design: xr.Dataset, priors: Mapping[str, Prior], seed: int, clusters: str
     ) -> xr.Dataset:
-        """New `Y`, and with clusters new `V`, from the implied moments, with the missing values of the data."""
+        """New `Y`, and with clusters new `V`, from the implied moments, with the missing values of the data.
+
+        Categories are numbers from 0, as in the design: latent responses between the thresholds.
+        """
         s, these = self.structure_of(design), None
         if clusters == "these" and s.two_level:
             places = s.variables(s.levels[1])
@@ -331,13 +318,15 @@ class SEM(ModelSpec):
                 for v in variables
             }
         rng = np.random.default_rng(seed)
-        Y, V = sem_replication.replicate(self._matrices(design), data_of(design), stacked(s, draws), rng, these)
+        given = (self._matrices(design), responses(s), data_of(design), stacked(s, draws))
+        Y, V = sem_replication.replicate(*given, rng, these)
         found = {"Y": Y, "V": V} if s.two_level else {"Y": Y}
         return xr.Dataset({v: design[v].expand_dims(draw=len(x)).copy(data=x) for v, x in found.items()})
 
     def discrepancies(self, design: xr.Dataset) -> Callable[..., dict[str, float]]:
-        """Moments of every variable, SDs of cluster means, correlations within clusters and between them."""
-        return sem_replication.statistics(self.structure_of(design), data_of(design))
+        """Moments of every variable (shares of categories), SDs of cluster means, correlations within clusters and between."""
+        s = self.structure_of(design)
+        return sem_replication.statistics(s, data_of(design), category_labels(s, design))
 
     def estimands(self, design: xr.Dataset) -> list[Estimand]:
         """Derived quantities, total, indirect and contextual effects, ICC, R-square, standardised paths."""
@@ -352,22 +341,3 @@ class SEM(ModelSpec):
         return describe(
             self, self.structure_of(design), design, [e for e in self.estimands(design) if e.header == "ICC"]
         )
-
-
-def _slopes(posterior: xr.Dataset) -> np.ndarray | None:
-    """Random slopes (draw, cluster, slope), chains stacked; None without."""
-    if "slope" not in posterior:
-        return None
-    x = posterior["slope"].transpose("chain", "draw", ..., "slopes").to_numpy()
-    return x.reshape(-1, *x.shape[2:])
-
-
-def _quadrature(slopes: list[str], found: structural_integration.Integral) -> dict[str, str | int | float]:
-    """How random slopes were integrated, as attributes of the likelihood."""
-    least, most = found.nodes.min(), found.nodes.max()
-    nodes = f"{least} to {most}" if most > least else f"{most}"
-    text = (
-        f"the random slopes {', '.join(slopes)} by adaptive Gauss-Hermite quadrature with {nodes} nodes each (twice as many "
-        f"change the log likelihood by {found.error:.1g} at most)"
-    )
-    return {"integrated": text, "nodes": int(most), "quadrature_error": found.error}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayeshte.categories import MOST, positions
 from bayeshte.errors import DataError, SpecError
@@ -89,8 +90,23 @@ def check_thresholds(structure: Structure, labels: Mapping[str, list[str]]) -> N
                 )
 
 
-def responses(structure: Structure, priors: Mapping[str, Prior]) -> tuple[Response, ...]:
-    """The categorical variables as the likelihood takes them."""
+def category_labels(structure: Structure, design: xr.Dataset) -> dict[str, list[str]]:
+    """Labels of the categories of every categorical variable, from low to high."""
+    found = [str(c) for c in design.attrs.get("categories", ())]  # y=never, y=often, ...
+    return {v: [c.removeprefix(f"{v}=") for c in found if c.startswith(f"{v}=")] for v in structure.thresholds}
+
+
+def given_labels(structure: Structure, design: xr.Dataset, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The categorical ones of `columns` (draw, row) with labels for numbers, "" where missing."""
+    out = {}
+    for v, labels in category_labels(structure, design).items():
+        code = np.where(np.isnan(columns[v]), len(labels), columns[v]).astype(int)
+        out[v] = np.array([*labels, ""])[code]
+    return out
+
+
+def responses(structure: Structure, priors: Mapping[str, Prior] | None = None) -> tuple[Response, ...]:
+    """The categorical variables as the likelihood takes them; without `priors` those of thresholds are left out."""
     out = []
     for name, rows in structure.thresholds.items():
         first, *further = rows
@@ -102,7 +118,7 @@ def responses(structure: Structure, priors: Mapping[str, Prior]) -> tuple[Respon
                 first=structure.place(first) if first.fixed is None else 0,
                 value=1.0 if first.fixed is None else first.fixed,
                 widths=tuple(structure.place(r) for r in further),
-                priors=tuple(priors[f"threshold[{structure.label(r)}]"] for r in further),
+                priors=tuple(priors[f"threshold[{structure.label(r)}]"] for r in further) if priors else (),
             )
         )
     return tuple(out)

@@ -70,7 +70,8 @@ def collapsed(
 ) -> xr.Dataset:
     """One draw at the averages over the draws, of variances and covariances instead of SDs and correlations."""
     out = {v: average(posterior[v]) for v in posterior.data_vars if v != "derived"}
-    out["sd"] = np.sqrt(average(posterior["sd"] ** 2))
+    if "sd" in posterior:  # not where all variables are categorical
+        out["sd"] = np.sqrt(average(posterior["sd"] ** 2))
     found = xr.Dataset(out).expand_dims(chain=[0], draw=[0]).copy(deep=True)
     for row in structure.table.rows:
         if row.fixed is None and row.op == "~~" and structure.variable(row) == "corr":

@@ -92,14 +92,27 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
     return model
 
 
-def observed_columns(structure: Structure, data: Data, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The modelled columns (draw, row) from the graph's `y_0`, ..., `v_0`, ... (draw, ., .); NaN where missing."""
+def observed_columns(
+    structure: Structure, m: Matrices, data: Data, values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The modelled columns (draw, row) from the graph's `y_0`, ..., `v_0`, ... (draw, ., .); NaN where missing.
+
+    With categorical variables a pattern has those that are continuous in causal order, and `y_0[variable]` (draw, row), the
+    category's number, of each of the others.
+    """
     draws = len(next(iter(values.values())))
+    causal = [v for v in m.order[0] if v < m.within and structure.within[v] not in structure.thresholds]
     Y, V = (np.full((draws, *x.shape), np.nan) for x in (data.Y, data.V))
     context = data.context if data.code is None else None
     for target, pieces in ((Y, patterns("y", data.Y, context)), (V, patterns("v", data.V))):
         for name, rows, seen in pieces:
-            target[:, rows[:, None], seen] = values[name]
+            if target is Y and structure.thresholds:
+                for k in seen:
+                    if (category := f"{name}[{structure.within[k]}]") in values:
+                        Y[:, rows, k] = values[category]
+                seen = [v for v in causal if v in seen]
+            if len(seen):
+                target[:, rows[:, None], seen] = values[name]
     out = {v: Y[..., k] for k, v in enumerate(structure.within)}
     return out | {v: V[:, data.code, k] for k, v in enumerate(structure.own)}
 

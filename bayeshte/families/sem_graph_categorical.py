@@ -1,6 +1,6 @@
 """Rows of the joint graph of a structural equation model with categorical variables.
 
-What is continuous and seen comes first, ``y_0``; factors and latent responses that have to be there, ``y_0_latent``, given that;
+What is continuous and seen comes first, ``y_0``; factors and latent responses that have to be there, ``_y_0_latent``, given that;
 then the categories, ``y_0[variable]``, given all before: P(category) = F((tau_c+1 - mean) / SD) - F((tau_c - mean) / SD). A
 latent response that is there says its category itself.
 """
@@ -33,11 +33,11 @@ def add_rows(name: str, plan: Plan, m: Matrices, responses: dict[str, Response],
     by_column = {r.column: (v, r) for v, r in responses.items()}
     deviation = pt.zeros((len(Y), 0))
     if continuous:
-        pm.MvNormal(name, mean[:, continuous], cov=_block(S, continuous, continuous), observed=Y[:, continuous])
-        deviation = Y[:, continuous] - mean[:, continuous]
+        centre = mean[:, continuous]
+        deviation = pm.MvNormal(name, centre, cov=_block(S, continuous, continuous), observed=Y[:, continuous]) - centre
     if sampled:
         centre, cov = _given(mean, S, sampled, continuous, deviation)
-        latent = pm.MvNormal(f"{name}_latent", centre, cov=cov)
+        latent = pm.MvNormal(f"_{name}_latent", centre, cov=cov)
         deviation = pt.concatenate([deviation, latent - mean[:, sampled]], axis=1)
         for k, column in enumerate(sampled):
             if column in by_column and not np.isnan(Y[0, column]):

@@ -22,28 +22,31 @@ PLAIN = (
 )
 
 
-def check_items(fit: Fit, what: str) -> None:
-    """SpecError unless `fit` is of item responses."""
+def check_items(fit: Fit, what: str, occasions: bool = False) -> None:
+    """SpecError unless `fit` is of item responses, on one occasion unless two are taken."""
     if not isinstance(fit.spec, ItemResponse):
         raise SpecError(f"{what} need a fit of bh.ItemResponse; this is one of {type(fit.spec).__name__}.")
+    if fit.spec.occasion and not occasions:
+        raise SpecError(
+            f"{what} are not available for two occasions ({fit.spec.occasion}): bh.effects, bh.item_effects, bh.item_fit and "
+            "bh.item_heterogeneity are."
+        )
 
 
 def check_rasch(fit: Fit, what: str) -> None:
-    """SpecError unless the model is a Rasch model of two arms, with covariates and moderators of persons at most."""
+    """SpecError unless the model is a Rasch model, with covariates and moderators of persons at most."""
     check_items(fit, what)
-    arms = arms_of(fit.design)
     more = [f for f in fields(fit.spec) if f.name not in PLAIN and getattr(fit.spec, f.name) != f.default]
-    if more or len(arms) != 2:
-        options = "".join(f", {f.name}={getattr(fit.spec, f.name)!r}" for f in more)
+    if more:
+        options = ", ".join(f"{f.name}={getattr(fit.spec, f.name)!r}" for f in more)
         raise SpecError(
-            f"{what} are available for Rasch models (logit) of two arms with covariates of persons; this one has "
-            f"{len(arms)} arms{options}."
+            f"{what} are available for Rasch models (logit) with covariates of persons; this one has {options}."
         )
 
 
 def check_item_effects(fit: Fit, what: str) -> None:
-    """SpecError unless the effect varies over items."""
-    check_items(fit, what)
+    """SpecError unless the effect varies over items; two occasions are taken."""
+    check_items(fit, what, occasions=True)
     if "zeta" not in fit.posterior:
         raise SpecError(f"{what} need a model whose effect varies over items: fit it with item_effects=True.")
 

@@ -41,8 +41,8 @@ class ItemHeterogeneity:
     spread : DataFrame
         Predictive spread of the items' effects under both models, by arm: ``model, arm, observed, replicated, lower, upper,
         p``.
-    likelihood : LikelihoodRatio or None
-        None where there is none; `no_likelihood` says why.
+    likelihood : mapping of str to LikelihoodRatio
+        By arm but the reference; empty where there is none, and `no_likelihood` says why.
     """
 
     fit: Fit
@@ -50,7 +50,7 @@ class ItemHeterogeneity:
     bayes_factors: dict[str, dict[float, Evidence]]
     comparison: pd.DataFrame
     spread: pd.DataFrame
-    likelihood: LikelihoodRatio | None
+    likelihood: dict[str, LikelihoodRatio]
     no_likelihood: str
 
     @property
@@ -68,7 +68,7 @@ class ItemHeterogeneity:
         parts += [
             _prediction(self.comparison),
             *_spread(self.spread),
-            *_likelihood(self.likelihood, self.no_likelihood),
+            *_likelihoods(self.likelihood, self.no_likelihood),
         ]
         table = pd.DataFrame([{"p": np.nan} | row for row in parts], columns=list(COLUMNS))
         verdicts = {"with item effects": self.fit, "one effect": self.constant}
@@ -117,8 +117,8 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
     sigma_zeta; other prior scales by importance weights, without fitting again. Where hardly a draw is near zero, up to five
     further fits with narrower priors lead there, unless it is hopeless. Of several arms each has its own ratio, the effects of
     the others varying over items; leaving out persons and the predictive spread under one effect compare with a model in which
-    every arm has the same effect on all items. The likelihood-ratio test is exact over persons and uses Laplace's approximation
-    over items; it is there for Rasch models of two arms.
+    every arm has the same effect on all items. The likelihood-ratio test, by arm too, is exact over persons and uses Laplace's
+    approximation over items; it is there for Rasch models.
     """
     check_item_effects(fit, "Tests of item effects")
     if draws < LEAST:
@@ -132,9 +132,9 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
         constant = _constant(fit, seed)
     if constant.spec != without_item_effects(fit.spec):
         raise SpecError("constant= must be a fit of the same specification with item_effects=False.")
-    test, why = None, ""
+    tests, why = {}, ""
     try:
-        test = likelihood_ratio(fit)
+        tests = {arm: likelihood_ratio(fit, arm) for arm in arms_of(fit.design)[1:]}
     except (DataError, SpecError) as error:
         why = str(error)
     return ItemHeterogeneity(
@@ -143,7 +143,7 @@ def item_heterogeneity(fit: Fit, constant: Fit | None = None, *, draws: int = 50
         bayes_factors={arm: bayes_factors(Effects(fit, arm), draws) for arm in arms_of(fit.design)[1:]},
         comparison=compare({"item effects": fit, "one effect": constant}),
         spread=predictive_spread({"item effects": fit, "one effect": constant}, draws, seed),
-        likelihood=test,
+        likelihood=tests,
         no_likelihood=why,
     )
 
@@ -187,14 +187,16 @@ def spread_of_effects(design: xr.Dataset) -> Callable[[np.ndarray], np.ndarray]:
     the reference, weighted by precision.
 
     Of categories a response counts as as many right answers as its category, out of as many as the highest. Half a response is
-    added to right and wrong answers of each item and arm.
+    added to right and wrong answers of each item and arm. Of two occasions arms after are compared, or with everybody before if
+    nobody is untreated after.
     """
     J, item, arm = design.sizes[design.attrs["item"]], design["item_code"].to_numpy(), design["arm_code"].to_numpy()
-    cell, shape = arm * J + item, (len(arms_of(design)), J)
+    used = design["occasion_code"].to_numpy() == 1 if design.attrs["untreated_after"] else np.ones(len(arm), bool)
+    cell, shape = (arm * J + item)[used], (len(arms_of(design)), J)
     n = np.bincount(cell, minlength=shape[0] * J).reshape(shape) * (design["n_categories"].to_numpy() - 1)
 
     def statistic(y: np.ndarray) -> np.ndarray:
-        right = np.bincount(cell, y, minlength=shape[0] * J).reshape(shape)
+        right = np.bincount(cell, y[used], minlength=shape[0] * J).reshape(shape)
         wrong = n - right
         log_odds, variance = np.log((right + 0.5) / (wrong + 0.5)), 1 / (right + 0.5) + 1 / (wrong + 0.5)
         difference = log_odds[1:] - log_odds[0]
@@ -269,27 +271,33 @@ def _spread(spread: pd.DataFrame) -> list[dict]:
     return out
 
 
-def _likelihood(test: LikelihoodRatio | None, why: str) -> list[dict]:
+def _likelihoods(tests: dict[str, LikelihoodRatio], why: str) -> list[dict]:
     how = "maximum likelihood, abilities integrated exactly, items by Laplace's approximation"
-    if test is None:
+    if not tests:
         return [{"quantity": "likelihood ratio", "value": np.nan, "definition": f"{how}: not available. {why}"}]
-    text = f"twice the difference of the log-likelihoods, {how}"
+    return [row for arm, test in tests.items() for row in _likelihood(test, f"[{arm}]" if len(tests) > 1 else "", how)]
+
+
+def _likelihood(test: LikelihoodRatio, label: str, how: str) -> list[dict]:
+    """Rows of the test of an arm."""
+    text, n = f"twice the difference of the log-likelihoods, {how}", test.parameters
+    text += "; the effects of the other arms vary in both models" if label else ""
     return [
         {
-            "quantity": "likelihood ratio, p halved",
+            "quantity": f"likelihood ratio{label}, p halved",
             "value": test.statistic,
             "p": test.p_halved,
-            "definition": f"{text}; p: chi-square(2), halved, as published analyses have it",
+            "definition": f"{text}; p: chi-square({n}), halved, as published analyses have it",
         },
         {
-            "quantity": "likelihood ratio, p mixture",
+            "quantity": f"likelihood ratio{label}, p mixture",
             "value": test.statistic,
             "p": test.p_mixture,
-            "definition": f"{text}; p: half-and-half mixture of chi-square(1) and chi-square(2) (Stram & Lee, 1994)",
+            "definition": f"{text}; p: half-and-half mixture of chi-square({n - 1}) and chi-square({n}) (Stram & Lee, 1994)",
         },
-        {"quantity": "sigma_zeta, maximum likelihood", "value": test.sigma_zeta, "definition": how},
+        {"quantity": f"sigma_zeta{label}, maximum likelihood", "value": test.sigma_zeta, "definition": how},
         {
-            "quantity": "rho, maximum likelihood",
+            "quantity": f"rho{label}, maximum likelihood",
             "value": test.rho,
             "definition": f"{how}; -1 or 1 is a singular fit, missing where sigma_zeta is 0",
         },

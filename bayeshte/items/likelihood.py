@@ -1,10 +1,16 @@
 """The likelihood-ratio test of item effects: maximum likelihood, exact over persons, Laplace over items.
 
-    l(psi) = log int p(y | u, psi) N(v; 0, I) dv,   u_i = (b_i, zeta_i) = C v_i,   C = [[c11, 0], [c21, c22]]
+    l(psi) = log int p(y | u, psi) N(v; 0, I) dv,   u_i = (b_i, zeta_i) = C v_i,   C lower triangular
 
-p(y | u, psi) integrates abilities by the trapezoid rule. The 2 J item effects are integrated by Laplace's approximation, in
-coordinates v in which nothing degenerates at the boundary: c21 = c22 = 0 is the model without item effects, c22 = 0 the singular
-fits with rho = -1 or 1. glmer integrates persons by Laplace's approximation too, which errs most where persons answer few items.
+p(y | u, psi) integrates abilities by the trapezoid rule. The q J item effects are integrated by Laplace's approximation, in
+coordinates v in which nothing degenerates at the boundary: with two arms c21 = c22 = 0 is the model without item effects,
+c22 = 0 the singular fits with rho = -1 or 1. Of several arms one is tested at a time, the effects of the others vary: its row
+of C is the last, and zero without its effects. glmer integrates persons by Laplace's approximation too, which errs most where
+persons answer few items.
+
+In Rasch models log p(y | u, psi) is concave in u (Prekopa, 1973), so that there is one maximum to expand about. With slopes of
+items it is not concave in u and log a together: where an item has few responses there may be several maxima, and what the
+approximation leaves out has no bound. So there is no test of 2PL, graded and partial credit models.
 """
 
 from dataclasses import dataclass
@@ -16,8 +22,10 @@ from scipy import optimize, stats
 from scipy.special import expit
 
 from bayeshte.errors import DataError
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.fit import Fit
 from bayeshte.items.common import check_rasch
+from bayeshte.labelled import flatten
 
 SPACING, TAIL = 0.9, 8.0  # of the grid of abilities, in the least SD of a posterior; its reach, in SDs of the ability
 NEWTON, CLOSE = 60, 1e-9
@@ -33,83 +41,84 @@ class LikelihoodRatio:
     statistic : float
         Twice the difference of the log-likelihoods.
     sigma_zeta, rho : float
-        Estimates of the model with item effects; rho is missing where sigma_zeta is zero.
+        Estimates of the model with the effects; rho, their correlation with easiness, is missing where sigma_zeta is zero.
     log_likelihood : tuple of float
-        Without and with item effects.
+        Without and with the effects of the arm.
+    parameters : int
+        A variance and the covariances with the effects that both models have: 2 of two arms, one more for every further arm.
     """
 
     statistic: float
     sigma_zeta: float
     rho: float
     log_likelihood: tuple[float, float]
+    parameters: int = 2
 
     @property
     def p_halved(self) -> float:
-        """The p-value of chi-square with 2 degrees of freedom, halved, as published analyses have it."""
-        return float(0.5 * stats.chi2.sf(self.statistic, 2))
+        """The p-value of chi-square with as many degrees of freedom as parameters, halved, as published analyses have it."""
+        return float(0.5 * stats.chi2.sf(self.statistic, self.parameters))
 
     @property
     def p_mixture(self) -> float:
-        """From the half-and-half mixture of chi-square with 1 and 2 degrees of freedom (Stram & Lee, 1994)."""
+        """From the half-and-half mixture of chi-square with one degree of freedom less and with all (Stram & Lee, 1994)."""
         if self.statistic <= 0:
             return 1.0
-        return float(0.5 * stats.chi2.sf(self.statistic, 1) + 0.5 * stats.chi2.sf(self.statistic, 2))
+        n = self.parameters
+        return float(0.5 * stats.chi2.sf(self.statistic, n - 1) + 0.5 * stats.chi2.sf(self.statistic, n))
 
 
-def likelihood_ratio(fit: Fit) -> LikelihoodRatio:
-    """Maximum likelihood of a two-arm Rasch model without and with item effects, started at the posterior medians.
+def likelihood_ratio(fit: Fit, arm: str) -> LikelihoodRatio:
+    """Maximum likelihood of a Rasch model without and with item effects of an arm, started at the posterior means.
 
     Raises
     ------
     SpecError
-        Another model: several arms, discriminations, categories, clusters, item covariates.
+        Another model: discriminations, categories, clusters, item covariates, two occasions.
     DataError
         If a maximum is not found, or persons saw items in more than 400 different patterns.
     """
     check_rasch(fit, "Likelihood-ratio tests")
-    data = Table(fit.design)
-    start = _start(fit, data.x.shape[1])
+    data = Table(fit.design, arm)
+    q, start = data.q, _start(fit, data)
     null = start.copy()
-    null[-2:] = 0.0
-    free = np.arange(len(start)) < len(start) - 2
+    null[-q:] = 0.0
+    free = np.arange(len(start)) < len(start) - q
     without, at = _maximise(data, null, free)
-    start[:-2] = at[:-2]
-    start[-3] = _median(fit, "sigma_b")
-    found = [_maximise(data, v, np.ones(len(start), bool)) for v in (start, _small(at))]
+    start[:-q] = np.append(at[: data.x.shape[1] + 1], start[data.x.shape[1] + 1 : -q])
+    found = [_maximise(data, v, np.ones(len(start), bool)) for v in (start, _small(at, q))]
     value, best = max(found, key=lambda pair: pair[0])
     statistic = 2 * (value - without)
-    sigma_zeta = float(np.hypot(best[-2], best[-1]))
+    own = best[-q:]
+    sigma_zeta = float(np.linalg.norm(own))
     zero = statistic < 1e-4
     sigma_zeta = 0.0 if zero and sigma_zeta < 1e-2 else sigma_zeta
-    rho = float(np.sign(best[-3]) * best[-2] / sigma_zeta) if sigma_zeta > 0 else np.nan
-    return LikelihoodRatio(float(max(statistic, 0.0)), sigma_zeta, rho, (without, value))
+    rho = float(np.sign(best[data.x.shape[1] + 1]) * own[0] / sigma_zeta) if sigma_zeta > 0 else np.nan
+    return LikelihoodRatio(float(max(statistic, 0.0)), sigma_zeta, rho, (without, value), q)
 
 
-def _median(fit: Fit, name: str) -> float:
-    return float(fit.posterior[name].median())
+def _start(fit: Fit, data: "Table") -> np.ndarray:
+    """Coordinates at the posterior means: beta, log sigma_theta, the rows of C."""
+    D, draws = Arrays(fit.design), fit.posterior
+    sd = np.column_stack([flatten(draws["sigma_b"]), flatten(draws["sigma_zeta"]).reshape(-1, data.q - 1)]).mean(0)
+    rho = flatten(draws["rho"]).mean(0)
+    rho = rho if np.ndim(rho) else np.array([[1.0, rho], [rho, 1.0]])
+    C = np.linalg.cholesky((sd[:, None] * rho * sd)[np.ix_(data.order, data.order)])
+    sigma = float(draws["sigma_theta"].mean())
+    return np.concatenate([D.beta(draws).mean(0), [np.log(sigma)], C[np.tril_indices(data.q)]])
 
 
-def _start(fit: Fit, p: int) -> np.ndarray:
-    """Coordinates at the posterior medians: beta, log sigma_theta, c11, c21, c22."""
-    beta = [np.atleast_1d(fit.posterior[v].median(("chain", "draw"))) for v in _COEFFICIENTS if v in fit.posterior]
-    sd, rho = _median(fit, "sigma_zeta"), _median(fit, "rho")
-    sizes = [_median(fit, "sigma_b"), rho * sd, np.sqrt(1 - rho**2) * sd]
-    return np.concatenate([*beta, [np.log(_median(fit, "sigma_theta"))], sizes])
-
-
-def _small(at: np.ndarray) -> np.ndarray:
-    """Near the model without item effects."""
+def _small(at: np.ndarray, q: int) -> np.ndarray:
+    """Near the model without the effects."""
     out = at.copy()
-    out[-2:] = 0.02, 0.05
+    out[-q:] = 0.02
+    out[-1] = 0.05
     return out
-
-
-_COEFFICIENTS = ("beta0", "beta1", "beta2", "beta3")
 
 
 def _maximise(data: "Table", start: np.ndarray, free: np.ndarray) -> tuple[float, np.ndarray]:
     """Largest log-likelihood over the free coordinates, and where it is."""
-    v, at = np.zeros((2, data.J)), start.copy()
+    v, at = np.zeros((data.q, data.J)), start.copy()
 
     def negative(z: np.ndarray) -> float:
         at[free] = z
@@ -134,33 +143,36 @@ def _maximise(data: "Table", start: np.ndarray, free: np.ndarray) -> tuple[float
 
 
 class Table:
-    """Responses as counts: persons with equal arm, items, score and covariates are one unit."""
+    """Responses as counts: persons with equal arm, items, score and covariates are one unit.
 
-    def __init__(self, design: xr.Dataset):
-        person, item = design["cluster_code"].to_numpy(), design["item_code"].to_numpy()
-        y, first = design["y"].to_numpy(), np.unique(person, return_index=True)[1]
-        T, X, M = (design[v].to_numpy()[first].astype(float) for v in ("arm_code", "X", "M"))
-        seen = np.zeros((len(first), design.sizes[design.attrs["item"]]), bool)
-        seen[person, item] = True
-        self.J = seen.shape[1]
+    Item effects are in the order easiness, the effects of the other arms, that of `arm`, which is tested.
+    """
+
+    def __init__(self, design: xr.Dataset, arm: str):
+        D = Arrays(design)
+        self.J, self.q = D.n_items, len(D.arms)
+        tested = D.arms.index(arm)
+        self.order = [k for k in range(self.q) if k != tested] + [tested]
+        self.effects = np.column_stack([np.ones(self.q), np.eye(self.q)[:, 1:]])[:, self.order]  # (arm, effect)
+        seen = np.zeros((D.n_persons, self.J), bool)
+        seen[D.person_code, D.item_code] = True
         masks, which = np.unique(np.packbits(seen, axis=1), axis=0, return_inverse=True)
         if len(masks) > MASKS:
             raise DataError(
                 f"Persons saw items in {len(masks):,} different patterns: the likelihood-ratio test is for up to {MASKS}."
             )
-        rows = np.column_stack([T, which.ravel(), np.bincount(person, y), X, M])
+        rows = np.column_stack([D.person_arm, which.ravel(), np.bincount(D.person_code, D.y), D.full])
         units, self.count = np.unique(rows, axis=0, return_counts=True)
         self.arm, mask, self.score = units[:, 0].astype(int), units[:, 1].astype(int), units[:, 2]
-        X, M = np.split(units[:, 3:], [X.shape[1]], axis=1)
-        self.x = np.column_stack([np.ones(len(units)), self.arm, X, self.arm[:, None] * M])
+        self.x = units[:, 3:]
         shown = np.unpackbits(masks, axis=1)[:, : self.J].astype(bool)
         self.groups = [
             (np.flatnonzero((self.arm == t) & (mask == m)), np.flatnonzero(shown[m]), t)
-            for t in (0, 1)
+            for t in range(self.q)
             for m in np.unique(mask[self.arm == t])
         ]
-        by_arm = design["arm_code"].to_numpy() * self.J + item
-        self.right = np.bincount(by_arm, y, minlength=2 * self.J).reshape(2, self.J)
+        by_arm = D.arm * self.J + D.item_code
+        self.right = np.bincount(by_arm, D.y, minlength=self.q * self.J).reshape(self.q, self.J)
 
     @cached_property
     def most(self) -> int:
@@ -174,14 +186,14 @@ class Table:
         return np.linspace(low, high, 1 + int(np.ceil((high - low) / (SPACING * least))))
 
     def given_items(self, beta: np.ndarray, sigma: float, u: np.ndarray, order: int = 2):
-        """Log-likelihood given u (2, J), its gradient (2, J) and Hessian (2 J, 2 J) in b and zeta."""
+        """Log-likelihood given u (q, J), its gradient (q, J) and Hessian (q J, q J)."""
         mean = self.x @ beta
         theta = self.nodes(mean, sigma)
-        total, slope, bend = 0.0, np.zeros((2, self.J)), np.zeros((2, self.J, self.J))
+        total, slope, bend = 0.0, np.zeros((self.q, self.J)), np.zeros((self.q, self.J, self.J))
+        level = self.effects @ u
         prior = np.log(theta[1] - theta[0]) - 0.5 * np.log(2 * np.pi) - np.log(sigma)
         for units, items, arm in self.groups:
-            d = u[0, items] + arm * u[1, items]
-            eta = theta + d[:, None]
+            eta = theta + level[arm, items][:, None]
             log = self.score[units, None] * theta - np.logaddexp(0, eta).sum(0)
             log = log - 0.5 * ((theta - mean[units, None]) / sigma) ** 2
             top = log.max(1, keepdims=True)
@@ -196,15 +208,16 @@ class Table:
                 slope[arm, items] -= n @ chance
                 both = (p * share) @ p.T - (chance.T * n) @ chance
                 bend[arm][np.ix_(items, items)] += both - np.diag((p * (1 - p)) @ share)
-        total += (self.right * np.stack([u[0], u[0] + u[1]])).sum()
+        total += (self.right * level).sum()
         slope += self.right
-        grad = np.stack([slope.sum(0), slope[1]])
-        hessian = np.block([[bend.sum(0), bend[1]], [bend[1], bend[1]]])
-        return total, grad, hessian
+        hessian = np.einsum("ta,tb,tij->aibj", self.effects, self.effects, bend)
+        return total, self.effects.T @ slope, hessian.reshape(self.q * self.J, -1)
 
     def laplace(self, at: np.ndarray, v: np.ndarray) -> tuple[float, np.ndarray]:
-        """Laplace's approximation of the log-likelihood at coordinates, and the mode of v from a start, (2, J)."""
-        beta, sigma, C = at[:-4], np.exp(at[-4]), np.array([[at[-3], 0.0], [at[-2], at[-1]]])
+        """Laplace's approximation of the log-likelihood at coordinates, and the mode of v from a start, (q, J)."""
+        p, C = self.x.shape[1], np.zeros((self.q, self.q))
+        beta, sigma = at[:p], np.exp(at[p])
+        C[np.tril_indices(self.q)] = at[p + 1 :]
         wide = np.kron(C, np.eye(self.J))
 
         def value(v):
@@ -214,8 +227,8 @@ class Table:
             ll, grad, hessian = self.given_items(beta, sigma, C @ v)
             now = ll - 0.5 * (v**2).sum()
             slope = (C.T @ grad - v).ravel()
-            curvature = np.eye(2 * self.J) - wide.T @ hessian @ wide
-            move = np.linalg.solve(curvature, slope).reshape(2, -1)
+            curvature = np.eye(self.q * self.J) - wide.T @ hessian @ wide
+            move = np.linalg.solve(curvature, slope).reshape(self.q, -1)
             if (decrement := slope @ move.ravel()) < CLOSE:
                 break
             size = 1.0

@@ -55,7 +55,7 @@ def item_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
     SpecError
         Another family, or a posterior without abilities.
     """
-    check_items(fit, WHAT)
+    check_items(fit, WHAT, occasions=True)
     dim, code, _ = units(fit.design)
     return _misfit(fit, "item", dim, code, draws, seed)
 

@@ -172,6 +172,11 @@ def _of(spec: ItemResponse) -> ItemResponse:
 def _check(spec: ItemResponse, data: pd.DataFrame, covariate: str) -> None:
     if not isinstance(spec, ItemResponse):
         raise SpecError(f"The three models need a bh.ItemResponse; this is a {type(spec).__name__}.")
+    if spec.occasion:
+        raise SpecError(
+            f"The three models are not available for two occasions ({spec.occasion}): fit the specification with and without "
+            "item_effects and moderators, and see bh.compare."
+        )
     if spec.moderators.strip():
         raise SpecError(f"moderators={spec.moderators!r}: name the one moderator of models B and C as covariate=.")
     if not isinstance(covariate, str) or covariate not in data:

@@ -164,7 +164,7 @@ def item_effects(fit: Fit) -> pd.DataFrame:
     SpecError
         A fit of another family or without item effects.
     """
-    check_items(fit, "Effects on items")
+    check_items(fit, "Effects on items", occasions=True)
     if "effect" not in fit.posterior:
         raise SpecError("All items have the same effect: fit with item_effects=True, or see bh.effect_scales(fit).")
     dim, code, _ = units(fit.design)

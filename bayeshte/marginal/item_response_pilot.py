@@ -34,6 +34,8 @@ class Values:
         Covariates of items.
     fixed : ndarray (q,) or None
         SDs of the priors of fixed items.
+    arms, correlated : ndarray (arm, q), int
+        Which effects make the level of an item in each arm, and how many are correlated and have covariates.
     corr, cluster_corr : ndarray (q, q), (s, s)
         Cholesky factors of correlations.
     u, v : ndarray (item, q), (cluster, s)
@@ -42,6 +44,8 @@ class Values:
         Shapes of the items of each group, their steps from the mean of the prior; empty where there are none.
     slopes, step : bool, float
         Whether slopes are free, and the SD of the steps.
+    abilities : ndarray (1,) or (0,)
+        Correlation of abilities before and after, if there are two occasions.
     """
 
     scalars: np.ndarray
@@ -49,6 +53,8 @@ class Values:
     sigmas: int
     W: np.ndarray
     fixed: np.ndarray | None
+    arms: np.ndarray
+    correlated: int
     corr: np.ndarray
     cluster_corr: np.ndarray
     u: np.ndarray
@@ -56,6 +62,7 @@ class Values:
     shapes: tuple[np.ndarray, ...]
     slopes: bool
     step: float
+    abilities: np.ndarray
 
     @property
     def sd(self) -> np.ndarray:
@@ -89,8 +96,14 @@ class Values:
     @property
     def effects(self) -> np.ndarray:
         """Easiness and effects of the items, (item, q)."""
-        q, m = self.u.shape[1], self.W.shape[1]
-        return self.u + self.W @ self.scalars[self.P - q * m : self.P].reshape(q, m).T
+        c, m = self.correlated, self.W.shape[1]
+        explained = self.W @ self.scalars[self.P - c * m : self.P].reshape(c, m).T
+        return self.u + np.pad(explained, ((0, 0), (0, self.u.shape[1] - c)))
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Of the items in every arm, (arm, item)."""
+        return self.arms @ self.effects.T
 
     @property
     def free(self) -> np.ndarray:
@@ -130,21 +143,24 @@ class Tables:
     sigma: np.ndarray
 
 
-def guess(data: Responses, W: np.ndarray, q: int, fixed: np.ndarray | None, before: int, sigmas: int) -> Values:
-    """Rough values: logits of the scores of persons and of items. `before` is the number of scalars before the residual SDs."""
+def guess(data: Responses, structure, before: int) -> Values:
+    """Rough values: logits of the scores of persons and of items. structure: an `item_response.Structure`; before: the number of
+    scalars before the residual SDs."""
     p, s, R = data.x.shape[1], len(data.random), data.n_arms
-    P = p + q * W.shape[1]
+    W, q, c, fixed = structure.W, structure.q, structure.correlated, structure.fixed
+    P = p + c * W.shape[1]
     logit, error = _logit(data.score, data.most)
-    mean = np.zeros(R)
-    for t in np.unique(data.arm):
+    mean, arms = np.zeros(R), np.unique(data.arm)
+    for t in arms:
         own = data.unit_arm == t
         mean[t] = np.average(logit[own], weights=data.count[own])
     sigma = np.sqrt(max(np.average((logit - mean[data.unit_arm]) ** 2 - error, weights=data.count), 0.1))
     items, noise = _logit(data.right.sum(0), data.seen.sum(0) * data.highest)
     spread = np.sqrt(max(items.var() - noise.mean(), 0.05) * (1 + 0.35 * sigma**2))
-    scalars = np.full(before + sigmas, 0.3)
+    scalars = np.full(before + structure.sigmas, 0.3)
     scalars[:P] = 0.0
-    scalars[:R] = mean[0], *(mean[1:] - mean[0])
+    of_arms = np.array([data.x[np.argmax(data.unit_arm == t), : len(arms)] for t in arms])  # 1, arms, occasion
+    scalars[: len(arms)] = np.linalg.solve(of_arms, mean[arms])
     if fixed is None:
         scalars[P] = spread
     scalars[before:] = sigma
@@ -152,7 +168,8 @@ def guess(data: Responses, W: np.ndarray, q: int, fixed: np.ndarray | None, befo
     form = data.categories.form if data.categories else None
     shapes = tuple(np.zeros((len(items), form.size(items))) for items in form.groups) if form else ()
     more = (shapes, form.free, form.step[1]) if form else (shapes, False, 1.0)
-    return Values(scalars, P, sigmas, W, fixed, np.eye(q), np.eye(s), u, v, *more)
+    more += (np.full(int(structure.pairs is not None), 0.5),)
+    return Values(scalars, P, structure.sigmas, W, fixed, structure.arms, c, np.eye(q), np.eye(s), u, v, *more)
 
 
 def _logit(right: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,10 +177,10 @@ def _logit(right: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.log((right + 0.5) / (n - right + 0.5)), 1 / (right + 0.5) + 1 / (n - right + 0.5)
 
 
-def units(data: Responses, W: np.ndarray, q: int) -> np.ndarray:
+def units(data: Responses, W: np.ndarray, c: int) -> np.ndarray:
     """How far the coefficients may be off their guesses."""
     return 0.3 / np.sqrt(
-        np.concatenate([np.average(data.x**2, axis=0, weights=data.count), np.tile((W**2).mean(0), q)])
+        np.concatenate([np.average(data.x**2, axis=0, weights=data.count), np.tile((W**2).mean(0), c)])
     )
 
 
@@ -204,7 +221,7 @@ def linearise(density: Density, data: Responses, values: Values) -> Tables:
         shape_A=found.A,
         shape_g=[(A @ x[..., None])[..., 0] + g for A, x, g in zip(found.A, values.shapes, shape_scores, strict=True)],
         shape_X=found.X,
-        levels=np.array([values.effects @ _columns(t, values.u.shape[1]) for t in range(data.n_arms)]),
+        levels=values.levels,
         x=_mean_covariates(data),
         sigma=_sigmas(data, values),
     )
@@ -258,7 +275,8 @@ def _moved(t: list[np.ndarray], k: int, move: np.ndarray) -> list[np.ndarray]:
 
 def _sigmas(data: Responses, values: Values) -> np.ndarray:
     """Residual SDs of abilities, (arm,)."""
-    return np.broadcast_to(values.scalars[len(values.scalars) - values.sigmas :], data.n_arms)
+    sigmas = values.scalars[len(values.scalars) - values.sigmas :]
+    return sigmas[np.minimum(np.arange(data.n_arms), values.sigmas - 1)]
 
 
 def _mean_covariates(data: Responses) -> np.ndarray:
@@ -272,14 +290,14 @@ def _mean_covariates(data: Responses) -> np.ndarray:
 
 def _information(data: Responses, values: Values) -> Information:
     """By arm the information about the easiness of each item and about the mean ability of a person; about shapes."""
-    beta, e, sigmas, R = values.scalars[: data.x.shape[1]], values.effects, _sigmas(data, values), data.n_arms
+    beta, sigmas, R = values.scalars[: data.x.shape[1]], _sigmas(data, values), data.n_arms
     mean, n, centre, spread = data.mean(beta, values.v), np.zeros(R), np.zeros(R), np.ones(R)
     for t in np.unique(data.arm):
         own = data.unit_arm == t
         n[t], weight = data.count[own].sum(), data.count[own]
         centre[t] = np.average(mean[own], weights=weight)
         spread[t] = np.sqrt(np.average((mean[own] - centre[t]) ** 2, weights=weight) + sigmas[t] ** 2)
-    level = np.array([e @ _columns(t, e.shape[1]) for t in range(R)])
+    level = values.levels
     if data.categories:
         of_shapes = list(values.shapes), values.slope_sd
         return information(data.categories.form, data.seen, n, centre, spread, sigmas, level, *of_shapes)
@@ -294,15 +312,6 @@ def _information(data: Responses, values: Values) -> Information:
     return Information(items, persons, [], [])
 
 
-def _columns(arm: int, q: int) -> np.ndarray:
-    """What multiplies the effects of an item in an arm."""
-    out = np.zeros(q)
-    out[0] = 1.0
-    if 0 < arm < q:
-        out[arm] = 1.0
-    return out
-
-
 def _about_items(data: Responses, values: Values, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Information about the effects of the items that are sampled, (F, q, q), and about them and the coefficients, (F, q, P).
 
@@ -313,12 +322,12 @@ def _about_items(data: Responses, values: Values, items: np.ndarray) -> tuple[np
     A, B = np.zeros((len(values.u), q, q)), np.zeros((len(values.u), q, values.P))
     p = data.x.shape[1]
     for t in np.unique(data.arm):
-        own, z = data.unit_arm == t, _columns(t, q)
+        own, z = data.unit_arm == t, values.arms[t]
         x = np.average(data.x[own], axis=0, weights=data.count[own])
         A += items[t][:, None, None] * np.outer(z, z)
         B[:, :, :p] += items[t][:, None, None] * np.outer(z, x)
     m = values.W.shape[1]
-    for a in range(q):
+    for a in range(values.correlated):
         B[:, :, p + a * m : p + (a + 1) * m] = A[:, :, a, None] * values.W[:, None]
     return A[:F], B[:F] * (values.fixed is None)
 
@@ -333,7 +342,7 @@ def _about_scale(data: Responses, values: Values, items: np.ndarray) -> np.ndarr
     x, beta = _mean_covariates(data), values.scalars[: data.x.shape[1]]
     out = np.zeros((len(values.u), q, data.n_arms))
     for t in range(data.n_arms):
-        z = _columns(t, q)
+        z = values.arms[t]
         out[:, :, t] = -(items[t] * (values.effects @ z + x[t] @ beta))[:, None] * z
     return out[:F] * (values.fixed is None)
 

@@ -12,23 +12,23 @@ import numpy as np
 from scipy import optimize
 from scipy.special import softmax
 
-from bayeshte.marginal import glmm_outcomes
 from bayeshte.marginal.density import Density, Output, curvature, is_even, precondition, unconstrain
-from bayeshte.marginal.mixture import (
-    Layout,
+from bayeshte.marginal.mixture import Layout, tables
+from bayeshte.marginal.mixture_data import Units, by_cluster
+from bayeshte.marginal.mixture_draws import (
     Parameters,
-    Pilot,
-    Units,
     class_log_likelihood,
     log_prior_probabilities,
-    tables,
+    rows_of_clusters,
 )
+from bayeshte.marginal.mixture_pilot import pilot, score_and_weight
 from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
 
 STARTS = 20  # for each class
-ROUNDS, NEWTON = 2, 15  # of the pilot of random intercepts that rows share, and steps in each
+ROUNDS = 2  # of the pilot of random effects that rows share
 SHORT, LONG = 25, 2000  # iterations of the first climb, and of the second one, which the better quarter makes
 LEAST_MASS = 0.01  # of the posterior, in that of the largest mode, for a mode to be one where chains start
+FEW, FAR = 3, 15.0  # nodes of the quadrature while modes are sought, and nats below the highest where they are given up
 SAME = 1e-3  # nats within which two maxima are one
 NARROWEST = (
     0.02  # residual SD of a class, in that of the pooled fit: below, the likelihood climbs a spike of a few values
@@ -83,9 +83,10 @@ def likelihood(data: Units, layout: Layout) -> Density:
 
 
 def pooled(data: Units, layout: Layout) -> Pooled:
-    """The maximum-likelihood fit of one class; random intercepts that rows share are left out, their SD is guessed."""
+    """The maximum-likelihood fit of one class; random effects that rows share are left out, their SDs are guessed."""
     rows_share = len(data.cluster) > 0
-    given, data = data, replace(data, random=data.random[:0], cluster=data.cluster[:0]) if rows_share else data
+    given, none = data, {"random": data.random[:0], "cluster": data.cluster[:0], "nodes": 0, "pilot": None}
+    data = replace(data, **none) if rows_share else data
     (_, p, q, _), family = data.shape, data.family
     one = Layout(1, ((p, True),), True, True, True)
     density = likelihood(data, one)
@@ -102,13 +103,15 @@ def pooled(data: Units, layout: Layout) -> Pooled:
     else:
         X, n, s, _ = data.rows
         scale[:p] = 1 / np.sqrt(n @ X**2)
+        sigma = 1.0
         if family in ("gaussian", "student"):
             start[:p] = np.linalg.lstsq(X, s, rcond=None)[0]
             sigma = np.std(s - X @ start[:p])
             guess = [np.log(sigma), np.log(8.0)][: size["sigma"] + size["nu"]]
-            start[p : p + len(guess)], scale[:p] = guess, scale[:p] * sigma
+            start[p + q : p + q + len(guess)], scale[:p] = guess, scale[:p] * sigma
         elif family == "poisson":
             start[:p] = np.linalg.lstsq(X * np.sqrt(n)[:, None], np.sqrt(n) * np.log((s + 0.5) / n), rcond=None)[0]
+        start[p : p + q], scale[p : p + q] = sigma / 2, sigma / 4
     x = climb(density, start, scale, LONG)[0]
     theta = np.exp(x[p + q : p + q + size["sigma"] + size["nu"]])
     shape = np.ones(2)
@@ -117,9 +120,18 @@ def pooled(data: Units, layout: Layout) -> Pooled:
     score, information = _by_unit(data, x[:p], shape)
     sd = np.abs(x[p : p + q])
     if rows_share:
-        total, A = (np.bincount(given.cluster, v) for v in (score[:, 0], information[:, 0, 0]))
-        sd = np.array([np.sqrt(max(np.var(total / A) - np.mean(1 / A), 0.01 * np.mean(1 / A) + 0.01 * shape[0] ** 2))])
+        sd = _spread(given, score, information, shape[0])
     return Pooled(x[:p], sd, shape, score, information, own)
+
+
+def _spread(data: Units, score: np.ndarray, information: np.ndarray, residual: float) -> np.ndarray:
+    """SDs of random effects that rows share, one after the other, by the spread of what clusters say of each beyond its error."""
+    out = []
+    for k in data.random:
+        total, A = (np.bincount(data.cluster, v) for v in (score[:, k], information[:, k, k]))
+        error = np.mean(1 / A[A > 0])
+        out.append(np.sqrt(max(np.var(total[A > 0] / A[A > 0]) - error, 0.01 * error + 0.01 * residual**2)))
+    return np.array(out)
 
 
 def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +141,7 @@ def _by_unit(data: Units, beta: np.ndarray, shape: np.ndarray) -> tuple[np.ndarr
         w = shape[0] ** -2.0
         return w * (Xr - XX @ (beta - data.offset)), w * XX
     X, n, s, unit = data.rows
-    score, weight = _score_and_weight(data, X @ beta, n, s, shape)
+    score, weight = score_and_weight(data, X @ beta, n, s, shape)
     U, p = data.shape[:2]
     first = np.stack([np.bincount(unit, score * X[:, a], minlength=U) for a in range(p)], axis=1)
     second = np.empty((U, p, p))
@@ -197,6 +209,8 @@ def _scale(data: Units, layout: Layout, one: Pooled, d: int) -> np.ndarray:
     info = np.sqrt(K / np.maximum(np.einsum("upp->p", one.information), 1e-300))
     out[layout.beta_at()] = info
     at = size["beta"]
+    if len(data.cluster):
+        out[at : at + size["sd"]] = out[sum(size.values()) :] = np.sqrt(1 / data.n_clusters)
     out[at : at + size["sd"]] *= np.tile(one.sd + 0.1 * one.shape[0], size["sd"] // q if q else 0)
     N = data.moments[0].sum() if data.summed else data.first[-1]
     at += size["sd"]
@@ -213,8 +227,9 @@ def _start(data, layout, priors, one: Pooled, delta, rng: np.random.Generator, d
     theta[layout.beta_at()] = beta
     at = size["beta"]
     smaller = rng.uniform(0.5, 1.0, 3) if K > 1 else np.ones(3)
-    floor = 0.05 * one.shape[0] * (1.0 if data.family == "gaussian" else 0.0)
-    theta[at : at + size["sd"]] = smaller[0] * np.tile(np.maximum(one.sd, floor), size["sd"] // q if q else 0)
+    theta[at : at + size["sd"]] = smaller[0] * np.tile(
+        np.maximum(one.sd, 0.05 * one.shape[0]), size["sd"] // q if q else 0
+    )
     at += size["sd"]
     theta[at : at + size["sigma"]] = smaller[1] * one.shape[0] * rng.uniform(0.8, 1.25, size["sigma"])
     at += size["sigma"]
@@ -244,11 +259,19 @@ def _seeds(one: Pooled, delta: np.ndarray, K: int, rng: np.random.Generator, eve
 
 
 def maximum_likelihood(data: Units, layout: Layout, seed: int = 0) -> list[Mode]:
-    """Local maxima of the likelihood, the highest first; the heights are log-likelihoods, constants of counts included."""
-    density = likelihood(data, layout)
+    """Local maxima of the likelihood, the highest first; the heights are log-likelihoods, constants of counts included.
+
+    Random effects that rows share are integrated by quadrature.
+    """
+    data = by_cluster(data)[0] if len(data.cluster) else data
     size = layout.sizes(data.family, *data.shape[2:])
     kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1), "member": Flat()}
-    return modes(density, data, layout, [kinds[k] for k, n in size.items() for _ in range(n)], seed)
+    priors, rough = [kinds[k] for k, n in size.items() for _ in range(n)], _roughly(data)
+    found = modes(likelihood(rough, layout), rough, layout, priors, seed)
+    if not data.nodes:
+        return found
+    density = likelihood(data, layout)
+    return _again(density, found, _scale(data, layout, pooled(data, layout), density.n_top))
 
 
 def density(
@@ -261,28 +284,25 @@ def density(
 ) -> Density:
     """The posterior density of a mixture, preconditioned at its highest mode; arguments as in `mixture.tables`.
 
-    Random intercepts that rows share get coordinates at a pilot, first of one class, then of the classes that were found.
+    Random effects that rows share get coordinates at a pilot, first of one class, then of the classes that were found.
     """
     one = pooled(data, layout)
     given = layout, priors, lkj, dirichlet, outputs
     if len(data.cluster):
-        start = Parameters(
-            np.tile(one.beta, (1, layout.classes, 1)),
-            np.tile(one.shape, (1, layout.classes, 1)),
-            np.zeros((1, layout.classes, 0, 0)),
-            np.zeros((1, data.shape[3], layout.classes)),
-            np.zeros((1, data.n_clusters)),
-        )
-        data = replace(data, pilot=pilot(data, start, one.sd[0]))
-    raw = tables(data, *given)
+        q, K = len(data.random), layout.classes
+        repeated = [np.tile(v, (1, K, *[1] * v.ndim)) for v in (one.beta, one.shape, np.diag(one.sd))]
+        start = Parameters(*repeated, np.zeros((1, data.shape[3], K)), np.zeros((1, data.n_clusters, q)))
+        data = replace(data, pilot=pilot(data, start))
+    raw, rough = tables(data, *given), _roughly(data)
     scale = _scale(data, layout, one, raw.n_top)
-    found = modes(raw, data, layout, priors)
+    found = modes(tables(rough, *given), rough, layout, priors)
+    if data.nodes:
+        found = _again(raw, found, scale)
     for _ in range(ROUNDS if len(data.cluster) else 0):
         values = np.concatenate([v.ravel() for v in raw.parameters(_full(raw, found[0].x)).values()])
-        data = replace(data, pilot=pilot(data, *_parsed(values, data, layout, dirichlet > 0)))
+        data = replace(data, pilot=pilot(data, _parsed(values, data, layout, dirichlet > 0)))
         raw = tables(data, *given)
-        found = [replace(m, x=x, height=h) for m in found for x, h in [climb(raw, m.x, scale, LONG)]]
-        found.sort(key=lambda m: -m.height)
+        found = _again(raw, found, scale)
     out = precondition(raw, found[0].x, scale)
     masses = np.array([m.height + _log_volume(raw, m.x, scale) for m in found])
     several = [m.x for m, mass in zip(found, masses, strict=True) if mass > masses.max() + np.log(LEAST_MASS)]
@@ -292,6 +312,18 @@ def density(
     centre, root = out.floats[out.at : out.at + d], out.floats[out.at + d : out.at + d + d * d].reshape(d, d)
     at = np.linalg.solve(root, (np.array(several) - centre).T).T
     return replace(out, starts=np.column_stack([at, np.zeros((len(at), out.n_dim - d))]))
+
+
+def _roughly(data: Units) -> Units:
+    """The same with few nodes, if quadrature integrates random effects: enough to find modes, which are then climbed again."""
+    return replace(data, nodes=FEW) if data.nodes else data
+
+
+def _again(density: Density, found: list[Mode], scale: np.ndarray) -> list[Mode]:
+    """The higher ones of modes that were found in another density, climbed in this one, the highest first."""
+    near = [m for m in found if m.height > found[0].height - FAR]
+    out = [replace(m, x=x, height=h) for m in near for x, h in [climb(density, m.x, scale, LONG)]]
+    return sorted(out, key=lambda m: -m.height)
 
 
 def _full(density: Density, x: np.ndarray) -> np.ndarray:
@@ -317,11 +349,32 @@ def parameters_at(data: Units, layout: Layout, x: np.ndarray) -> Parameters:
     n = sum(size.values()) - size["member"]
     density = likelihood(data, layout)
     values = replace(density, outputs=(Output("all", (n + blocks * q * q + m * K,)),)).parameters(x)["all"]
-    return _parsed(values, data, layout, False)[0]
+    return _parsed(values, data, layout, False)
 
 
-def _parsed(values: np.ndarray, data: Units, layout: Layout, dirichlet: bool) -> tuple[Parameters, float]:
-    """What a density stores, as one draw, and the SD of the first random effect."""
+def classified(data: Units, layout: Layout, x: np.ndarray) -> np.ndarray:
+    """P(class | data) at a maximum of the likelihood: (unit, class)."""
+    if not len(data.cluster):
+        t = parameters_at(data, layout, x)
+        values = class_log_likelihood(data, t) + log_prior_probabilities(data, t.alpha)
+        return softmax(values[0], axis=1)
+    rows, order = by_cluster(data)
+    out = np.empty((len(order), layout.classes))
+    out[order] = rows_of_clusters(rows, parameters_at(rows, layout, x), share=True)[1]
+    return out
+
+
+def quadrature_error(data: Units, layout: Layout, x: np.ndarray) -> tuple[int, float]:
+    """Nodes of each random effect, and how much the log-likelihood at a maximum changes with twice as many; zeros without."""
+    data = by_cluster(data)[0] if len(data.cluster) else data
+    if not data.nodes:
+        return 0, 0.0
+    few, many = (likelihood(replace(data, nodes=n), layout)(x)[0] for n in (data.nodes, 2 * data.nodes))
+    return data.nodes, abs(many - few)
+
+
+def _parsed(values: np.ndarray, data: Units, layout: Layout, dirichlet: bool) -> Parameters:
+    """What a density stores, as one draw."""
     (_, _, q, m), K = data.shape, layout.classes
     size = layout.sizes(data.family, q, m)
     blocks = K if layout.own_sd else 1
@@ -338,41 +391,5 @@ def _parsed(values: np.ndarray, data: Units, layout: Layout, dirichlet: bool) ->
     alpha = values[at : at + m * K].reshape(m, K)
     with np.errstate(divide="ignore"):
         alpha = np.log(alpha) if dirichlet else alpha
-    u = values[at + m * K :]
-    return Parameters(values[layout.beta_at()][None], shape, factor[None], alpha[None], u[None]), float(
-        sd.max(initial=0.0)
-    )
-
-
-def pilot(data: Units, t: Parameters, sd: float) -> Pilot:
-    """Information and modes of the random intercepts that rows share, given the parameters of the classes (one draw).
-
-    Newton's method from the intercepts of `t`, in all clusters at once. The information is that of rows whose classes are known
-    less what is lost because they are not, the covariance of the scores (Louis, 1982); about an intercept it is at least a
-    tenth of the former.
-    """
-    X, n, s, _ = data.rows
-    J, code, precision = data.n_clusters, data.cluster, 1 / max(sd, 1e-3 * t.shape[0, :, 0].min()) ** 2
-    eta, u = X @ t.beta[0].T, t.u[0].copy()
-    for step in range(NEWTON + 1):
-        at = replace(t, u=u[None])
-        r = softmax(class_log_likelihood(data, at)[0] + log_prior_probabilities(data, t.alpha)[0], axis=1)
-        score, weight = np.empty_like(eta), np.empty_like(eta)
-        for c, shape in enumerate(t.shape[0]):
-            score[:, c], weight[:, c] = _score_and_weight(data, eta[:, c] + u[code], n, s, shape)
-        mean = (r * score).sum(1)
-        left = r * (weight - score * (score - mean[:, None]))
-        A = np.maximum(np.bincount(code, left.sum(1), J), 0.1 * np.bincount(code, (r * weight).sum(1), J))
-        total = np.bincount(code, mean, J)
-        if step < NEWTON:
-            u += np.clip((total - precision * u) / (A + precision), -3 * sd, 3 * sd)
-    K, p = t.beta.shape[1:]
-    B = np.stack([np.bincount(code, left[:, c] * X[:, a], J) for c in range(K) for a in range(p)], axis=1)
-    return Pilot(t.beta[0], A, A * u + total, B.reshape(J, K, p))
-
-
-def _score_and_weight(data: Units, eta, n, s, shape) -> tuple[np.ndarray, np.ndarray]:
-    """First derivative in eta of the log-likelihood of rows, and the information."""
-    if data.family == "gaussian":
-        return (s - eta) / shape[0] ** 2, np.full(len(s), shape[0] ** -2.0)
-    return glmm_outcomes.score_and_weight(eta, n, s, data.family, shape)
+    u = values[at + m * K :].reshape(data.n_sampled, q)
+    return Parameters(values[layout.beta_at()][None], shape, factor[None], alpha[None], u[None])

@@ -4,7 +4,7 @@ The model and its likelihood are those of kernels/structural_categorical.py. Wha
 which of its values are there (`plan`): nothing, if its categorical variables are independent given what is continuous and seen.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -203,6 +203,12 @@ def density(
     return precondition(made, centre, np.sqrt(np.diag(scale @ scale.T)))
 
 
+def cuts_at(responses: Sequence[Response], t: np.ndarray) -> list[np.ndarray]:
+    """Cuts of every categorical variable where its first threshold is 0, (draw, cut); t (draw, scalars + correlations)."""
+    zero = np.zeros(len(t))
+    return [np.cumsum(np.column_stack([zero, *(t[:, k - 1] for k in r.widths)]), axis=1) for r in responses]
+
+
 def without_logistic(m: Matrices, responses: Iterable[Response]) -> Matrices:
     """The matrices without the variances of logistic residuals, which are no part of what is normal."""
     return without_residuals(m, [r.column for r in responses if r.link == "logit"])
@@ -296,27 +302,34 @@ def _own(m: Matrices, data: Data) -> tuple[list[int], np.ndarray, np.ndarray, np
     return ints, np.column_stack([q, values]), kinds.ravel(), found
 
 
+def _pattern(active: Sequence[int], p: Plan, there: np.ndarray, categorical: Mapping[int, int]) -> list[int]:
+    """What the kernel knows of a pattern; `there`: which variables are seen, `categorical`: numbers of those by column."""
+    answered = {a for a, v in enumerate(active) if v in categorical and there[v]}
+    cat = [categorical[active[a]] if a in answered else -1 for a in p.order]
+    room = [0] * (len(active) - len(p.order))
+    return [len(p.continuous), len(p.continuous) + len(p.sampled), len(p.order), *p.order, *room, *cat, *room]
+
+
+def patterns_of(m: Matrices, responses: Sequence[Response], Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Plan]]:
+    """The kernel's table of the patterns of Y (row, within), the pattern of every row, and what is done with each."""
+    seen, pattern = np.unique(~np.isnan(Y), axis=0, return_inverse=True)
+    plans = [plan(m, responses, s) for s in seen]
+    active, numbers = list(m.order[0][: m.active]), {r.column: k for k, r in enumerate(responses)}
+    table = [_pattern(active, p, there, numbers) for p, there in zip(plans, seen, strict=True)]
+    return np.array(table, np.int64), pattern.ravel(), plans
+
+
 def _rows(m: Matrices, data: Data, responses: Sequence[Response]):
     """Patterns, units, runs, and the rows run by run; how many coordinates they have."""
-    categorical = {r.column: k for k, r in enumerate(responses)}
     active = list(m.order[0][: m.active])
     keep = np.flatnonzero(~np.isnan(data.Y).all(1))
     Y, X = data.Y[keep], data.X[keep]
     cluster = data.code[keep] if data.code is not None else np.zeros(len(keep), int)
     context = data.context[cluster] if data.code is not None else data.context[keep]
-    seen, pattern = np.unique(~np.isnan(Y), axis=0, return_inverse=True)
-    pattern = pattern.ravel()
-    plans = [plan(m, responses, s) for s in seen]
+    patterns, pattern, plans = patterns_of(m, responses, Y)
     unit = cluster if m.slopes else context
     order = np.lexsort((cluster, pattern, unit))
-    patterns, units, runs, ints, floats, sampled = [], [], [], [], [], 0
-    for p, there in zip(plans, seen, strict=True):
-        answered = {a for a, v in enumerate(active) if v in categorical and there[v]}
-        cat = [categorical[active[a]] if a in answered else -1 for a in p.order]
-        room = [0] * (len(active) - len(p.order))
-        patterns.append(
-            [len(p.continuous), len(p.continuous) + len(p.sampled), len(p.order), *p.order, *room, *cat, *room]
-        )
+    units, runs, ints, floats, sampled = [], [], [], [], 0
     key = np.column_stack([unit, pattern])[order]
     bounds = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(1), True])
     for first, last in pairwise(bounds):

@@ -1,6 +1,7 @@
 """The likelihood of clusters with random slopes, integrated over the slopes by quadrature (kernels/structural_integration.py)."""
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -41,21 +42,33 @@ def log_likelihood(m: Matrices, data: Data, t: np.ndarray) -> Integral:
 
     t : (draw, scalars + correlations).
     """
-    nodes, error = _choose(m, data, t[np.unique(np.linspace(0, len(t) - 1, TRIED).round().astype(int))])
-    out = np.empty((len(t), len(nodes)))
+    return chosen(lambda *given: quadrature(m, data, *given), t, len(data.context), len(m.slopes))
+
+
+def chosen(
+    integrate: Callable[[np.ndarray, int, np.ndarray], np.ndarray], t: np.ndarray, clusters: int, q: int
+) -> Integral:
+    """The integral over q variables a cluster with as many nodes as it takes: `integrate(t, nodes, which clusters)`."""
+    nodes, error = _choose(integrate, some(t), clusters, q)
+    out = np.empty((len(t), clusters))
     for n in np.unique(nodes):
         which = np.flatnonzero(nodes == n)
-        out[:, which] = quadrature(m, data, t, n, which)
+        out[:, which] = integrate(t, n, which)
     return Integral(out, nodes, error)
 
 
-def _choose(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, float]:
+def some(t: np.ndarray) -> np.ndarray:
+    """The draws by which nodes are chosen."""
+    return t[np.unique(np.linspace(0, len(t) - 1, TRIED).round().astype(int))]
+
+
+def _choose(integrate: Callable, t: np.ndarray, clusters: int, q: int) -> tuple[np.ndarray, float]:
     """Nodes of every cluster, and what is left of the error: each number spends at most half of what the ones before it left."""
-    numbers = [n for n in NODES if n == NODES[0] or (2 * n) ** len(m.slopes) <= MOST]
-    nodes, error = np.full(len(data.context), numbers[-1]), 0.0
+    numbers = [n for n in NODES if n == NODES[0] or (2 * n) ** q <= MOST]
+    nodes, error = np.full(clusters, numbers[-1]), 0.0
     rest = np.arange(len(nodes))
     for n in numbers:
-        change = np.abs(quadrature(m, data, t, 2 * n, rest) - quadrature(m, data, t, n, rest)).max(0)
+        change = np.abs(integrate(t, 2 * n, rest) - integrate(t, n, rest)).max(0)
         order = np.argsort(change)
         enough = order[np.cumsum(change[order]) <= (TOLERANCE - error) / 2]
         nodes[rest[enough]] = n
@@ -100,33 +113,44 @@ def rule(q: int, n: int) -> tuple[np.ndarray, np.ndarray]:
 def _structure(m: Matrices, data: Data) -> tuple[np.ndarray, ...]:
     """Places of f in the between level, cells of the slopes, rows of the variables within, and the kinds of clusters."""
     order = m.order[0]
-    columns = [s.column if s.matrix == "c" else order.index(s.column) for s in m.slopes]
-    slopes = [(s.matrix == "c", order.index(s.row), k) for s, k in zip(m.slopes, columns, strict=True)]
     targets = [*(s.variable for s in m.slopes), *range(m.within)]
     place = [order.index(i) for i in range(m.within)]
-    kinds = _kinds(data)[0]
-    table = np.zeros((len(kinds), 2 + m.size), np.int64)
-    for row, (context, *known) in zip(table, kinds, strict=True):
+    return np.array(targets), slope_cells(m), np.array(place), kinds(m, data)[0]
+
+
+def slope_cells(m: Matrices) -> np.ndarray:
+    """Of every random slope whether it is a coefficient of a covariate, and its row and column among the active variables."""
+    order = m.order[0]
+    columns = [s.column if s.matrix == "c" else order.index(s.column) for s in m.slopes]
+    cells = [(s.matrix == "c", order.index(s.row), k) for s, k in zip(m.slopes, columns, strict=True)]
+    return np.array(cells, np.int64).reshape(-1, 3)
+
+
+def kinds(m: Matrices, data: Data) -> tuple[np.ndarray, np.ndarray]:
+    """(context, number of own variables that are seen, these) of the kinds of clusters, and the kind of every cluster."""
+    found, kind = np.unique(np.column_stack([data.context, ~np.isnan(data.V)]), axis=0, return_inverse=True)
+    table = np.zeros((len(found), 2 + m.size), np.int64)
+    for row, (context, *known) in zip(table, found, strict=True):
         own = m.within + np.flatnonzero(known)
         row[: 2 + len(own)] = context, len(own), *own
-    return np.array(targets), np.array(slopes, np.int64), np.array(place), table
+    return table, kind.ravel()
 
 
-def _kinds(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    """(context, which own variables are seen) of the kinds of clusters, and the kind of every cluster."""
-    kinds, kind = np.unique(np.column_stack([data.context, ~np.isnan(data.V)]), axis=0, return_inverse=True)
-    return kinds, kind.ravel()
-
-
-def _clusters(m: Matrices, data: Data, which: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of the clusters `which` their kinds, regressors, own values (those seen first), and where their cells start and stop."""
+def own_values(m: Matrices, data: Data, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Regressors (cluster, Q) and own values (cluster, M), those seen first, of the clusters `which`."""
     q = np.column_stack([np.zeros((len(which), 1 + data.X.shape[1])), np.ones(len(which)), data.Z[which]])
     values = np.zeros((len(which), m.size))
     for row, v in zip(values, data.V[which], strict=True):
         seen = v[~np.isnan(v)]
         row[: len(seen)] = seen
+    return q, values
+
+
+def _clusters(m: Matrices, data: Data, which: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of the clusters `which` their kinds, regressors, own values, and where their cells start and stop."""
+    q, values = own_values(m, data, which)
     first = np.searchsorted(data.cells.cluster, which)
-    return _kinds(data)[1][which], q, values, first, np.searchsorted(data.cells.cluster, which, side="right")
+    return kinds(m, data)[1][which], q, values, first, np.searchsorted(data.cells.cluster, which, side="right")
 
 
 def _cells(data: Data) -> tuple[np.ndarray, ...]:

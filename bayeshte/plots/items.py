@@ -11,8 +11,9 @@ from bayeshte.checks import replicate
 from bayeshte.checks.predictive import evenly_spaced
 from bayeshte.effects import units
 from bayeshte.errors import SpecError, near
-from bayeshte.families.item_response_arrays import INTERCEPT, Arrays
+from bayeshte.families.item_response_arrays import Arrays
 from bayeshte.families.item_response_curves import information
+from bayeshte.families.item_response_names import INTERCEPT
 from bayeshte.fit import Fit
 from bayeshte.items.common import arms_of, check_item_effects, check_items
 from bayeshte.labelled import flatten
@@ -259,7 +260,8 @@ def _draw_effects(fit: Fit, arm: str, ax: Axes) -> None:
     for k in named:
         ax.annotate(style.shorten(names[k], 16), (x[k], y[k]), (3, 3), textcoords="offset points", fontsize=5.5)
     unit = Arrays(fit.design).unit
-    ax.set_xlabel(f"easiness of the item in the reference arm, {unit}")
+    where = "before" if fit.design.attrs["occasion"] else "in the reference arm"
+    ax.set_xlabel(f"easiness of the item {where}, {unit}")
     ax.set_ylabel(style.wrap(f"effect of {style.versus(fit, arm)} on the item, {unit}", 3.0))
     summary = style.estimate(average.to_numpy().ravel())
     title = f"{differs.sum()} of {len(names)} items differ from their average effect, {summary}"

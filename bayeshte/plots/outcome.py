@@ -34,6 +34,8 @@ def plot_outcome(fit: Fit, by: str | None = None) -> Figure:
     """
     style.check_outcome(fit, "The outcome by arm")
     y, arm = fit.design["y"].to_numpy(), fit.design["arm_code"].to_numpy()
+    if "person_arm_code" in fit.design:  # before and after treatment: the arm that persons were assigned to
+        arm = fit.design["person_arm_code"].to_numpy()[fit.design["cluster_code"].to_numpy()]
     labels = [fit.design.attrs["reference"], *style.contrasts(fit)]
     groups = subgroups(fit, by) if by else {"": np.ones(len(y), bool)}
     binary = fit.design.attrs["family"] in ("logit", "probit")
@@ -114,7 +116,7 @@ def _proportions(ax: Axes, events: np.ndarray, trials: np.ndarray) -> None:
     lower, upper = wilson(share, n)
     ax.bar(place, share, width=0.6, color=style.BLUE, alpha=0.3, edgecolor=style.INK, lw=0.6)
     ax.vlines(place, lower, upper, color=style.INK, lw=1.2)
-    ax.set_ylim(0, None)
+    ax.set_ylim(0, None, auto=None)  # panels share the axis, and later ones may need more of it
 
 
 def wilson(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

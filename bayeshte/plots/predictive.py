@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayeshte.checks import predictive_checks, replicate
+from bayeshte.families.sem_categorical import category_labels
 from bayeshte.fit import Fit
 from bayeshte.plots import style
 from bayeshte.plots.with_arviz import finish, layout
@@ -30,8 +31,9 @@ def plot_ppc(fit: Fit) -> PlotCollection:
     values. Counts: a rootogram if at most 100 are different, else shares. Binary outcomes: calibration, the observed share
     of ones at each predicted probability (isotonic regression; Dimitriadis et al., 2021).
 
-    Structural equation models: a panel a variable; with two levels also the means of the clusters and their own variables, which
-    are replicated in new clusters: there the replicates show what the model says of how clusters differ.
+    Structural equation models: a panel a variable, with bars of the shares of the categories of a categorical one; with two
+    levels also the means of the clusters (of a categorical variable the share above the first category) and their own variables,
+    which are replicated in new clusters: there the replicates show what the model says of how clusters differ.
 
     Returns
     -------
@@ -104,13 +106,33 @@ def _variables(fit: Fit) -> tuple[PlotCollection, str, str]:
     y, replicated = (np.concatenate([pair[k] for pair in shown.values()], axis=-1) for k in (0, 1))
     many = len(shown) > 6
     options = layout(len(shown), 4 if many else 3, 1.4 if many else 1.9)
-    pc, up = _panels(_tree(y, replicated, "panel", labels), any(_rounded(y) for y, _ in shown.values()), options)
+    categories = category_labels(fit.spec.structure_of(fit.design), fit.design)
+    few = any(_rounded(y) for label, (y, _) in shown.items() if label not in categories)
+    pc, up = _panels(_tree(y, replicated, "panel", labels), few, options)
     for k, label in enumerate(shown):
-        pc.get_target("y", {"panel": k}).set_title(style.shorten(label, 24 if many else 34))
+        ax = pc.get_target("y", {"panel": k})
+        if label in categories:
+            _bars(ax, *shown[label], categories[label])
+        ax.set_title(style.shorten(label, 24 if many else 34))
+    if categories:
+        up = "share" if {*shown} <= {*categories} else f"{up}; bars: share"
     across = f"observed (black), {len(replicated)} replicated data sets (blue)"
     if fit.design.attrs["cluster"]:
         across += f"; means and variables of clusters: new clusters of {fit.design.attrs['cluster']}"
     return pc, across + (f"; {len(shown)} of {len(found)} variables" if len(shown) < len(found) else ""), up
+
+
+def _bars(ax: Axes, y: np.ndarray, replicated: np.ndarray, labels: list[str]) -> None:
+    """Shares of categories: bars of the observed ones, 95 % intervals of the replicated ones; in place of what is there."""
+    ax.clear()
+    place = np.arange(len(labels))
+    seen = np.bincount(y.astype(int), minlength=len(labels)) / len(y)
+    made = (replicated[..., None] == place).mean(1)
+    lower, middle, upper = np.quantile(made, [0.025, 0.5, 0.975], axis=0)
+    ax.bar(place, seen, width=0.7, color=style.LIGHT, edgecolor=style.INK, lw=0.8)
+    ax.errorbar(place, middle, [middle - lower, upper - middle], fmt="o", ms=3, lw=1.2, color=style.BLUE)
+    ax.set_xticks(place, [style.shorten(v, 10) for v in labels])
+    ax.set_ylim(0, None)
 
 
 def _values(fit: Fit) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -121,9 +143,17 @@ def _values(fit: Fit) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     out = _there(names, Y, replicate(fit, draws)["Y"].to_numpy())
     if cluster:
         new, code = replicate(fit, draws, clusters="new"), design["cluster_code"].to_numpy()
-        means = [_cluster_means(x, code, design.sizes[cluster]) for x in (Y[None], new["Y"].to_numpy())]
+        categories = category_labels(fit.spec.structure_of(design), design)
+        above = np.isin(names, [*categories])
+        means = [
+            _cluster_means(np.where(above, np.minimum(x, 1.0), x), code, design.sizes[cluster])
+            for x in (Y[None], new["Y"].to_numpy())
+        ]
         both = np.isin(names, design["between_variable"].to_numpy())
-        titles = [f"cluster means of {v}" for v in names[both]]
+        titles = [
+            f"cluster shares of {v} > {categories[v][0]}" if v in categories else f"cluster means of {v}"
+            for v in map(str, names[both])
+        ]
         out |= _there(titles, means[0][0][:, both], means[1][..., both])
         out |= _there(design["own_variable"].to_numpy(), design["V"].to_numpy(), new["V"].to_numpy())
     return out

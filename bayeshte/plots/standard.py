@@ -83,7 +83,8 @@ def _of_one_outcome(fit: Fit, meaningful, rope, checks) -> dict[str, Callable]:
         out["classes"] = partial(plot_classes, fit)
     out |= {re.sub(r"\W+", "_", f"cate_{m}"): partial(plot_cate, fit, m, meaningful=meaningful) for m in moderators}
     if treated:
-        out["outcome"] = partial(plot_outcome, fit, few[0] if few else None)
+        by = [fit.design.attrs["occasion"]] if fit.design.attrs.get("occasion") else few[:1]
+        out["outcome"] = partial(plot_outcome, fit, *by)
     return out | {"ppc": partial(plot_ppc, fit), "checks": partial(plot_checks, fit, checks)}
 
 

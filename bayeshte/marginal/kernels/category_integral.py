@@ -82,14 +82,11 @@ def mode_of_extreme(form, link, mu, sigma, level, slope, tau, first, highest):
 
 
 @njit(**OPTIONS)
-def category_grid(form, link, mu_low, mu_high, sigma, level, slope, tau, first, patterns, accuracy):
-    """First node, distance and number of nodes for the abilities of an arm; no nodes where it cannot be done.
-
-    patterns: first and end of those of the arm, first item of each, their items.
-    """
+def steepness_of_arm(form, link, slope, tau, first, patterns):
+    """The largest steepness of an item, and of the items of a person. patterns: as in `category_grid`."""
     begin, end, first_item, items = patterns
-    v, steepest, most = np.empty(len(level)), 0.0, 0.0
-    for i in range(len(level)):
+    v, steepest, most = np.empty(len(slope)), 0.0, 0.0
+    for i in range(len(slope)):
         v[i] = steepness(form, link, slope[i], tau[first[i] : first[i + 1]])
         steepest = max(steepest, v[i])
     for g in range(begin, end):
@@ -97,6 +94,16 @@ def category_grid(form, link, mu_low, mu_high, sigma, level, slope, tau, first, 
         for e in range(first_item[g], first_item[g + 1]):
             total += v[items[e]]
         most = max(most, total)
+    return steepest, most
+
+
+@njit(**OPTIONS)
+def category_grid(form, link, mu_low, mu_high, sigma, level, slope, tau, first, patterns, accuracy):
+    """First node, distance and number of nodes for the abilities of an arm; no nodes where it cannot be done.
+
+    patterns: first and end of those of the arm, first item of each, their items.
+    """
+    steepest, most = steepness_of_arm(form, link, slope, tau, first, patterns)
     if not (steepest < 1e6 and steepest > 1e-12):
         return 0.0, 1.0, 0
     h = spacing(link, sigma, most, steepest, accuracy)
@@ -199,6 +206,44 @@ def contract(share, table, low, h):
 
 
 @njit(**OPTIONS)
+def cumulative_items(level, slope, tau, first, share, below, above, grid, dlevel, dslope, dtau):
+    """Adds the derivatives of a cumulative model from the posterior weights of the nodes by row (category)."""
+    low, h, K = grid
+    for i in range(len(level)):
+        for r in range(first[i] + 1, first[i + 1]):
+            a, b = (r - 1) * K, r * K
+            zero, one = contract(share[a : a + K], above[a : a + K], low, h)
+            zero_, one_ = contract(share[b : b + K], below[b : b + K], low, h)
+            zero, one = slope[i] * (zero + zero_), slope[i] * (one + one_)
+            dlevel[i] += zero
+            dtau[r] -= zero
+            dslope[i] += one + (level[i] - tau[r]) * zero
+
+
+@njit(**OPTIONS)
+def adjacent_items(level, slope, tau, first, by_item, chance, ability, seen, grid, dlevel, dslope, dtau):
+    """Adds the derivatives of an adjacent model; the part of the log-likelihood that is beside the integrals.
+
+    by_item: posterior weights of the nodes of those who saw an item. ability: sums of the expected abilities of those with a
+    category; seen: their number.
+    """
+    low, h, K = grid
+    ll = 0.0
+    for i in range(len(level)):
+        steps = 0.0
+        for r in range(first[i] + 1, first[i + 1]):
+            zero, one = contract(by_item[i * K : i * K + K], chance[r * K : r * K + K], low, h)
+            m, more = r - first[i], slope[i] * (seen[r] - zero)
+            steps += tau[r]
+            ll += slope[i] * seen[r] * (m * level[i] - steps)
+            dlevel[i] += m * more
+            dslope[i] += (m * level[i] - steps) * more + slope[i] * m * (ability[r] - one)
+            for t in range(first[i] + 1, r + 1):
+                dtau[t] -= more
+    return ll
+
+
+@njit(**OPTIONS)
 def cumulative_arm(link, sigma, level, slope, tau, first, units, structure, grid, mu, dmu, dlevel, dslope, dtau):
     """Log-likelihood of the units of an arm, and its derivative in sigma; those in mu are set, the others added.
 
@@ -223,15 +268,7 @@ def cumulative_arm(link, sigma, level, slope, tau, first, units, structure, grid
         dsigma += count[u] * (two / (sigma * sigma) - 1.0) / sigma
         for e in range(len(own)):
             add_share(share[own[e] * K + start : own[e] * K + stop], count[u], window)
-    for i in range(len(level)):
-        for r in range(first[i] + 1, first[i + 1]):
-            a, b = (r - 1) * K, r * K
-            zero, one = contract(share[a : a + K], above[a : a + K], low, h)
-            zero_, one_ = contract(share[b : b + K], below[b : b + K], low, h)
-            zero, one = slope[i] * (zero + zero_), slope[i] * (one + one_)
-            dlevel[i] += zero
-            dtau[r] -= zero
-            dslope[i] += one + (level[i] - tau[r]) * zero
+    cumulative_items(level, slope, tau, first, share, below, above, grid, dlevel, dslope, dtau)
     return ll, dsigma
 
 
@@ -269,17 +306,7 @@ def adjacent_arm(sigma, level, slope, tau, first, patterns, structure, scores, g
                 ability[answers[e]] += mean
         for e in range(len(own)):
             add_share(by_item[own[e] * K : own[e] * K + K], 1.0, share)
-    for i in range(J):
-        steps = 0.0
-        for r in range(first[i] + 1, first[i + 1]):
-            zero, one = contract(by_item[i * K : i * K + K], chance[r * K : r * K + K], low, h)
-            m, more = r - first[i], slope[i] * (seen[r] - zero)
-            steps += tau[r]
-            ll += slope[i] * seen[r] * (m * level[i] - steps)
-            dlevel[i] += m * more
-            dslope[i] += (m * level[i] - steps) * more + slope[i] * m * (ability[r] - one)
-            for t in range(first[i] + 1, r + 1):
-                dtau[t] -= more
+    ll += adjacent_items(level, slope, tau, first, by_item, chance, ability, seen, grid, dlevel, dslope, dtau)
     return ll, dsigma
 
 

@@ -41,20 +41,19 @@ def scores(free, first, slope, first_answer, answers, given, out):
 
 
 @njit(**OPTIONS)
-def likelihood_of_categories(model, sizes, tables, first, mu, sigma, e, slope, tau, accuracy, out):
+def likelihood_of_categories(model, sizes, tables, first, mu, sigma, level, slope, tau, accuracy, out):
     """Log-likelihood of all responses.
 
-    model: form, link, free slopes. sizes: J, N, G, R, q. tables: patterns, first_answer, answers, count, score, responses.
-    The level in arm t is e[0], and e[t] beside it where q > 1 and t > 0. sigma: of each arm. out: dmu (set), dsigma, de,
-    dslope (in log a), dtau (added).
+    model: form, link, free slopes. sizes: J, N, G, R. tables: patterns, first_answer, answers, count, score, responses.
+    level (R, J). sigma: of each arm. out: dmu (set), dsigma, dlevel, dslope (in log a), dtau (added).
     """
     form, link, free = model
-    J, N, G, R, q = sizes
+    J, N, G, R = sizes
     patterns, first_answer, answers, count, given, responses = tables
     arms, first_unit = patterns[:G], patterns[G : 2 * G + 1]
     first_item, items = patterns[2 * G + 1 : 3 * G + 2], patterns[3 * G + 2 :]
-    dmu, dsigma, de, dslope, dtau = out
-    level, dlevel, score = np.empty(J), np.empty(J), np.empty(N)
+    dmu, dsigma, dlevel, dslope, dtau = out
+    score = np.empty(N)
     if form == ADJACENT:
         scores(free, first, slope, first_answer, answers, given, score)
     low, high = math.inf, -math.inf
@@ -68,26 +67,18 @@ def likelihood_of_categories(model, sizes, tables, first, mu, sigma, e, slope, t
             end += 1
         if end == begin:
             continue
-        own = t > 0 and q > 1
-        for i in range(J):
-            level[i] = e[0, i] + (e[t, i] if own else 0.0)
-            dlevel[i] = 0.0
         size = abs(sigma[t])
         seen = responses[t * first[J] : (t + 1) * first[J]]
         structure = count, first_answer, answers
         value, slope_sigma = arm_of_categories(
             (form, link),
             max(size, least),
-            *(level, slope, tau, first, (begin, end, first_item, items, first_unit), structure, (score, seen)),
-            *(accuracy, mu, (dmu, dlevel, dslope, dtau)),
+            *(level[t], slope, tau, first, (begin, end, first_item, items, first_unit), structure, (score, seen)),
+            *(accuracy, mu, (dmu, dlevel[t], dslope, dtau)),
         )
         if size < least:
             value += slope_sigma * (size * size - least * least) / (2.0 * least)
             slope_sigma *= size / least
         ll += value
         dsigma[t] += slope_sigma if sigma[t] > 0.0 else -slope_sigma
-        for i in range(J):
-            de[0, i] += dlevel[i]
-            if own:
-                de[t, i] += dlevel[i]
     return ll

@@ -4,11 +4,12 @@ back.
     log p = log prior + log p(y | e, mu, sigma)                                   (`item_likelihood.py`; abilities integrated)
     e_i = u_i + (I x W_i') gamma,   mu_j = x_j' beta + x_j[random]' v_c(j)
 
-e_i has the easiness of item i and the effect of every arm but the reference on it: q = 1 or R of R arms. W are item
-covariates, gamma (q m) their coefficients, an effect after the other. Random items: u_i ~ N(0, C C'), C = diag(sd) Lc,
-every item by itself. Fixed items: u = H a, a_i ~ N(0, C C') for all items but the last, C = diag(fixed), H the
-orthonormal basis of vectors that sum to zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise;
-x[random] are columns of x.
+e_i has the easiness of item i and the effect of every arm but the reference on it: q = 1 or R of R arms; on two
+occasions also its drift, how its easiness changes for everybody. W are item covariates, gamma (c m) the coefficients of
+the first c effects, an effect after the other. Random items: u_i ~ N(0, C C'), C = diag(sd) Lc, every item by itself,
+Lc the factor of the correlations of the first c effects; c < q is where there is drift, which goes with none of them.
+Fixed items: u = H a, a_i ~ N(0, C C') for all items but the last, C = diag(fixed), H the orthonormal basis of vectors
+that sum to zero in `item_effects.py`. Clusters of persons: v_c ~ N(0, D D'), D likewise; x[random] are columns of x.
 
 u (or a) is parametrised by information as in `information.py`, whose M, h, t and derivatives are used here with items as
 clusters. That takes items to be independent given the other parameters. Their common level is not: adding a constant
@@ -54,15 +55,16 @@ from bayeshte.marginal.kernels.parameters import (
     unsigned,
 )
 
-HEADER = 15
+HEADER = 16
 
 
 @njit(**OPTIONS)
 def header(ints):
     """d, scalars, q and s effects, P coefficients, p of them in beta, J items, F of them sampled, S clusters, N units, G
-    patterns, R arms, the number of sigmas, of SDs of items (0 or q), and E of sigmas that move the items (0 or R)."""
+    patterns, R arms, the number of sigmas, of SDs of items (0 or q), E of sigmas that move the items (0 or R), and c
+    of the q effects that are correlated."""
     d, n, q, s, P, p, J = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6]
-    return d, n, q, s, P, p, J, ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13], ints[14]
+    return d, n, q, s, P, p, J, ints[7], ints[8], ints[9], ints[10], ints[11], ints[12], ints[13], ints[14], ints[15]
 
 
 @njit(**OPTIONS)
@@ -70,7 +72,7 @@ def layout(ints):
     """Where in the floats, after a constant and two LKJ's eta, are: hyper (4 a scalar), centre (d), scale (d d), offset (P),
     sigmas of the pilot (E), fixed SDs (q), tables of the items, tables of the clusters, mean effects of the items in the
     pilot (q), share (q J), V and V E (F q, q) and K (d, q), W (m, J), data of the likelihood, x (N p)."""
-    d, n, q, s, P, p, J, F, S, N, G, R, _, _, E = header(ints)
+    d, n, q, s, P, p, J, F, S, N, G, R, _, _, E, c = header(ints)
     centre = 3 + 4 * n
     scale = centre + d
     offset = scale + d * d
@@ -81,7 +83,7 @@ def layout(ints):
     share = level + q
     directions = share + q * J
     W = directions + (2 * F * q + d) * q
-    data = W + (P - p) // q * J
+    data = W + (P - p) // c * J
     return (
         3,
         centre,
@@ -127,33 +129,22 @@ def work(q, n):
 @njit(**OPTIONS)
 def factors(x, theta, ints, floats, corr_items, C_items, corr_clusters, C_clusters):
     """Scale matrices of items and clusters and the factors of their correlations; the log prior of these."""
-    _, n, q, s, P, _, _, _, _, _, _, _, _, k, _ = header(ints)
-    lp, pairs = 0.0, q * (q - 1) // 2
+    _, n, q, s, P, _, _, _, _, _, _, _, _, k, _, c = header(ints)
+    lp, pairs = 0.0, c * (c - 1) // 2
+    for i in range(q):
+        for j in range(q):
+            corr_items[i, j] = 1.0 if i == j else 0.0
     if k > 0:
-        lp += correlation(x[n:], q, floats[1], corr_items)
+        correlated = np.empty((c, c))
+        lp += correlation(x[n:], c, floats[1], correlated)
+        corr_items[:c, :c] = correlated
         scaled(theta[P:], corr_items, q, C_items)
     else:
-        for i in range(q):
-            for j in range(q):
-                corr_items[i, j] = 1.0 if i == j else 0.0
         scaled(floats[layout(ints)[4] :], corr_items, q, C_items)
         pairs = 0
     lp += correlation(x[n + pairs :], s, floats[2], corr_clusters)
     scaled(theta[P + k :], corr_clusters, s, C_clusters)
     return lp
-
-
-@njit(**OPTIONS)
-def factors_gradient(x, theta, slope, ints, floats, corr_items, dC_items, corr_clusters, dC_clusters, dx):
-    """Adds the gradient in the coordinates of the SDs, writes that in those of the correlations."""
-    _, n, q, s, P, _, _, _, _, _, _, _, _, k = header(ints)
-    pairs = 0
-    if k > 0:
-        scaled_gradient(dC_items, theta[P:], slope[P:], corr_items, q, dx[P:])
-        correlation_gradient(x[n:], q, floats[1], corr_items, dC_items, dx[n:])
-        pairs = q * (q - 1) // 2
-    scaled_gradient(dC_clusters, theta[P + k :], slope[P + k :], corr_clusters, s, dx[P + k :])
-    correlation_gradient(x[n + pairs :], s, floats[2], corr_clusters, dC_clusters, dx[n + pairs :])
 
 
 @njit(**OPTIONS)
@@ -173,7 +164,7 @@ def shifts(theta, floats, ints, e, delta):
 @njit(**OPTIONS)
 def begin(z, ints, floats):
     """From coordinates to what the likelihood needs: log prior, mu (unit), sigma, e (q, J); and the state for `finish`."""
-    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, _, E = header(ints)
+    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, _, E, c = header(ints)
     at_hyper, at_centre, at_scale, at_offset, _, at_items, at_clusters, _, _, at_V, at_W, at_data, at_x = layout(ints)
     codes, random = ints[HEADER : HEADER + 2 * n], ints[HEADER + 2 * n : HEADER + 2 * n + s]
     cluster, scale, W = ints[HEADER + 2 * n + s :], floats[at_scale:at_offset], floats[at_W:at_data]
@@ -193,7 +184,7 @@ def begin(z, ints, floats):
     for t in range(E):
         delta[P + t] = scale_shift(theta[n - n_sigma + min(t, n_sigma - 1)], floats[at_offset + P + t])[0]
     lp -= 0.5 * locate(floats[at_items:at_clusters], 1.0, F, 0, F, inner, d, delta, C_i, P + E, q, AC, Q, L, v)
-    item_effects(v[U], theta[p:], W, q, J, F, e)
+    item_effects(v[U], theta[p:], W, (q, c), J, F, e)
     shifts(theta, floats, ints, e, delta_c)
     lp -= 0.5 * locate(floats[at_clusters:], 1.0, S, 0, S, inner, d + F * q, delta_c, C_c, p, s, ACc, Qc, Lc, vc)
     mean_abilities(floats[at_x:], N, p, theta, s, random, cluster, vc[U], mu)
@@ -204,7 +195,7 @@ def begin(z, ints, floats):
 @njit(**OPTIONS)
 def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
     """From the derivatives in mu, sigma, e, and those in beta, gamma (P + E long) and other coordinates so far, to grad."""
-    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, k, E = header(ints)
+    d, n, q, s, P, p, J, F, S, N, _, _, n_sigma, k, E, c = header(ints)
     at = layout(ints)
     random, cluster = ints[HEADER + 2 * n : HEADER + 2 * n + s], ints[HEADER + 2 * n + s :]
     x, theta, slope, dx, inner, delta, items, clusters = state
@@ -216,12 +207,12 @@ def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
         *(floats[at[6] :], 1.0, S, 0, S, C_c, p, s, ACc, Qc, Lc, vc),
         *(dv, dyc, dtc, dmc, Tc, dinner, d + F * q, ddelta_c, dC_c),
     )
-    for c in range(p):
-        ddelta[c] += ddelta_c[c]
+    for i in range(p):
+        ddelta[i] += ddelta_c[i]
     for a in range(q):
         for i in range(J):
             de[a, i] += ddelta_c[a] * floats[at[8] + a * J + i]
-    item_effects_gradient(de, floats[at[10] : at[11]], q, J, F, ddelta[p:], du)
+    item_effects_gradient(de, floats[at[10] : at[11]], (q, c), J, F, ddelta[p:], du)
     pull_back(floats[at[5] :], 1.0, F, 0, F, C_i, P + E, q, AC, Q, L, v, du, dy, dt, dm, T, dinner, d, ddelta, dC_i)
     for t in range(E):
         k_t = min(t, n_sigma - 1)
@@ -232,8 +223,8 @@ def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
     pairs = 0
     if k > 0:
         scaled_gradient(dC_i, theta[P:], slope[P:], corr_i, q, dx[P:])
-        correlation_gradient(x[n:], q, floats[1], corr_i, dC_i, dx[n:])
-        pairs = q * (q - 1) // 2
+        correlation_gradient(x[n:], c, floats[1], corr_i, dC_i, dx[n:])
+        pairs = c * (c - 1) // 2
     scaled_gradient(dC_c, theta[P + k :], slope[P + k :], corr_c, s, dx[P + k :])
     correlation_gradient(x[n + pairs :], s, floats[2], corr_c, dC_c, dx[n + pairs :])
     for i in range(n_sigma):
@@ -245,27 +236,32 @@ def finish(ints, floats, state, dmu, dsigma, de, ddelta, dinner, grad):
 @njit(**OPTIONS)
 def expand(z, ints, floats, out):
     """Coordinates to parameters: the scalars, the Cholesky factors of the correlations of items (random ones) and of clusters,
-    u of the items (J, q), the effects of clusters (S, s); their number, and the state of `begin`."""
-    d, n, q, s, P, p, J, F, S, _, _, _, n_sigma, k, _ = header(ints)
+    u of the items (J, c), their drift if there is any (J), the effects of clusters (S, s); their number, and the state of
+    `begin`."""
+    d, n, q, s, P, p, J, F, S, _, _, _, n_sigma, k, _, c = header(ints)
     _, _, _, e, state = begin(z, ints, floats)
     theta, items, clusters = state[1], state[6], state[7]
     u, none = np.empty((q, J)), np.empty(0)
-    item_effects(items[6][U], theta[p:], none, q, J, F, u)
+    item_effects(items[6][U], theta[p:], none, (q, c), J, F, u)
     for i in range(n):
         out[i] = theta[i]
     to = n
     if k > 0:
-        unsigned(out[P : P + k], items[0], q, out[to:])
-        to += q * q
+        unsigned(out[P : P + c], items[0], c, out[to:])
+        to += c * c
+    for i in range(c, k):
+        out[P + i] = abs(out[P + i])
     unsigned(out[P + k : P + k + s], clusters[0], s, out[to:])
     to += s * s
     for i in range(J):
-        for a in range(q):
-            out[to + i * q + a] = u[a, i]
+        for a in range(c):
+            out[to + i * c + a] = u[a, i]
+        for a in range(c, q):
+            out[to + J * a + i] = u[a, i]
     to += J * q
-    for c in range(S):
+    for i in range(S):
         for a in range(s):
-            out[to + c * s + a] = clusters[6][U, a, c]
+            out[to + i * s + a] = clusters[6][U, a, i]
     for i in range(n - n_sigma, n):
         out[i] = abs(out[i])
     return to + S * s, e, state

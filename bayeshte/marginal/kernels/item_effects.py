@@ -63,8 +63,9 @@ def sum_to_zero_gradient(du, da):
 
 
 @njit(**SUMS)
-def item_effects(u, coefficients, W, q, J, F, e):
-    """e = u + W gamma, with u made to sum to zero where the items are fixed; coefficients: gamma."""
+def item_effects(u, coefficients, W, sizes, J, F, e):
+    """e = u + W gamma, with u made to sum to zero where the items are fixed; coefficients: gamma, of the first c of q effects."""
+    q, c = sizes
     m = len(W) // J
     for a in range(q):
         if F < J:
@@ -72,14 +73,15 @@ def item_effects(u, coefficients, W, q, J, F, e):
         else:
             for i in range(J):
                 e[a, i] = u[a, i]
-        for k in range(m):
-            c, w = coefficients[a * m + k], W[k * J : k * J + J]
+        for k in range(m if a < c else 0):
+            gamma, w = coefficients[a * m + k], W[k * J : k * J + J]
             for i in range(J):
-                e[a, i] += c * w[i]
+                e[a, i] += gamma * w[i]
 
 
 @njit(**SUMS)
-def item_effects_gradient(de, W, q, J, F, dcoefficients, du):
+def item_effects_gradient(de, W, sizes, J, F, dcoefficients, du):
+    q, c = sizes
     m = len(W) // J
     for a in range(q):
         if F < J:
@@ -87,7 +89,7 @@ def item_effects_gradient(de, W, q, J, F, dcoefficients, du):
         else:
             for i in range(J):
                 du[a, i] = de[a, i]
-        for k in range(m):
+        for k in range(m if a < c else 0):
             t, w = 0.0, W[k * J : k * J + J]
             for i in range(J):
                 t += de[a, i] * w[i]

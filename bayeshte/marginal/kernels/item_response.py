@@ -14,7 +14,7 @@ from bayeshte.marginal.kernels.linear import rejection, views
 @njit(inline="always")
 def log_density(z, ints, floats, grad):
     """Log posterior density at coordinates z; the gradient goes to grad."""
-    _, n, q, s, P, _, J, _, _, N, G, R, n_sigma, _, _ = header(ints)
+    _, n, q, s, P, _, J, _, _, N, G, R, n_sigma, _, _, _ = header(ints)
     at, first = layout(ints), HEADER + 2 * n + s + (N if s > 0 else 0)
     lp, mu, sigma, e, state = begin(z, ints, floats)
     dmu, dsigma, de = np.empty(N), np.zeros(n_sigma), np.zeros((q, J))

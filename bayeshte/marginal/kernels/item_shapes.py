@@ -9,7 +9,8 @@ by information as u is in `information.py`. What it is expected to be depends on
 mean ability, and on the scale of abilities, as a pilot fit found for each item and arm t:
 
     h_i = g_i - sum_t [X_it1 (l_it - l_it of the pilot) + X_it2 c(sigma_t)],
-    l_it = e_i0 + e_it + mean_t(x)' beta,   c(sigma) = log(sigma / sigma of the pilot), smooth at zero (`scale_shift`),
+    l_it = level of item i in arm t + mean_t(x)' beta,
+    c(sigma) = log(sigma / sigma of the pilot), smooth at zero (`scale_shift`),
 
 X the information about the shape together with level and log scale.
 
@@ -82,12 +83,12 @@ def shift_of_arm(floats, t, R, p, beta):
 
 
 @njit(**OPTIONS)
-def group(ints, floats, sizes, g, at, z, sd_a, beta, sigma, e):
+def group(ints, floats, sizes, g, at, z, sd_a, beta, sigma, levels):
     """The shapes of a group: its items, the located v, C, tables and factors. at: of items, of tables, of coordinates.
 
-    sizes: R arms, p, q effects of an item. sigma (R) and e (q, J) are those of the arms and items.
+    sizes: R arms, p. sigma (R) and levels (R, J) are those of the arms and items.
     """
-    R, p, q = sizes
+    R, p = sizes
     free, r, n = ints[2], ints[4 + 2 * g], ints[5 + 2 * g]
     items, tables = ints[at[0] : at[0] + n], floats[at[1] :]
     C = np.zeros((r, r))
@@ -99,9 +100,9 @@ def group(ints, floats, sizes, g, at, z, sd_a, beta, sigma, e):
     for t in range(R):
         arm, scale = shift_of_arm(floats, t, R, p, beta), scale_shift(sigma[t], floats[2 + R * p + t])[0]
         for i in range(n):
-            e_it = e[0, items[i]] + (e[t, items[i]] if t > 0 and q > 1 else 0.0)
             for a in range(r):
-                own[(r * r + a) * n + i] -= X[(2 * t * r + a) * n + i] * (arm + e_it - level[t * n + i])
+                away = arm + levels[t, items[i]] - level[t * n + i]
+                own[(r * r + a) * n + i] -= X[(2 * t * r + a) * n + i] * away
                 own[(r * r + a) * n + i] -= X[((2 * t + 1) * r + a) * n + i] * scale
     AC, Q, W, v = np.empty((r, r, n)), np.empty((r, r, n)), np.empty((r, r, n)), np.empty((5, r, n))
     total = locate(own, 1.0, n, 0, n, z, at[2], np.empty(0), C, 0, r, AC, Q, W, v)
@@ -121,14 +122,14 @@ def first_group(ints, R, p, at_z):
 
 
 @njit(**OPTIONS)
-def shapes(ints, floats, sizes, z, at_z, sd_a, beta, sigma, e, first, slope, tau):
+def shapes(ints, floats, sizes, z, at_z, sd_a, beta, sigma, levels, first, slope, tau):
     """Slopes a (J) and thresholds of all items; the sum of |y|^2 + log det M."""
     form, free, total = ints[0], ints[2], 0.0
     slope[:] = 1.0
     tau[:] = 0.0
     at = first_group(ints, sizes[0], sizes[1], at_z)
     for g in range(ints[3]):
-        items, v, _, _, _, added = group(ints, floats, sizes, g, at, z, sd_a, beta, sigma, e)
+        items, v, _, _, _, added = group(ints, floats, sizes, g, at, z, sd_a, beta, sigma, levels)
         total += added
         r = ints[4 + 2 * g]
         w = np.empty(r - free)
@@ -145,13 +146,14 @@ def shapes(ints, floats, sizes, z, at_z, sd_a, beta, sigma, e, first, slope, tau
 
 
 @njit(**OPTIONS)
-def shapes_gradient(ints, floats, sizes, z, at_z, sd_a, beta, sigma, e, first, dslope, dtau, grad, dbeta, dsigma, de):
-    """From the derivatives in log a and tau to those in t (to grad), beta, sigma and e (added); returns that in sigma_a."""
-    R, p, q = sizes
+def shapes_gradient(ints, floats, sizes, z, at_z, sd_a, beta, sigma, levels, first, dslope, dtau, grad, out):
+    """From the derivatives in log a and tau to those in t (to grad), and in out, added: beta, sigma, levels; that in sigma_a."""
+    R, p = sizes
+    dbeta, dsigma, dlevels = out
     form, free, dsd = ints[0], ints[2], 0.0
     at = first_group(ints, R, p, at_z)
     for g in range(ints[3]):
-        items, v, C, own, (AC, Q, W), _ = group(ints, floats, sizes, g, at, z, sd_a, beta, sigma, e)
+        items, v, C, own, (AC, Q, W), _ = group(ints, floats, sizes, g, at, z, sd_a, beta, sigma, levels)
         r, n = ints[4 + 2 * g], len(items)
         du, w, dw = np.empty((r, n)), np.empty(r - free), np.empty(r - free)
         for i in range(n):
@@ -179,9 +181,7 @@ def shapes_gradient(ints, floats, sizes, z, at_z, sd_a, beta, sigma, e, first, d
                     change -= X[(2 * t * r + a) * n + i] * dh
                     dscale -= X[((2 * t + 1) * r + a) * n + i] * dh
                 darm += change
-                de[0, items[i]] += change
-                if t > 0 and q > 1:
-                    de[t, items[i]] += change
+                dlevels[t, items[i]] += change
             for c in range(p):
                 dbeta[c] += darm * floats[2 + t * p + c]
             dsigma[t] += dscale * scale_shift(sigma[t], floats[2 + R * p + t])[1]

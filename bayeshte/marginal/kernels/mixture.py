@@ -2,34 +2,41 @@
 
     log p(y) = sum_j log sum_c pi_jc p(y_j | c),   log pi_jc = a_jc - log sum_l exp a_jl,   a_jc = sum_r W_jr alpha_rc.
 
-p(y_j | c) is in mixture_units.py. With r_jc = P(class c | y_j), every derivative is that of a class weighted by r_jc, and that
-in a_jc is r_jc - pi_jc. Classes are exchangeable, so the membership coefficients are sum-to-zero over classes:
-alpha_r. = V x_r. with V (K, K - 1) orthonormal and orthogonal to 1. Without covariates (W = 1) and alpha > 0 the class
-probabilities are Dirichlet(alpha): in the coordinates x the density is prod pi_c^alpha times a constant, because the Jacobian
-of K - 1 probabilities in their log-ratios is prod pi_c.
+p(y_j | c) is in mixture_units.py, or where quadrature integrates random effects in mixture_integral.py. With
+r_jc = P(class c | y_j), every derivative is that of a class weighted by r_jc, and that in a_jc is r_jc - pi_jc. Classes are
+exchangeable, so the membership coefficients are sum-to-zero over classes: alpha_r. = V x_r. with V (K, K - 1) orthonormal and
+orthogonal to 1. Without covariates (W = 1) and alpha > 0 the class probabilities are Dirichlet(alpha): in the coordinates x the
+density is prod pi_c^alpha times a constant, because the Jacobian of K - 1 probabilities in their log-ratios is prod pi_c.
 
 Parameters may be the same in all classes: `beta_at` says which scalar each coefficient of each class is; there are `blocks`
 (1 or K) sets of random-effect SDs with their correlations, `sigmas` residual SDs, `nus` degrees of freedom.
 
-Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row, J,
-(transform, family) of the scalars, beta_at (K p), random (q), first row of each unit and N (U + 1).
-floats: constant, eta, alpha, hyper (4 a scalar), centre (d), scale (d d), offset (p), V (K (K - 1)), W (U m), data: for the
-Gaussian family n, r'r, X'r (p), X'X (p p) of every unit (with q < 2 the unit varying fastest, and W is (m U), see
-mixture_clusters.py); else X (p N), n (N), s (N), the row varying fastest. Where units are
-rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py. There q is 0, or 1 for random intercepts of J
-clusters, sampled: ints then end with the cluster of each row (N) in place of `first`, floats with the tables of
-mixture_intercepts.py, and the coordinates with t (J).
+Where rows are the units, their clusters may have random effects u_j = C y_j, the same in all classes. If they are sampled, they
+have the coordinates t_j of information.py, with tables of a pilot fit about u_j and all coefficients beta (K p) of the classes
+together. If quadrature integrates them, rows are sorted by cluster.
+
+Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row, J, Q,
+(transform, family) of the scalars, beta_at (K p), random (q), then the first row of each unit and N (U + 1); where rows are
+units, of each cluster, or the cluster of each row (N) if effects are sampled.
+floats: constant, eta, alpha, hyper (4 a scalar), centre (d), scale (d d), offset (p), V (K (K - 1)), W (U m), data, and of the
+quadrature nodes (Q q) and log weights (Q), Q = 0 without. data: for the Gaussian family n, r'r, X'r (p), X'X (p p) of every unit
+(with q < 2 the unit varying fastest, and W is (m U), see mixture_clusters.py); else X (p N), n (N), s (N), the row fastest.
+Where units are rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py. Sampled effects of J clusters
+add offset (K p), A (q q J), g (q J), B (q K p J) to data, and t (J q) to the coordinates.
 With `bare` the density is the likelihood: no priors, no Jacobians.
 """
 
 import math
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import njit, types
 
-from bayeshte.marginal.kernels.linear import OPTIONS, views
+from bayeshte.marginal.kernels.information import U as EFFECT
+from bayeshte.marginal.kernels.information import locate
+from bayeshte.marginal.kernels.information import pull_back as effects_gradient
+from bayeshte.marginal.kernels.linear import OPTIONS, rejection
 from bayeshte.marginal.kernels.mixture_clusters import clusters_of_classes
-from bayeshte.marginal.kernels.mixture_intercepts import intercepts, intercepts_gradient
+from bayeshte.marginal.kernels.mixture_integral import integrated_clusters
 from bayeshte.marginal.kernels.mixture_rows import rows_of_classes
 from bayeshte.marginal.kernels.mixture_units import GAUSSIAN, unit_in_class
 from bayeshte.marginal.kernels.parameters import (
@@ -41,7 +48,8 @@ from bayeshte.marginal.kernels.parameters import (
     unsigned,
 )
 
-HEAD = 19  # integers before the codes
+HEAD = 20  # integers before the codes
+HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @njit(**OPTIONS)
@@ -125,23 +133,51 @@ def units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, d
 
 
 @njit(**OPTIONS)
-def rows_with_intercepts(ints, t, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, dt):
-    """The likelihood of rows that are units, and the density of random intercepts, if there are any, with its gradient."""
+def place_effects(ints, t, C, beta, table, work):
+    """u of every cluster from the coordinates t, in work[-1]; log density of y with its Jacobian in t, summed."""
+    K, p, q, J = ints[2], ints[3], ints[4], ints[18]
+    delta = np.empty(K * p)
+    for c in range(K):
+        for a in range(p):
+            delta[c * p + a] = beta[c, a] - table[c * p + a]
+    total = locate(table[K * p :], 1.0, J, 0, J, t, 0, delta, C, K * p, q, *work)
+    return -0.5 * total - J * q * HALF_LOG_2PI
+
+
+@njit(**OPTIONS)
+def effects_workspace(q, J):
+    """Arrays of `place_effects`: r A C, R, W (q, q, J), and h, e, k, y, u (5, q, J)."""
+    return np.empty((q, q, J)), np.empty((q, q, J)), np.empty((q, q, J)), np.empty((5, q, J))
+
+
+@njit(**OPTIONS)
+def rows_with_effects(ints, t, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, dt):
+    """The likelihood of rows that are units, and the density of random effects, if there are any, with its gradient."""
     n, K, p, q, N, m, J = ints[1], ints[2], ints[3], ints[4], ints[6], ints[9], ints[18]
-    code, table = ints[HEAD + 2 * n + K * p + q :], data[(p + 2) * N :]
-    shift, dshift, lp = np.zeros(N), np.empty(N), 0.0
-    h, y, u, du = np.empty(J), np.empty(J), np.empty(J), np.zeros(J)
+    at = HEAD + 2 * n + K * p
+    random, code, table = ints[at : at + q], ints[at + q :], data[(p + 2) * N :]
+    shift, dshift, work, lp = np.zeros(N), np.empty(N), effects_workspace(q, J), 0.0
     if q > 0:
-        lp += intercepts(t, C[0, 0, 0], beta, table, K, p, J, h, y, u)
-        for i in range(N):
-            shift[i] = u[code[i]]
+        lp += place_effects(ints, t, C[0], beta, table, work)
+        for a in range(q):
+            u, Z = work[3][EFFECT, a], data[random[a] * N : random[a] * N + N]
+            for i in range(N):
+                shift[i] += u[code[i]] * Z[i]
     lp += rows_of_classes(
         *(ints[8], data, W, N, p, m, K, alpha, beta, shape, shift, dalpha, dbeta, dshape, dshift),
     )
     if q > 0:
-        for i in range(N):
-            du[code[i]] += dshift[i]
-        dC[0, 0, 0] += intercepts_gradient(t, C[0, 0, 0], table, K, p, J, h, y, du, dt, dbeta)
+        du, ddelta, T = np.zeros((q, J)), np.zeros(K * p), np.empty((q, q, J))
+        vectors = np.empty((3, q, J))
+        for a in range(q):
+            Z = data[random[a] * N : random[a] * N + N]
+            for i in range(N):
+                du[a, code[i]] += dshift[i] * Z[i]
+        move = vectors[0], vectors[1], vectors[2], T, dt, 0, ddelta, dC[0]
+        effects_gradient(table[K * p :], 1.0, J, 0, J, C[0], K * p, q, *work, du, *move)
+        for c in range(K):
+            for a in range(p):
+                dbeta[c, a] += ddelta[c * p + a]
     return lp
 
 
@@ -184,8 +220,12 @@ def pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx
 
 
 @njit(inline="always")
-def log_density(z, ints, floats, grad):
-    """Log posterior density at preconditioned coordinates z; the gradient goes to grad."""
+def log_density(z, ints, floats, grad, of_rows, integrated):
+    """Log posterior density at preconditioned coordinates z; the gradient goes to grad.
+
+    Units are rows unless `of_rows` is None, quadrature integrates random effects unless `integrated` is None: callbacks of each
+    kind hold no code of the others.
+    """
     d, n, K, p, q, blocks, U, m = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6], ints[9]
     at_member, bare, codes = ints[15], ints[16], ints[HEAD:]
     eta, dirichlet, at = floats[1], floats[2], 3 + 4 * n
@@ -214,12 +254,19 @@ def log_density(z, ints, floats, grad):
             lp += dirichlet * (alpha[0, c] - norm)
             dalpha[0, c] += dirichlet * (1.0 - K * pi[c])
     dbeta, dshape, dC = np.zeros((K, p)), np.zeros((K, 2)), np.zeros((K, q, q))
-    if ints[17]:
+    at = HEAD + 2 * n + K * p
+    random, first = ints[at : at + q], ints[at + q :]
+    if integrated is not None:
+        Q, end = ints[19], len(data)
+        rule = data[end - Q * (q + 1) : end - Q], data[end - Q :]
+        N, whole = (U, False) if ints[17] else (ints[7], True)
+        given = (whole, ints[8], data, N, W, first, random, rule, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
+        lp += integrated_clusters(*given)
+    elif of_rows is not None:
         given = (ints, z[d:], W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, grad[d:])
-        lp += rows_with_intercepts(*given)
+        lp += rows_with_effects(*given)
     elif ints[8] == GAUSSIAN and q < 2:
-        at = HEAD + 2 * n + K * p
-        given = (data, W, U, p, q, ints[at : at + q], m, K, offset, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
+        given = (data, W, U, p, q, random, m, K, offset, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
         lp += clusters_of_classes(*given)
     else:
         lp += units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
@@ -228,39 +275,30 @@ def log_density(z, ints, floats, grad):
     return lp
 
 
-_double = types.CPointer(types.double)
+@njit(inline="always")
+def checked(z, ints, floats, grad, lp, of_rows, integrated):
+    """nutpie's return code: 0, or a positive number for a point that is to be rejected."""
+    lp[0] = log_density(z, ints, floats, grad, of_rows, integrated)
+    return rejection(lp[0], grad)
 
 
-@cfunc(types.int64(types.uint64, _double, _double, _double, types.voidptr), cache=True, error_model="numpy")
-def log_density_c(dim, z_, grad_, lp_, user_data):
-    """nutpie's callback: 0, or a positive code for a point that is to be rejected."""
-    ints, floats = views(user_data, np.int64, np.float64)
-    grad, lp = carray(grad_, (dim,)), carray(lp_, (1,))
-    lp[0] = log_density(carray(z_, (dim,)), ints, floats, grad)
-    if not math.isfinite(lp[0]):
-        return 4
-    for i in range(dim):
-        if not math.isfinite(grad[i]):
-            return 3
-    return 0
-
-
-@cfunc(types.int64(types.uint64, types.uint64, _double, _double, types.voidptr), cache=True, error_model="numpy")
-def expand_c(dim, expanded, z_, out_, user_data):
-    """Coordinates to parameters: scalars, Cholesky factors of the correlations, class probabilities (K) or alpha (m, K)."""
-    ints, floats = views(user_data, np.int64, np.float64)
+@njit(inline="always")
+def expand(z, ints, floats, out, of_rows):
+    """Coordinates to parameters: scalars, Cholesky factors of the correlations, class probabilities (K) or alpha (m, K);
+    then random effects (J, q) that are sampled.
+    """
     d, n, K, p, q, blocks, m = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[9]
-    U, J, at_sd, at_member, codes, out = ints[6], ints[18], ints[10], ints[15], ints[HEAD:], carray(out_, (expanded,))
+    U, J, at_sd, at_member, codes = ints[6], ints[18], ints[10], ints[15], ints[HEAD:]
     hyper, at = floats[3 : 3 + 4 * n], 3 + 4 * n
     x, theta, slope, unused = np.empty(d), np.empty(n), np.empty(n), np.empty(n)
-    precondition(carray(z_, (dim,)), d, floats[at : at + d], floats[at + d : at + d + d * d], x)
+    precondition(z, d, floats[at : at + d], floats[at + d : at + d + d * d], x)
     scalars(x, n, codes[:n], codes[n:], hyper, theta, slope, unused)
     for k in range(at_member):
         out[k] = theta[k]
-    corr, pairs, to = np.empty((q, q)), q * (q - 1) // 2, at_member
+    corr, pairs, to = np.empty((blocks, q, q)), q * (q - 1) // 2, at_member
     for block in range(blocks):
-        correlation(x[n + block * pairs :], q, floats[1], corr)
-        unsigned(out[at_sd + block * q : at_sd + (block + 1) * q], corr, q, out[to:])
+        correlation(x[n + block * pairs :], q, floats[1], corr[block])
+        unsigned(out[at_sd + block * q : at_sd + (block + 1) * q], corr[block], q, out[to:])
         to += q * q
     at += d + d * d + p
     alpha, pi = np.empty((m, K)), np.empty(K)
@@ -273,10 +311,18 @@ def expand_c(dim, expanded, z_, out_, user_data):
         for r in range(m):
             for c in range(K):
                 out[to + r * K + c] = alpha[r, c]
-    if ints[17] and q > 0:
+    if of_rows is not None and J > 0:
         at += K * (K - 1) + U * m + (p + 2) * U
         beta, shape, C = np.empty((K, p)), np.empty((K, 2)), np.empty((K, q, q))
-        class_parameters(ints, theta, np.ones((1, 1, 1)), beta, shape, C)
-        h, y, to = np.empty(J), np.empty(J), to + m * K
-        intercepts(carray(z_, (dim,))[d:], C[0, 0, 0], beta, floats[at:], K, p, J, h, y, out[to : to + J])
+        class_parameters(ints, theta, corr, beta, shape, C)
+        work = effects_workspace(q, J)
+        place_effects(ints, z[d:], C[0], beta, floats[at:], work)
+        for j in range(J):
+            for a in range(q):
+                out[to + m * K + j * q + a] = work[3][EFFECT, a, j]
     return 0
+
+
+DOUBLES = types.CPointer(types.double)
+LOG_DENSITY = types.int64(types.uint64, DOUBLES, DOUBLES, DOUBLES, types.voidptr)
+EXPAND = types.int64(types.uint64, types.uint64, DOUBLES, DOUBLES, types.voidptr)

@@ -1,89 +1,79 @@
-"""Likelihood of clusters whose rows belong to classes, the intercept that they share integrated by adaptive quadrature.
+"""Log-likelihood of mixtures whose clusters' random effects are integrated by quadrature (cluster_integral.py), with derivatives.
 
-For draw t and cluster j, with u = sd y, y ~ N(0, 1), and f(y) = sum_i log sum_c pi_ic p(y_i | x_i' beta_c + sd y) - y^2 / 2, the
-integral of exp f(y) / sqrt(2 pi) is that of glmm_integral.py with one random effect: nodes around the mode of f.
+Either whole clusters belong to classes, log p(y) = sum_j log sum_c pi_jc p(y_j | c), with random effects u = C_c y in class c and
+outcomes other than Gaussian; or their rows do, and share random effects u = C y that are the same in all classes.
 """
-
-import math
 
 import numpy as np
 from numba import njit
 
+from bayeshte.marginal.kernels.cluster_integral import derivatives, gather, integrate, workspace
 from bayeshte.marginal.kernels.linear import OPTIONS
-from bayeshte.marginal.kernels.mixture_rows import add_columns, normalise, point_of_family
-
-STEPS, STEP, CLOSE = 60, 1e-4, 1e-5  # of Newton's method: at most; of the differences; when it ends
+from bayeshte.marginal.kernels.mixture_rows import add_columns, dot, normalise
 
 
 @njit(**OPTIONS)
-def at(y, sd, family, fixed, chance, n, s, shape, eta, a, r, score, dsigma, dnu, top):
-    """f(y) and its derivative."""
-    K, B = len(fixed), len(n)
-    for c in range(K):
-        for i in range(B):
-            eta[i] = fixed[c, i] + sd * y
-        point_of_family(family, eta[:B], n, s, shape[c], a[c, :B], score[c, :B], dsigma[:B], dnu[:B])
-        for i in range(B):
-            a[c, i] += chance[c, i]
-    value, slope = normalise(a, B, K, top, r), 0.0
-    for c in range(K):
-        for i in range(B):
-            slope += r[c, i] * score[c, i]
-    return value - 0.5 * y * y, sd * slope - y
+def longest(first):
+    """The largest number of rows of a cluster."""
+    most = 1
+    for j in range(len(first) - 1):
+        most = max(most, first[j + 1] - first[j])
+    return most
 
 
 @njit(**OPTIONS)
-def mode(given):
-    """The mode of f from 0, and the square root of the curvature there, at least 1."""
-    y, moved, step, best, root = 0.0, 0.0, 0.0, -math.inf, 1.0
-    for _ in range(STEPS):
-        value, slope = at(moved, *given)
-        if not value >= best:
-            step *= 0.5
-            moved = y + step
-            continue
-        y, best = moved, value
-        up, down = at(y + STEP, *given)[1], at(y - STEP, *given)[1]
-        curvature = max((down - up) / (2.0 * STEP), 1.0)
-        root, step = math.sqrt(curvature), slope / curvature
-        moved = y + step
-        if abs(step) < CLOSE:
-            break
-    return y, root
+def predictor(data, N, p, lo, B, beta, out):
+    """x_i' beta of the rows from lo on, to out."""
+    for i in range(B):
+        out[i] = 0.0
+    add_columns(data, N, p, lo, beta, out[:B])
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def intercept_integrals(family, data, W, N, first, alpha, beta, shape, sd, nodes, log_weights, out):
-    """Log-likelihood of every cluster at every draw, to out (S, J); rows sorted by cluster, data and W as in mixture_rows.py.
+@njit(**OPTIONS)
+def integrated_clusters(
+    whole, family, data, N, W, first, random, rule, alpha, beta, shape, C, dalpha, dbeta, dshape, dC
+):
+    """Sum over clusters of log p(y_j); derivatives are added. `whole` clusters belong to classes, or else their rows, sorted.
 
-    Shapes: alpha (S, m, K), beta (S, K, p), shape (S, K, 2), sd (S,).
+    W is (U m) for clusters, (m N) for rows; rule = (nodes, log weights).
     """
-    S, K, p = beta.shape
-    J, m, longest = len(first) - 1, alpha.shape[1], 0
-    for j in range(J):
-        longest = max(longest, first[j + 1] - first[j])
-    fixed, chance = np.empty((K, longest)), np.empty((K, longest))
-    a, r, score = np.empty((K, longest)), np.empty((K, longest)), np.empty((K, longest))
-    eta, dsigma, dnu, top = np.empty(longest), np.empty(longest), np.empty(longest), np.empty(longest)
-    for t in range(S):
-        for j in range(J):
-            lo, hi = first[j], first[j + 1]
-            B = hi - lo
-            fixed[:], chance[:] = 0.0, 0.0
-            for c in range(K):
-                add_columns(data, N, p, lo, beta[t, c], fixed[c, :B])
-                add_columns(W, N, m, lo, alpha[t, :, c], chance[c, :B])
-            norm = normalise(chance, B, K, top, r)
-            n, s = data[p * N + lo : p * N + hi], data[p * N + N + lo : p * N + N + hi]
-            given = sd[t], family, fixed, chance, n, s, shape[t], eta, a, r, score, dsigma, dnu, top
-            y, root = mode(given)
-            best, total = -math.inf, 0.0
-            for k in range(len(nodes)):
-                x = nodes[k]
-                value = at(y + x / root, *given)[0] + log_weights[k] + 0.5 * x * x
-                if value > best:
-                    total = total * math.exp(best - value) + 1.0
-                    best = value
+    (K, p), m, q, Q = beta.shape, len(alpha), len(random), len(rule[1])
+    most, total, one = longest(first), 0.0, 1 if whole else K
+    work, Z, y, R = workspace(one, most, q, Q), np.empty((q, most)), np.empty(q), np.zeros((q, q))
+    fixed, chance, pi, top = np.empty((K, most)), np.zeros((K, most)), np.empty((K, most)), np.empty(most)
+    score, share, gshape, gC = np.empty((K, most)), np.empty((K, most)), np.empty((K, 2)), np.zeros((K, q, q))
+    a, r = np.empty((K, 1)), np.ones((K, 1))
+    for j in range(len(first) - 1):
+        lo, B = first[j], first[j + 1] - first[j]
+        n, s = data[p * N + lo : p * N + lo + B], data[p * N + N + lo : p * N + N + lo + B]
+        gather(data, N, random, lo, B, Z)
+        for c in range(K):
+            predictor(data, N, p, lo, B, beta[c], fixed[c])
+            if whole:
+                a[c, 0] = dot(W[j * m : (j + 1) * m], alpha[:, c])
+            else:
+                predictor(W, N, m, lo, B, alpha[:, c], chance[c])
+        total -= normalise(a if whole else chance, 1 if whole else B, K, top, pi)
+        for c in range(0, K, one):
+            own = slice(c, c + one)
+            ll = integrate(family, n, s, fixed[own], chance[own], shape[own], Z, B, C[c], *rule, work, y, R)
+            derivatives(Z, B, one, q, Q, work, score[own], share[own], gshape[own], gC[c])
+            a[c, 0] = ll + (a[c, 0] if whole else 0.0)
+        total += normalise(a, 1, K, top, r) if whole else a[0, 0]
+        for c in range(K):
+            weight = r[c, 0]
+            for k in range(m):
+                if whole:
+                    dalpha[k, c] += W[j * m + k] * (weight - pi[c, 0])
                 else:
-                    total += math.exp(value - best)
-            out[t, j] = best + math.log(total) - math.log(root) - norm
+                    dalpha[k, c] += dot(share[c, :B], W[k * N + lo : k * N + lo + B])
+                    dalpha[k, c] -= dot(pi[c, :B], W[k * N + lo : k * N + lo + B])
+            for b in range(p):
+                dbeta[c, b] += weight * dot(score[c, :B], data[b * N + lo : b * N + lo + B])
+            for b in range(2):
+                dshape[c, b] += weight * gshape[c, b]
+        for c in range(0, K, one):
+            for b in range(q):
+                for l in range(b + 1):
+                    dC[c, b, l] += r[c, 0] * gC[c, b, l]
+    return total

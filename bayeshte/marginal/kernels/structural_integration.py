@@ -121,27 +121,68 @@ def backward(R, x, n, out):
 
 
 @njit(**OPTIONS)
+def stencil(z, points):
+    """Points around z, and z itself, for first and second differences; their number."""
+    n = len(z)
+    number = 1 + 2 * n + n * (n - 1) // 2
+    for k in range(number):
+        for a in range(n):
+            points[k, a] = z[a]
+    k = 1 + 2 * n
+    for a in range(n):
+        points[1 + a, a] += STEP
+        points[1 + n + a, a] -= STEP
+        for b in range(a):
+            points[k, a] += STEP
+            points[k, b] += STEP
+            k += 1
+    return number
+
+
+@njit(**OPTIONS)
+def newton(values, z, R, step):
+    """Newton's step towards the mode of g(z) - z'z / 2 from g at the points of `stencil`.
+
+    The factor R of minus the second derivatives, its log det R R', and the rest of the way, as a squared distance.
+    """
+    n = len(z)
+    gradient, diagonal = np.empty(n), np.empty(n)
+    k = 1 + 2 * n
+    for a in range(n):
+        up, down = values[1 + a] - values[0], values[1 + n + a] - values[0]
+        gradient[a] = (up - down) / (2.0 * STEP) - z[a]
+        R[a, a] = diagonal[a] = 1.0 + max(0.0, -(up + down) / (STEP * STEP))
+        for b in range(a):
+            R[a, b] = (up + values[1 + b] - values[k]) / (STEP * STEP)
+            k += 1
+    logdet = cholesky(R, n)
+    if not logdet >= 0.0:  # not concave: the diagonal alone
+        logdet = 0.0
+        for a in range(n):
+            logdet += math.log(diagonal[a])
+            R[a, a] = math.sqrt(diagonal[a])
+            for b in range(a):
+                R[a, b] = 0.0
+    way = 0.0
+    for a in range(n):  # R x = gradient
+        for b in range(a):
+            gradient[a] -= R[a, b] * gradient[b]
+        gradient[a] /= R[a, a]
+        way += gradient[a] * gradient[a]
+    backward(R, gradient, n, step)
+    return logdet, way
+
+
+@njit(**OPTIONS)
 def centre(z, R, mean, L, within, structure, cells, first, last, work, points, values):
     """The mode z of g(z) - z'z / 2 by Newton's method, and the factor R of minus the second derivatives; log det R R'."""
     ns = len(z)
-    step, gradient, diagonal = np.zeros(ns), np.empty(ns), np.empty(ns)
+    step = np.zeros(ns)
     for a in range(ns):
         z[a] = 0.0
     logdet, best = 0.0, -math.inf
     for _ in range(30):
-        number = 1 + 2 * ns + ns * (ns - 1) // 2
-        for k in range(number):
-            for a in range(ns):
-                points[k, a] = z[a]
-        k = 1 + 2 * ns
-        for a in range(ns):
-            points[1 + a, a] += STEP
-            points[1 + ns + a, a] -= STEP
-            for b in range(a):
-                points[k, a] += STEP
-                points[k, b] += STEP
-                k += 1
-        rows_given(points, number, mean, L, within, structure, cells, first, last, work, values)
+        rows_given(points, stencil(z, points), mean, L, within, structure, cells, first, last, work, values)
         here = values[0]
         for a in range(ns):
             here -= 0.5 * z[a] * z[a]
@@ -151,29 +192,7 @@ def centre(z, R, mean, L, within, structure, cells, first, last, work, points, v
                 z[a] -= step[a]
             continue
         best = here
-        k = 1 + 2 * ns
-        for a in range(ns):
-            up, down = values[1 + a] - values[0], values[1 + ns + a] - values[0]
-            gradient[a] = (up - down) / (2.0 * STEP) - z[a]
-            R[a, a] = diagonal[a] = 1.0 + max(0.0, -(up + down) / (STEP * STEP))
-            for b in range(a):
-                R[a, b] = (up + values[1 + b] - values[k]) / (STEP * STEP)
-                k += 1
-        logdet = cholesky(R, ns)
-        if not logdet >= 0.0:  # not concave: the diagonal alone
-            logdet = 0.0
-            for a in range(ns):
-                logdet += math.log(diagonal[a])
-                R[a, a] = math.sqrt(diagonal[a])
-                for b in range(a):
-                    R[a, b] = 0.0
-        way = 0.0
-        for a in range(ns):  # R x = gradient
-            for b in range(a):
-                gradient[a] -= R[a, b] * gradient[b]
-            gradient[a] /= R[a, a]
-            way += gradient[a] * gradient[a]
-        backward(R, gradient, ns, step)
+        logdet, way = newton(values, z, R, step)
         for a in range(ns):
             z[a] += step[a]
         if not way > NEAR:
