@@ -118,7 +118,7 @@ def _patterns(fit: Fit) -> int:
 
 def _roles(s: Structure) -> list[tuple[str, list[str]]]:
     """Variables by role."""
-    out = [("Continuous variables, modelled", s.observed)]
+    out = [("Continuous variables, modelled", [v for v in s.observed if v not in s.links])]
     if s.two_level:
         within = [v for v in s.within if v not in s.both]
         out = [
