@@ -7,7 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-LONG = ("02_school_trial_mediation", "04_item_effects")
+LONG = ("02_school_trial_mediation", "03_from_mplus", "04_item_effects", "05_latent_classes")
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def log_density(spec, priors, t: dict[str, float]) -> float:
     return sum(float(factors(spec.structure, priors)[k].log_density(v)) for k, v in t.items())
 
 
+@pytest.mark.slow
 def test_the_analytic_posterior_beside_a_categorical_variable():
     """Mplus's priors: a binary variable that has nothing to do with a block makes its posterior IW(I + SS, p + 1 + n - 1)."""
     data = frame()
