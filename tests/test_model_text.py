@@ -217,7 +217,7 @@ def test_names():
         ("y ~ start(0.5))*x", 1, 15, "It closes a '(' that is not there"),
         ("y ~ (x", 1, 7, "expected ')'"),
         ("y ~ x)", 1, 6, "It closes a '(' that is not there"),
-        ("s | y", 1, 6, "expected '~' after 'y'"),
+        ("s | y", 1, 5, "a slope is s | y ~ x"),
         ("5", 1, 2, "expected '*' after '5'"),
         ("y ~ 5", 1, 5, "5 is no variable: write 5*x"),
         ("y ~ 0", 1, 5, "0*1 an intercept"),

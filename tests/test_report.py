@@ -277,10 +277,14 @@ def test_every_specification_describes_itself(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_central_95_percent_of_every_prior(name):
     values = {"mu": 0.0, "sigma": 2.0, "nu": 4.0, "lower": 1.0, "upper": 5.0}
+    values |= {"scale": ((1.0, 0.0), (0.0, 1.0))} if name == "InverseWishart" else {}
     prior = Prior(name, tuple((k, values.get(k, 1.5)) for k in FAMILIES[name][0]))
     text = model._central(prior, 3).replace("−", "-").replace(",", "")
     if not prior.proper:
         assert "improper" in text
+        return
+    if name == "InverseWishart":
+        assert "of a covariance matrix" in text
         return
     low, high = (float(v) for v in text.split(" to "))
     if name == "LKJ":

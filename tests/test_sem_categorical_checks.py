@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -211,6 +212,7 @@ def test_pictures_have_bars_of_shares(which, request):
     if which == "two_levels":
         shares = pc.get_target("y", {"panel": len(names) + names.index("o")})
         assert shares.get_title(loc="left") == "cluster shares of o > never"
+    plt.close("all")
 
 
 def test_fit_statistics_of_two_levels(two_levels):

@@ -208,7 +208,7 @@ def test_leaving_out_a_cluster_agrees_with_an_exact_refit():
     m = 0.5 * x + rng.normal(size=len(j)) + 0.5 * rng.normal(size=25)[j]
     y = (0.4 * m + rng.normal(size=len(j)) + 0.5 * rng.normal(size=25)[j] > 0) * 1
     spec = bh.SEM(cluster="g", within="m ~ x; y ~ m", between="y ~ m", categorical=["y"], priors=PRIORS)
-    fit = bh.fit(spec, pd.DataFrame({"g": j, "x": x, "m": m, "y": y}), draws=300, tune=300, seed=1, progress=False)
+    fit = bh.fit(spec, pd.DataFrame({"g": j, "x": x, "m": m, "y": y}), draws=800, tune=400, seed=1, progress=False)
     found = bh.loo(fit, refit=False)
     assert not found.troubles or found.worst_khat > found.limit
     assert "Gauss-Hermite" in found.what
