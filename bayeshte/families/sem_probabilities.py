@@ -23,10 +23,11 @@ import numpy as np
 import xarray as xr
 from scipy.special import expit, ndtr
 
+from bayeshte.families.sem_categorical import category_labels, responses
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Matrices, cells
-from bayeshte.marginal.structural_categorical import without_residuals
+from bayeshte.marginal.structural_categorical import cuts_at, without_residuals
 from bayeshte.spec import Estimand
 
 HEADER = "effects on probabilities"
@@ -97,14 +98,14 @@ def above(
 ) -> xr.DataArray:
     """P(Y(x, M(x')) >= c) for c after the first category, (chain, draw, category); x = 1 is after the change."""
     t = stacked(structure, posterior)
-    cuts = _cuts(structure, t, y)
+    cuts = cuts_at(responses(structure), t)[list(structure.thresholds).index(y)]
     out = np.zeros((len(t), cuts.shape[1]))
     for share, mean, sd in _responses(
         structure, m, t, design, cause, structure.variables(structure.levels[0]).index(y), x
     ):
         for c in range(out.shape[1]):
             out[:, c] += share * _probability(structure.links[y], mean - cuts[:, c], sd)
-    labels = [v.removeprefix(f"{y}=") for v in design.attrs["categories"] if v.startswith(f"{y}=")][1:]
+    labels = category_labels(structure, design)[y][1:]
     labels = [f"{y} >= {v}" for v in labels[:-1]] + [f"{y} = {labels[-1]}"]
     dims = ("chain", "draw", "at")
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], -1)
@@ -118,12 +119,6 @@ def _probability(link: str, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
         return ndtr(mean / sd)
     nodes, weights = np.polynomial.hermite_e.hermegauss(LOGISTIC)
     return sum(w * expit(mean + sd * z) for z, w in zip(nodes, weights / weights.sum(), strict=True))
-
-
-def _cuts(structure: Structure, t: np.ndarray, y: str) -> np.ndarray:
-    """Thresholds (draw, .) counted from the first, as the model has its constant there."""
-    widths = [t[:, structure.place(r) - 1] for r in structure.thresholds[y][1:]]
-    return np.cumsum(np.stack([np.zeros(len(t)), *widths], axis=1), axis=1)
 
 
 def _causes(structure: Structure, design: xr.Dataset, level: str, y: str) -> Iterator[tuple[Cause, bool, bool]]:

@@ -89,7 +89,7 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
     continuous = [a for a in there if active[a] not in categorical]
     answers = [a for a in there if active[a] in categorical]
     logit = {a for a in answers if categorical[active[a]].link == "logit"}
-    S = _some_covariances(m, [categorical.get(v) for v in active])
+    S = _some_covariances(m)
 
     def separate(given: list[int], rest: list[int]) -> bool:
         return all(_independent(x, given, rest, logit) for x in S)
@@ -104,7 +104,7 @@ def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
     return Plan(tuple(continuous), tuple(sampled), tuple(integrated))
 
 
-def _some_covariances(m: Matrices, responses: list[Response | None]) -> list[np.ndarray]:
+def _some_covariances(m: Matrices) -> list[np.ndarray]:
     """Covariances of the active variables at two arbitrary points: what is zero at both is zero everywhere."""
     active, out = list(m.order[0][: m.active]), []
     for seed in (1, 2):
