@@ -28,7 +28,7 @@ def check_links(links: Mapping[str, str]) -> None:
 def check_logit(structure: Structure) -> None:
     """Refuse a logistic residual that anything else depends on: only given all its causes is it by itself."""
     for name, link in structure.links.items():
-        for row in structure.table.at(structure.levels[0]) if link == "logit" else ():
+        for row in structure.table.at(structure.table.response_level(name)) if link == "logit" else ():
             predicts = row.op == "~" and name in row.parts
             covaries = row.op == "~~" and row.lhs != row.rhs and name in (row.lhs, row.rhs) and row.fixed != 0
             if predicts or covaries:
@@ -62,14 +62,17 @@ def codes(data: pd.DataFrame, column: str) -> tuple[np.ndarray, list[str]]:
     return out, [labels[k] for k in used]
 
 
-def check_counts(
-    names: Sequence[str], values: np.ndarray, labels: Mapping[str, list[str]], frame: pd.DataFrame
-) -> None:
+def categories_of(structure: Structure, design: xr.Dataset, name: str) -> np.ndarray:
+    """The category of every row, or cluster, NaN where missing."""
+    array, names = ("Y", structure.within) if name in structure.within else ("V", structure.own)
+    return design[array].to_numpy()[:, names.index(name)]
+
+
+def check_counts(structure: Structure, design: xr.Dataset, labels: Mapping[str, list[str]], frame: pd.DataFrame) -> None:
     """Categories that lost all their rows when rows without covariates were dropped."""
-    for k, name in enumerate(names):
-        if name not in labels:
-            continue
-        known = values[~np.isnan(values[:, k]), k].astype(int)
+    for name in labels:
+        values = categories_of(structure, design, name)
+        known = values[~np.isnan(values)].astype(int)
         empty = np.flatnonzero(np.bincount(known, minlength=len(labels[name])) == 0)
         if len(empty):
             raise DataError(
@@ -112,7 +115,7 @@ def responses(structure: Structure, priors: Mapping[str, Prior] | None = None) -
         first, *further = rows
         out.append(
             Response(
-                column=structure.within.index(name),
+                column=structure.observed.index(name),
                 link=structure.links[name],
                 categories=1 + len(rows),
                 first=structure.place(first) if first.fixed is None else 0,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayeshte.families.sem_categorical import category_labels
+from bayeshte.families.sem_categorical import categories_of, category_labels
 from bayeshte.families.sem_draws import printed
 from bayeshte.families.sem_equations import symbol
 from bayeshte.families.sem_structure import Structure
@@ -260,7 +260,7 @@ def _facts(structure: Structure, design: xr.Dataset, iccs: Sequence[Estimand]) -
 def _shares(structure: Structure, design: xr.Dataset, name: str) -> str:
     """``"y: 0 (55 %), 1 (45 %)"``."""
     labels = category_labels(structure, design)[name]
-    y = design["Y"].sel(within_variable=name).to_numpy()
+    y = categories_of(structure, design, name)
     share = np.bincount(y[~np.isnan(y)].astype(int), minlength=len(labels)) / (~np.isnan(y)).sum()
     return f"{name}: " + ", ".join(f"{label} ({x:.1%})" for label, x in zip(labels, share, strict=True))
 

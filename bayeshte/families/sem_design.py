@@ -44,7 +44,10 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         coords |= {"own_variable": structure.own, "between_covariate": second}
         parts = dict.fromkeys(part for v in [*second, *structure.moderators] for part in v.split(":"))
         by_cluster = pd.DataFrame(
-            {v: _of_clusters(frame, v, code, labels, spec.cluster) for v in [*structure.own, *parts]}
+            {
+                v: _of_clusters(frame, v, code, labels, spec.cluster, categories.get(v))
+                for v in [*structure.own, *parts]
+            }
         )
         variables["V"] = (
             (spec.cluster, "own_variable"),
@@ -63,7 +66,6 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     variables |= {"context": (where, context.ravel()), "slots": (("context_", "moderator_"), values)}
     for k, v in enumerate(structure.within):
         _check_varies(variables["Y"][1][:, k], v, "")
-    check_counts(structure.within, variables["Y"][1], categories, frame)
     check_thresholds(structure, categories)
     if categories:
         known = [(v, f"t{k}") for v, labels in categories.items() for k in range(1, len(labels))]
@@ -80,6 +82,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         "data_hash": columns.fingerprint(frame),
     }
     design = xr.Dataset(variables, coords, attrs)
+    check_counts(structure, design, categories, frame)
     _check_covariates(design, structure)
     return design
 
@@ -143,8 +146,10 @@ def products(frame: pd.DataFrame, names: list[str], rows: int | None = None) -> 
     return np.stack(parts, axis=1) if parts else np.empty((len(frame) if rows is None else rows, 0))
 
 
-def _of_clusters(frame: pd.DataFrame, column: str, code: np.ndarray, labels: list[str], cluster: str) -> np.ndarray:
-    """The value of a cluster-level variable in every cluster; refused if it varies within one."""
+def _of_clusters(
+    frame: pd.DataFrame, column: str, code: np.ndarray, labels: list[str], cluster: str, categories: list[str] | None
+) -> np.ndarray:
+    """The value of a cluster-level variable in every cluster; refused if it varies within one. `categories`: what codes stand for."""
     x = frame[column].to_numpy(float)
     known = ~np.isnan(x)
     low, high = np.full(len(labels), np.inf), np.full(len(labels), -np.inf)
@@ -153,9 +158,10 @@ def _of_clusters(frame: pd.DataFrame, column: str, code: np.ndarray, labels: lis
     varies = high - low > 1e-9 * max(np.abs(x[known]).max(), 1e-300)
     if varies.any():
         j = int(np.flatnonzero(varies)[0])
+        ends = [categories[int(v)] if categories else f"{v:g}" for v in (low[j], high[j])]
         raise DataError(
             f"{column!r} stands in the between model only, but varies within {varies.sum()} of {len(labels)} clusters of "
-            f"{cluster!r}, for example in {labels[j]!r} from {low[j]:g} to {high[j]:g}. Put it into the within model as well "
+            f"{cluster!r}, for example in {labels[j]!r} from {ends[0]} to {ends[1]}. Put it into the within model as well "
             "(it is then split into its two latent parts), or give one value a cluster."
         )
     return np.where(np.isfinite(low), low, np.nan)

@@ -38,7 +38,7 @@ def _categories(structure: Structure, name: str) -> str:
     """``y = c where tau_c < y* < tau_c+1``: a response that is not seen has the equations, with residuals of one scale."""
     rows = structure.thresholds[name]
     tau = [rf"\tau_{{{text(name)}}}" if len(rows) == 1 else rf"\tau_{{{text(name)},c}}", rf"\tau_{{{text(name)},c+1}}"]
-    index = "ij" if structure.two_level else "i"
+    index = {"": "i", "within": "ij", "between": "j"}[structure.table.response_level(name)]
     if len(rows) == 1:
         return rf"{text(name)}_{{{index}}} &= 1\ \text{{if}}\ {text(name)}^*_{{{index}}} > {tau[0]},\ \text{{else}}\ 0"
     return rf"{text(name)}_{{{index}}} &= c\ \text{{where}}\ {tau[0]} < {text(name)}^*_{{{index}}} < {tau[1]}"

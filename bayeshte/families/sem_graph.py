@@ -17,12 +17,13 @@ import pytensor.tensor as pt
 import xarray as xr
 
 from bayeshte.families.sem_categorical import responses
-from bayeshte.families.sem_graph_categorical import add_rows
+from bayeshte.families.sem_graph_categorical import add_categories, add_rows
 from bayeshte.families.sem_priors import factors
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal.density import lkj_constant, wishart_constant
+from bayeshte.marginal.plans import plan, plan_of_clusters
 from bayeshte.marginal.structural import Data, Matrices
-from bayeshte.marginal.structural_categorical import plan, without_logistic
+from bayeshte.marginal.structural_categorical import Response, links_of, varying, without_logistic
 from bayeshte.prior import LKJ, Prior, random_variable
 
 
@@ -33,7 +34,8 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
     coords |= {f"{v}s": structure.elements(v) for v in VARIABLES}
     with pm.Model(coords=coords) as model:
         t = pt.concatenate([pt.ones(1), _parameters(structure, factors(structure, priors))])
-        answers = {structure.within[r.column]: r for r in responses(structure, priors)}
+        answers = {structure.observed[r.column]: r for r in responses(structure, priors)}
+        links = links_of(answers.values())
         m = without_logistic(m, answers.values())
         cuts = _cuts(structure, t)
         _add_priors_of_covariances(structure, m, t, priors)
@@ -46,7 +48,7 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
                 S, K = levels[0][data.context[rows[0]]]
                 q = np.column_stack([np.ones(len(rows)), data.X[rows]])
                 if answers:
-                    how = plan(m, tuple(answers.values()), np.isin(np.arange(p), seen))
+                    how = plan(m, links, np.isin(np.arange(p), seen))
                     add_rows(name, how, m, answers, data.Y[rows], (q @ K.T, S[None]), cuts)
                     continue
                 pm.MvNormal(name, q @ K[seen].T, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows, seen)])
@@ -69,8 +71,14 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         if both:
             b = pt.set_subtensor(b[:, both], model["cluster_mean"])
         for name, rows, seen in patterns("v", data.V):
-            centre, cov = _given(S[rows], mean[rows], list(p + seen), known, deviation[rows], singular)
-            pm.MvNormal(name, centre, cov=cov, observed=data.V[np.ix_(rows, seen)])
+            own = [v for v in p + seen if v not in links]
+            values = [mean[rows], S[rows], known, deviation[rows]]
+            if own:
+                centre, cov = _given(S[rows], mean[rows], own, known, deviation[rows], singular)
+                v = pm.MvNormal(name, centre, cov=cov, observed=data.V[np.ix_(rows, np.array(own) - p)])
+                values[2:] = known + own, pt.concatenate([deviation[rows], v - mean[rows][:, own]], axis=1)
+            if len(own) < len(seen):
+                _add_categories(name, m, answers, data.V[rows], values, cuts)
         S, K = levels[0][0]
         if slopes:  # matrices of every cluster
             S, K = (x[data.code] for x in _implied(m, t, 0, m.slots[0], model["slope"]))
@@ -80,7 +88,7 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
             if answers:
                 fitted = (q[:, None, :] * K[rows]).sum(-1) if slopes else q @ K.T
                 centre = pt.inc_subtensor(fitted[:, :p], b[data.code[rows]])
-                how = plan(m, tuple(answers.values()), np.isin(np.arange(p), seen))
+                how = plan(m, links, np.isin(np.arange(p), seen))
                 add_rows(name, how, m, answers, data.Y[rows], (centre, S[rows] if slopes else S[None]), cuts)
                 continue
             if slopes:
@@ -90,6 +98,14 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
             centre = b[data.code[rows]][:, seen] + fitted
             pm.MvNormal(name, centre, cov=cov, observed=data.Y[np.ix_(rows, seen)])
     return model
+
+
+def _add_categories(name: str, m: Matrices, answers: Mapping[str, Response], V: np.ndarray, values, cuts) -> None:
+    """Categories of clusters with one pattern of missing values; what is known of these deviates from its mean."""
+    mean, S, known, deviation = values
+    how = plan_of_clusters(m, links_of(answers.values()), ~np.isnan(V[0]), varying(m))
+    V = np.column_stack([np.full((len(V), m.within), np.nan), V, np.full((len(V), m.size - m.observed), np.nan)])
+    add_categories(name, how, answers, V, (mean, S), deviation[:, np.array([*map(known.index, how.continuous)], int)], cuts)
 
 
 def observed_columns(
@@ -104,14 +120,18 @@ def observed_columns(
     causal = [v for v in m.order[0] if v < m.within and structure.within[v] not in structure.thresholds]
     Y, V = (np.full((draws, *x.shape), np.nan) for x in (data.Y, data.V))
     context = data.context if data.code is None else None
-    for target, pieces in ((Y, patterns("y", data.Y, context)), (V, patterns("v", data.V))):
+    for target, names, pieces in (
+        (Y, structure.within, patterns("y", data.Y, context)),
+        (V, structure.own, patterns("v", data.V)),
+    ):
         for name, rows, seen in pieces:
+            categorical = [k for k in seen if names[k] in structure.thresholds]
+            for k in categorical:
+                target[:, rows, k] = values[f"{name}[{names[k]}]"]
+            seen = [k for k in seen if k not in categorical]
             if target is Y and structure.thresholds:
-                for k in seen:
-                    if (category := f"{name}[{structure.within[k]}]") in values:
-                        Y[:, rows, k] = values[category]
-                seen = [v for v in causal if v in seen]
-            if len(seen):
+                seen = [k for k in causal if k in seen]
+            if seen:
                 target[:, rows[:, None], seen] = values[name]
     out = {v: Y[..., k] for k, v in enumerate(structure.within)}
     return out | {v: V[:, data.code, k] for k, v in enumerate(structure.own)}

@@ -1,8 +1,9 @@
-"""Rows of the joint graph of a structural equation model with categorical variables.
+"""Rows and clusters of the joint graph of a structural equation model with categorical variables.
 
 What is continuous and seen comes first, ``y_0``; factors and latent responses that have to be there, ``_y_0_latent``, given that;
 then the categories, ``y_0[variable]``, given all before: P(category) = F((tau_c+1 - mean) / SD) - F((tau_c - mean) / SD). A
-latent response that is there says its category itself.
+latent response that is there says its category itself. Categories of clusters, ``v_0[variable]``, are given the parts of rows'
+variables, the random slopes, and ``v_0``.
 """
 
 import numpy as np
@@ -10,7 +11,8 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayeshte.marginal.structural import Matrices
-from bayeshte.marginal.structural_categorical import Plan, Response
+from bayeshte.marginal.plans import Plan
+from bayeshte.marginal.structural_categorical import Response
 
 
 def add_rows(name: str, plan: Plan, m: Matrices, responses: dict[str, Response], Y: np.ndarray, moments, cuts) -> None:
@@ -30,11 +32,28 @@ def add_rows(name: str, plan: Plan, m: Matrices, responses: dict[str, Response],
     continuous, sampled, integrated = (
         [m.order[0][a] for a in part] for part in (plan.continuous, plan.sampled, plan.integrated)
     )
-    by_column = {r.column: (v, r) for v, r in responses.items()}
     deviation = pt.zeros((len(Y), 0))
     if continuous:
         centre = mean[:, continuous]
         deviation = pm.MvNormal(name, centre, cov=_block(S, continuous, continuous), observed=Y[:, continuous]) - centre
+    add_categories(name, Plan((*continuous,), (*sampled,), (*integrated,)), responses, Y, moments, deviation, cuts)
+
+
+def add_categories(name: str, plan: Plan, responses: dict[str, Response], Y: np.ndarray, moments, deviation, cuts) -> None:
+    """Latent variables and categories of rows, or clusters, given what is continuous.
+
+    Parameters
+    ----------
+    plan : Plan
+        With places among all variables of the level.
+    Y : ndarray (row, variable)
+        Values of these, NaN where they have none.
+    deviation : tensor (row, continuous)
+        Of what is continuous from its mean. The others as in `add_rows`.
+    """
+    mean, S = moments
+    continuous, sampled, integrated = map(list, (plan.continuous, plan.sampled, plan.integrated))
+    by_column = {r.column: (v, r) for v, r in responses.items()}
     if sampled:
         centre, cov = _given(mean, S, sampled, continuous, deviation)
         latent = pm.MvNormal(f"_{name}_latent", centre, cov=cov)

@@ -65,13 +65,13 @@ def random_point(structure: Structure, n: int, seed: int) -> np.ndarray:
 
 
 def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
-    """Moments of what is observed, one row a draw of t; of a latent response those in units of its own SD within."""
+    """Moments of what is observed, one row a draw of t; of a latent response those in units of its SD at its own level."""
     S, K = implied(m, t)
     unit = np.ones((len(t), m.size))
     further = []
     for name, rows in structure.thresholds.items():
-        k = structure.within.index(name)
-        unit[:, k] = np.sqrt(S[:, 0, 0, k, k])
+        k, level = structure.observed.index(name), structure.levels.index(structure.table.response_level(name))
+        unit[:, k] = np.sqrt(S[:, level, 0, k, k])
         further += [t[:, structure.place(r) - 1] / unit[:, k] for r in rows[1:]]
     S = S / (unit[:, None, None, :, None] * unit[:, None, None, None, :])
     K = K / unit[:, None, None, :, None]

@@ -7,8 +7,8 @@ sqrt(1 + sum (mean_x / s_x)^2) over the predictors: what the paths' priors let i
 
 Mplus: N(0, infinity), and flat on variances and covariances: IG(-1, 0) and IW(0, -p - 1), which is LKJ(1) times sd^p. With any
 categorical variable in the model blocks have IW(I, p + 1), and N(0, 5), 5 the variance, is the prior of thresholds and of paths
-to and loadings of latent responses on the level of rows. Between clusters the part of a response is a continuous latent variable,
-whose paths and loadings are flat.
+to and loadings of latent responses: of rows within, of clusters between. Between clusters the part of a response of rows is a
+continuous latent variable, whose paths and loadings are flat.
 
 The covariance matrix C of a block may have an inverse Wishart prior. In SDs and correlations its density is that of C times the
 Jacobian, 2^q times the product of all sd^q. A prior of one covariance is its density, as far as the matrix is positive definite,
@@ -23,7 +23,7 @@ import xarray as xr
 
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_blocks import Block, Parameter
-from bayeshte.families.sem_categorical import check_priors
+from bayeshte.families.sem_categorical import categories_of, check_priors
 from bayeshte.families.sem_identification import check_identified
 from bayeshte.families.sem_propriety import check_proper
 from bayeshte.families.sem_structure import Structure
@@ -132,7 +132,7 @@ class Scales:
         self.cuts = {
             v: cuts(y[~np.isnan(y)].astype(int), 1 + len(rows))[0]
             for v, rows in structure.thresholds.items()
-            for y in [Y[:, structure.within.index(v)]]
+            for y in [categories_of(structure, design, v)]
         }
         if not structure.two_level:
             for k, v in enumerate(structure.within):
@@ -228,12 +228,12 @@ def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
 
 def _mplus(p: Parameter, structure: Structure) -> Prior:
     """Flat; an SD has the Jacobian of its variance and of the covariances that its correlations make."""
-    row = p.rows[0]
+    row, table = p.rows[0], structure.table
     if p.variable == "corr":
         return Uniform(-1, 1)
     if p.variable == "sd":
         return Power(1 + sum(structure.covary(row) for row in p.rows))
     explained = row.rhs if row.op == "=~" else row.lhs
-    first = row.level == structure.levels[0] and p.variable in ("path", "loading")
-    response = explained in structure.links and first
+    coefficient = p.variable in ("path", "loading")
+    response = coefficient and explained in structure.links and row.level == table.response_level(explained)
     return Normal(0, np.sqrt(5)) if response or p.variable == "threshold" else Flat()

@@ -60,7 +60,7 @@ class Cause:
 
 def effects(structure: Structure, m: Matrices, design: xr.Dataset, level: str) -> list[Estimand]:
     """Effects of whatever has a way to a categorical variable on the probability of being at or above each category."""
-    m = without_residuals(m, [structure.within.index(v) for v, link in structure.links.items() if link == "logit"])
+    m = without_residuals(m, [structure.observed.index(v) for v, link in structure.links.items() if link == "logit"])
     out = []
     for y in structure.links:
         if y not in structure.variables(level):

@@ -1,7 +1,7 @@
-"""Structural equation models with categorical variables: what is sampled of each row, and the tables of the kernel.
+"""Structural equation models with categorical variables of rows and of clusters: the tables of the kernel.
 
-The model and its likelihood are those of kernels/structural_categorical.py. What each row adds to the coordinates depends on
-which of its values are there (`plan`): nothing, if its categorical variables are independent given what is continuous and seen.
+The model and its likelihood are those of kernels/structural_categorical.py. What each row or cluster adds to the coordinates depends
+on which of its values are there (plans.py): nothing, if its categorical variables are independent given what is continuous.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,25 +12,26 @@ import numpy as np
 from scipy.special import ndtri
 
 from bayeshte.marginal import structural, structural_pilot
+from bayeshte.marginal.cluster_categories import answers_of_clusters, causes_of, own_order, responses_before
 from bayeshte.marginal.density import Density, Output, precondition
-from bayeshte.marginal.structural import LOG_2PI, Data, Matrices, Statistics
-from bayeshte.marginal.structural_draws import implied_within
+from bayeshte.marginal.plans import Plan, plan
+from bayeshte.marginal.structural import LOG_2PI, Data, Entry, Matrices, Statistics
 from bayeshte.prior import LogNormal, Prior
 
 LINKS = {"probit": 2, "logit": 1}  # as kernels/rows.py numbers them
 UNITS = {"probit": 1.0, "logit": float(np.pi / np.sqrt(3))}  # SDs of the residuals of latent responses
-ZERO = 1e-8  # of a covariance of standardised variables that counts as none
 NOTHING = Statistics((), (), (), (), 0.0)
 
 
 @dataclass(frozen=True)
 class Response:
-    """A categorical variable of rows.
+    """A categorical variable.
 
     Attributes
     ----------
     column : int
-        Its place among the variables that vary within clusters; there the data have the category's number, from 0.
+        Its place among the observed variables, those of rows before those of clusters; there the data have the category's
+        number, from 0.
     link : str
         ``"probit"`` or ``"logit"``.
     categories : int
@@ -58,80 +59,6 @@ class Response:
         return UNITS[self.link]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How rows with one pattern of missing values are taken, as places among the active variables of the within level.
-
-    continuous : seen, what the rest is conditioned on; sampled : factors and latent responses that have coordinates; integrated :
-    categorical variables that are independent given both.
-    """
-
-    continuous: tuple[int, ...]
-    sampled: tuple[int, ...]
-    integrated: tuple[int, ...]
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        return self.continuous + self.sampled + self.integrated
-
-
-def plan(m: Matrices, responses: Sequence[Response], seen: np.ndarray) -> Plan:
-    """The fewest variables that have to be sampled, found by leaving out what is not needed, one after the other.
-
-    Parameters
-    ----------
-    seen : ndarray of bool (within,)
-        Which variables of a row have values.
-    """
-    active = m.order[0][: m.active]
-    categorical = {r.column: r for r in responses}
-    there = [a for a, v in enumerate(active) if v < m.within and seen[v]]
-    continuous = [a for a in there if active[a] not in categorical]
-    answers = [a for a in there if active[a] in categorical]
-    logit = {a for a in answers if categorical[active[a]].link == "logit"}
-    S = _some_covariances(m)
-
-    def separate(given: list[int], rest: list[int]) -> bool:
-        return all(_independent(x, given, rest, logit) for x in S)
-
-    sampled, integrated = [a for a in range(len(active)) if a not in continuous], []
-    for a in reversed(answers):
-        if separate([*continuous, *(b for b in sampled if b != a)], [a, *integrated]):
-            sampled, integrated = [b for b in sampled if b != a], [a, *integrated]
-    for a in [b for b in sampled if b not in answers]:
-        if separate([*continuous, *(b for b in sampled if b != a)], integrated):
-            sampled = [b for b in sampled if b != a]
-    return Plan(tuple(continuous), tuple(sampled), tuple(integrated))
-
-
-def _some_covariances(m: Matrices) -> list[np.ndarray]:
-    """Covariances of the active variables at two arbitrary points: what is zero at both is zero everywhere."""
-    active, out = list(m.order[0][: m.active]), []
-    for seed in (1, 2):
-        rng = np.random.default_rng(seed)
-        t = (
-            rng.uniform(0.3, 0.7, (1, m.scalars + m.correlations))
-            * np.r_[np.ones(m.scalars), np.full(m.correlations, 0.3)]
-        )
-        S = implied_within(m, t, rng.uniform(0.3, 0.7, (1, len(m.slopes))))[0][0][np.ix_(active, active)]
-        out.append(S)
-    return out
-
-
-def _independent(S: np.ndarray, given: list[int], rest: list[int], logit: set[int]) -> bool:
-    """Whether variables are independent given others, and those with a logit link known."""
-    unit = np.sqrt(np.maximum(np.diag(S), 1e-300))
-    R = S / np.outer(unit, unit)
-    left = R[np.ix_(rest, rest)]
-    if given:
-        left = (
-            left - R[np.ix_(rest, given)] @ np.linalg.lstsq(R[np.ix_(given, given)], R[np.ix_(given, rest)], 1e-12)[0]
-        )
-    known = [k for k, a in enumerate(rest) if a in logit]
-    off = left - np.diag(np.diag(left))
-    return np.abs(off).max(initial=0.0) < ZERO and np.abs(np.diag(left)[known]).max(initial=0.0) < ZERO
-
-
 def varying(m: Matrices) -> np.ndarray:
     """Variables of the between level that the rows depend on: those with a part there, then the random slopes."""
     if m.levels == 1:
@@ -140,16 +67,35 @@ def varying(m: Matrices) -> np.ndarray:
     return np.array([*(v for v in range(m.within) if v in there), *(s.variable for s in m.slopes)], int)
 
 
+def links_of(responses: Iterable[Response]) -> dict[int, str]:
+    """Links by place among the observed variables."""
+    return {r.column: r.link for r in responses}
+
+
 def scores(data: Data, responses: Sequence[Response]) -> Data:
     """The data with normal scores in place of categories, for a pilot: they covary about as latent responses do."""
-    Y = data.Y.copy()
+    out = replace(data, Y=data.Y.copy(), V=data.V.copy())
     for r in responses:
-        known = ~np.isnan(Y[:, r.column])
-        code = Y[known, r.column].astype(int)
+        y = column(out, r)
+        known = ~np.isnan(y)
+        code = y[known].astype(int)
         tau, score = cuts(code, r.categories)
         score = score / np.sqrt((score[code] ** 2).mean())
-        Y[known, r.column] = r.unit * (score[code] - tau[0])
-    return Data(Y, data.X, data.code, data.V, data.Z, data.context)
+        y[known] = r.unit * (score[code] - tau[0])
+    return out
+
+
+def column(data: Data, r: Response) -> np.ndarray:
+    """The categories of a variable, of every row or every cluster, as a view of the data."""
+    p = data.Y.shape[1]
+    return data.Y[:, r.column] if r.column < p else data.V[:, r.column - p]
+
+
+def without_categories(data: Data, responses: Sequence[Response]) -> Data:
+    """The data without the categories of clusters: what is left of these is normal."""
+    V = data.V.copy()
+    V[:, [r.column - data.Y.shape[1] for r in responses if r.column >= data.Y.shape[1]]] = np.nan
+    return replace(data, V=V)
 
 
 def cuts(code: np.ndarray, categories: int) -> tuple[np.ndarray, np.ndarray]:
@@ -215,15 +161,16 @@ def without_logistic(m: Matrices, responses: Iterable[Response]) -> Matrices:
 
 
 def without_residuals(m: Matrices, variables: Collection[int]) -> Matrices:
-    """The matrices without the residual variances of variables within."""
-    kept = [
-        e for e in m.entries if not (e.matrix == "psi" and e.level == 0 and e.row == e.column and e.row in variables)
-    ]
-    return replace(m, entries=tuple(kept))
+    """The matrices without the residual variances of latent responses, of rows within, of clusters between."""
+
+    def is_residual(e: Entry) -> bool:
+        return e.matrix == "psi" and e.row == e.column and e.row in variables and e.level == int(e.row >= m.within)
+
+    return replace(m, entries=tuple(e for e in m.entries if not is_residual(e)))
 
 
 def _codes(data: Data, r: Response) -> np.ndarray:
-    y = data.Y[:, r.column]
+    y = column(data, r)
     return y[~np.isnan(y)].astype(int)
 
 
@@ -246,15 +193,17 @@ def tables(
 
     f = varying(m)
     own = without_logistic(m, responses)
+    links, first = links_of(responses), causes_of(own, links_of(responses), f)
+    before, after = responses_before(own, data, links, first), answers_of_clusters(own, data, links, f, first)
     J = len(data.context) if m.levels == 2 else 0
     ints, floats, constant = structural.lists(own, NOTHING, priors, signed, blocks)
-    own_ints, own_floats, kinds, seen_of_own = _own(m, data)
+    own_ints, own_floats, kinds, counted = _own(m, data, links, first)
     if J:
         rest = np.array([*range(m.within), *(s.variable for s in m.slopes)])
         A, g = structural_pilot.information(m, like, t)
         at = np.flatnonzero(np.isin(rest, f))
         A, g = A[:, at[:, None], at], g[:, at]
-        constant -= 0.5 * LOG_2PI * (J * len(f) + (~np.isnan(data.V)).sum())
+        constant -= 0.5 * LOG_2PI * (J * len(f) + counted[kinds].sum())
     else:
         A, g = np.empty((0, 0, 0)), np.empty((0, 0))
     patterns, units, runs, row_ints, row_floats, sampled = _rows(own, data, responses)
@@ -263,10 +212,11 @@ def tables(
     constant -= sum(np.log(sigma) + 0.5 * LOG_2PI for _, sigma in normal)
     active = list(m.order[0][: m.active])
     back = [int(np.flatnonzero(f == v)[0]) if v < m.within and v in f else -1 for v in active]
-    sizes = [len(responses), max(r.categories for r in responses) - 1, len(f), J, len(seen_of_own), len(patterns)]
-    sizes += [len(units), 1 + len(responses), len(widths)]
+    sizes = [len(responses), max(r.categories for r in responses) - 1, len(f), J, len(counted), len(patterns)]
+    sizes += [len(units), 1 + len(responses), len(widths), *before.tables()[0], *after.tables()[0]]
     tail = [sizes, [x for r in responses for x in (LINKS[r.link], r.categories - 1, r.first)], np.ravel(widths), f]
-    tail += [own_ints, kinds, back, np.ravel(patterns), np.ravel(units), np.ravel(runs), np.ravel(row_ints)]
+    tail += [own_ints, kinds, before.tables()[1], after.tables()[1], back]
+    tail += [np.ravel(patterns), np.ravel(units), np.ravel(runs), np.ravel(row_ints)]
     numbers = [[r.value for r in responses], np.ravel(normal)]
     numbers += [own_floats.ravel(), np.column_stack([A.reshape(J, -1), g]).ravel()] if J else []
     numbers.append(row_floats)
@@ -277,29 +227,31 @@ def tables(
         kernel.expand_c,
         np.concatenate([ints, *(np.asarray(x, np.int64) for x in tail)]),
         np.concatenate([np.asarray(x, float) for x in (*floats, *numbers)]),
-        d + J * len(f) + sampled,
+        d + J * len(f) + before.sampled.sum() + after.sampled.sum() + sampled,
         outputs,
         at=1 + 4 * m.scalars + len(m.blocks),
         n_top=d,
     )
 
 
-def _own(m: Matrices, data: Data) -> tuple[list[int], np.ndarray, np.ndarray, np.ndarray]:
-    """Combinations of context and the clusters' own variables that are seen; regressors and values of each cluster; its one."""
+def _own(m: Matrices, data: Data, links: Mapping[int, str], first: Sequence[int]):
+    """Combinations of context and own variables that are seen, with the responses `first`; regressors and values of each cluster;
+    its combination; how many variables of a combination have a density that counts: of those with responses none.
+    """
     if data.code is None:
-        return [], np.empty((0, 0)), np.empty(0, int), np.empty(0)
+        return [], np.empty((0, 0)), np.empty(0, int), np.empty(0, int)
     known = ~np.isnan(data.V)
     found, kinds = np.unique(np.column_stack([data.context, known]), axis=0, return_inverse=True)
-    ints: list[int] = []
-    for context, *seen in found:
-        which = m.within + np.flatnonzero(seen)
-        ints += [int(context), len(which), *which, *[0] * (m.size - len(which))]
-    J = len(data.context)
-    values = np.zeros((J, m.size))
-    for j in range(J):
-        values[j, : known[j].sum()] = data.V[j][known[j]]
-    q = np.column_stack([np.zeros((J, 1 + data.X.shape[1])), np.ones(J), data.Z])
-    return ints, np.column_stack([q, values]), kinds.ravel(), found
+    ints, counted, values = [], [], np.zeros((len(data.V), m.size))
+    for k, (context, *seen) in enumerate(found):
+        which = own_order(m, np.array(seen, bool), links, first)
+        alone = not {*which} & {*first}
+        ints += [int(context), len(which), int(alone), *which, *[0] * (m.size - len(which))]
+        counted.append(alone * len(which))
+        mine = np.flatnonzero(kinds.ravel() == k)
+        values[mine[:, None], np.arange(len(which))] = data.V[mine][:, [v - m.within for v in which]]
+    q = np.column_stack([np.zeros((len(values), 1 + data.X.shape[1])), np.ones(len(values)), data.Z])
+    return ints, np.column_stack([q, values]), kinds.ravel(), np.array(counted)
 
 
 def _pattern(active: Sequence[int], p: Plan, there: np.ndarray, categorical: Mapping[int, int]) -> list[int]:
@@ -313,7 +265,7 @@ def _pattern(active: Sequence[int], p: Plan, there: np.ndarray, categorical: Map
 def patterns_of(m: Matrices, responses: Sequence[Response], Y: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Plan]]:
     """The kernel's table of the patterns of Y (row, within), the pattern of every row, and what is done with each."""
     seen, pattern = np.unique(~np.isnan(Y), axis=0, return_inverse=True)
-    plans = [plan(m, responses, s) for s in seen]
+    plans = [plan(m, links_of(responses), s) for s in seen]
     active, numbers = list(m.order[0][: m.active]), {r.column: k for k, r in enumerate(responses)}
     table = [_pattern(active, p, there, numbers) for p, there in zip(plans, seen, strict=True)]
     return np.array(table, np.int64), pattern.ravel(), plans

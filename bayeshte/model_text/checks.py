@@ -67,13 +67,14 @@ def _check_parts(table: ParameterTable, level: str) -> None:
 
 
 def check_categorical(table: ParameterTable) -> None:
-    """Categorical variables are modelled at the first level, their latent responses have thresholds instead of means."""
-    first = table.levels[0]
+    """Categorical variables are modelled; their latent responses have thresholds instead of means, and residuals of one scale."""
     for name in table.categorical:
-        if name not in table.observed(first):
-            what = "a variable of clusters" if name in table.observed(table.levels[-1]) else "not in the model"
-            raise SpecError(f"categorical={name!r} is {what}: a categorical variable is one of rows.")
-        if name in table.conditioned(first):
+        own, (part, column) = table.response_level(name), split(name)
+        if part:
+            raise SpecError(f"categorical={name!r} is computed from {column!r}: make a column of it and name that instead.")
+        if name not in table.observed(own):
+            raise SpecError(f"categorical={name!r} is not in the model: an observed variable of the model text.")
+        if name in table.conditioned(own):
             raise SpecError(
                 f"{name!r} only predicts: leave it out of categorical=, the model takes it as it is (make dummy variables of "
                 "more than two categories with bh.dummies)."
@@ -81,17 +82,16 @@ def check_categorical(table: ParameterTable) -> None:
         for row in table.rows:
             if row.op == "~1" and row.lhs == name:
                 raise SpecError(f"{row.name}: a categorical variable has thresholds, {name} | t1, and no intercept.")
-            if row.op == "~~" and row.lhs == row.rhs == name and row.level == first and row.fixed is None:
+            if row.op == "~~" and row.lhs == row.rhs == name and row.level == own and row.fixed is None:
                 raise SpecError(
                     f"{row.name}: the residual variance of a latent response gives it its scale: leave the row out."
                 )
     for row in table.rows:
         if row.op == "|" and row.lhs not in table.categorical:
             raise SpecError(f"{row.name}: only variables in categorical= have thresholds.")
-        if row.op == "|" and row.level != ("between" if row.lhs in table.both_levels else first):
+        if row.op == "|" and row.level != table.threshold_level(row.lhs):
             raise SpecError(
-                f"{row.name}: the thresholds of {row.lhs} belong to the text of "
-                f"{'between' if row.lhs in table.both_levels else first}=."
+                f"{row.name}: the thresholds of {row.lhs} belong to the text of {table.threshold_level(row.lhs)}=."
             )
 
 

@@ -79,21 +79,20 @@ def intercepts(table: ParameterTable, level: str) -> Iterator[Row]:
 def thresholds(table: ParameterTable, level: str) -> Iterator[Row]:
     """The first threshold of categorical variables, between clusters if they vary there; the data may have more categories."""
     for name in table.categorical:
-        own = "between" if name in table.both_levels else table.levels[0]
-        if level == own and name in table.names(level):
+        if level == table.threshold_level(name):
             yield Row(level, name, "|", "t1", given=False)
 
 
 def _of_response(row: Row, table: ParameterTable) -> bool:
-    """Whether it is the residual variance of a latent response of rows."""
-    return row.kind == "variance" and row.level == table.levels[0] and row.lhs in table.categorical
+    """Whether it is the variance that gives a latent response its scale."""
+    return row.kind == "variance" and row.lhs in table.categorical and row.level == table.response_level(row.lhs)
 
 
 def _further(table: ParameterTable, known: Sequence[tuple[str, str]]) -> Iterator[Row]:
     """Thresholds that the data have beyond the first."""
     for name, threshold in known:
         if threshold != "t1":
-            yield Row("between" if name in table.both_levels else table.levels[0], name, "|", threshold, given=False)
+            yield Row(table.threshold_level(name), name, "|", threshold, given=False)
 
 
 def _ordered(table: ParameterTable, rows: Iterable[Row]) -> ParameterTable:

@@ -148,6 +148,14 @@ class ParameterTable:
         between = {*self.observed("between")}
         return tuple(name for name in self.observed("within") if name in between)
 
+    def response_level(self, name: str) -> str:
+        """Where the latent response of a categorical variable has its residual: within, or between if it is one of clusters."""
+        return self.levels[0] if name in self.observed(self.levels[0]) else self.levels[-1]
+
+    def threshold_level(self, name: str) -> str:
+        """Where it has its thresholds, as a continuous variable has its mean: between clusters if it varies there."""
+        return self.levels[-1] if name in self.observed(self.levels[-1]) else self.levels[0]
+
     @property
     def labels(self) -> dict[str, Row]:
         """The first row of each label."""

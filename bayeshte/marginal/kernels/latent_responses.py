@@ -128,8 +128,8 @@ def inside(ends, t, log_p):
 
 
 @njit(**OPTIONS)
-def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dparts, dcuts, dt, work):
-    """Sum of the log-likelihoods of `count` rows of one pattern; adds to dL, dparts and dcuts, sets dt.
+def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dparts, dcuts, dt, dfloats, latent, work):
+    """Sum of the log-likelihoods of `count` rows of one pattern; adds to dL, dparts and dcuts, sets dt and dfloats.
 
     Parameters
     ----------
@@ -147,6 +147,12 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
         Coefficients of the constant and the covariates by active variable; its place in f, or -1; parts of the clusters.
     categories : (cuts, last, links)
         Cuts (variable, category), the number of the last category, the link.
+    dfloats : array
+        As floats, for derivatives in the values that are seen, where these are only given: their own density is left out.
+        Empty where it counts.
+    latent : (values, derivatives)
+        As t: of sampled responses their values, which are set, and derivatives in these of what else depends on them. Empty where
+        nothing else does.
     work : array (9, n)
         Scratch.
     """
@@ -157,8 +163,10 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
     dK, df = dparts
     e, de, alpha, beta, below, above = work[0], work[1], work[2], work[3], work[4], work[5]
     width, sampled, ll, ends = covariates + continuous, conditions - continuous, 0.0, np.empty((2, 3))
+    values, seeds = latent
+    density = 1.0 if len(dfloats) == 0 else 0.0  # of what is continuous and seen
     for i in range(conditions):
-        ll -= count * (LOG_SQRT_2PI + (math.log(L[i, i]) if i < continuous else 0.0))
+        ll -= count * (density * (LOG_SQRT_2PI + math.log(L[i, i])) if i < continuous else LOG_SQRT_2PI)
     for r in range(count):
         cluster, q, own, c = ints[r * codes], r * width, r * sampled - continuous, r * codes
         for i in range(n):
@@ -172,7 +180,7 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
             de[i] = 0.0
             if i < continuous:
                 e[i] = (floats[q + covariates + i] - m) / L[i, i]
-                ll -= 0.5 * e[i] * e[i]
+                ll -= 0.5 * density * e[i] * e[i]
             elif i < conditions:
                 ll -= 0.5 * t[own + i] * t[own + i]
                 e[i] = t[own + i]
@@ -186,12 +194,18 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
             ll += log_p
             if i < conditions:
                 e[i], work[6, i], work[7, i], work[8, i] = inside(ends, t[own + i], log_p)
+                if len(values) > 0:
+                    values[own + i] = m + L[i, i] * e[i]
         for i in range(n - 1, -1, -1):
             if i < continuous:
-                dm = (e[i] - de[i]) / L[i, i]
-                dL[i, i] += dm * e[i] - 1.0 / L[i, i]
+                dm = (density * e[i] - de[i]) / L[i, i]
+                dL[i, i] += dm * e[i] - density / L[i, i]
+                if density == 0.0:
+                    dfloats[q + covariates + i] = -dm
             else:
+                seed = seeds[own + i] if i < conditions and len(seeds) > 0 else 0.0
                 if i < conditions:
+                    de[i] += seed * L[i, i]
                     dt[own + i] = (de[i] * work[8, i] if cat[i] >= 0 else de[i]) - t[own + i]
                 if cat[i] < 0:
                     continue
@@ -199,8 +213,8 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
                 if i < conditions:
                     dalpha += de[i] * work[6, i]
                     dbeta += de[i] * work[7, i]
-                dm = -(dalpha + dbeta) / L[i, i]
-                dL[i, i] -= (dalpha * alpha[i] + dbeta * beta[i]) / L[i, i]
+                dm = seed - (dalpha + dbeta) / L[i, i]
+                dL[i, i] += seed * e[i] - (dalpha * alpha[i] + dbeta * beta[i]) / L[i, i]
                 dcuts[cat[i], ints[c]] += dalpha / L[i, i]
                 dcuts[cat[i], ints[c] + 1] += dbeta / L[i, i]
                 c -= 1

@@ -5,17 +5,21 @@ response y* of the model: c where cut_c < y* < cut_c+1, cut_1 = 0 (the constant 
 cut_k+1 = cut_k + width_k. Thresholds after the first, tau_k = tau_1 + cut_k, have normal priors.
 
 What varies between clusters, f_j = (parts b_j of variables on both levels, random slopes s_j), is sampled (cluster_parts.py);
-given it rows are independent, y_ij ~ N(K_W q_ij + b_j, S_W), and taken one by one (latent_responses.py). With random slopes every
-cluster has matrices of its own within.
+given it rows are independent, y_ij ~ N(K_W q_ij + b_j, S_W), and taken one by one (latent_responses.py). Of clusters' categorical
+variables (cluster_responses.py) those that cause f_j come before it, with sampled latent responses, which f_j is given as it is given
+the clusters' own continuous variables; the others come after it, given all of these. With random slopes every cluster has matrices
+of its own within.
 
 Tables behind those of structural.py (which have neither groups nor clusters). ints: categorical variables T, largest number of
-cuts, n_f, J, combinations of the clusters' own variables, patterns, units, ints of a row; by categorical variable (link, last
-category, place of tau_1 in t or 0); by width (categorical variable, k, place in t); targets of f; combinations (context, m,
-variables [M]); combination of each cluster; f's place or -1 by active variable [active]; patterns (continuous, conditions, n,
-order [active], cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
+cuts, n_f, J, combinations of the clusters' own variables, patterns, units, ints of a row, widths, and twice, of clusters' answers
+before f and after it, (patterns, runs, clusters, ints of one, coordinates); by categorical variable (link, last category, place of
+tau_1 in t or 0); by width (categorical variable, k, place in t); targets of f; combinations (context, m, whether their density
+counts, variables [M]), sampled responses last; combination of each cluster; answers, twice: patterns and runs as in
+marginal/cluster_categories.py; f's place or -1 by active variable [active]; patterns (continuous, conditions, n, order [active],
+cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.
 floats: coefficient of t at tau_1 by categorical variable; by width (mean, sd) of its threshold; clusters (q [Q], v [M]), then
-their (A, g); rows (covariates, values), run by run. Coordinates: of the parameters, of f (cluster, n_f), of what rows have
-sampled.
+their (A, g); rows (covariates, values), run by run. Coordinates: of the parameters, of f (cluster, n_f), of clusters' responses
+before f and after it, of what rows have sampled.
 """
 
 import math
@@ -24,6 +28,7 @@ import numpy as np
 from numba import carray, cfunc, njit
 
 from bayeshte.marginal.kernels.cluster_parts import locate, pull_back, root_gradient
+from bayeshte.marginal.kernels.cluster_responses import all_clusters, find_responses, own_values
 from bayeshte.marginal.kernels.latent_responses import factor, factor_gradient, rows
 from bayeshte.marginal.kernels.linear import OPTIONS, clear, rejection, views
 from bayeshte.marginal.kernels.parameters import precondition, precondition_gradient, scalars
@@ -48,7 +53,19 @@ from bayeshte.marginal.kernels.structural_clusters import (
 )
 from bayeshte.marginal.kernels.structural_groups import BETWEEN
 
-HEADER = 9
+HEADER = 19
+
+
+@njit(**OPTIONS)
+def take_answers(ints, sizes, M):
+    """Patterns, runs, clusters run by run, ints of one, coordinates; the tables' length."""
+    patterns, runs, clusters, codes = sizes[0], sizes[1], sizes[2], sizes[3]
+    at = patterns * (4 + 3 * M)
+    end = at + 2 * runs
+    asked = ints[:at].reshape((patterns, 4 + 3 * M))
+    return (asked, ints[at:end].reshape((runs, 2)), ints[end : end + clusters * codes], codes, sizes[4]), (
+        end + clusters * codes
+    )
 
 
 @njit(**OPTIONS)
@@ -63,10 +80,14 @@ def take_rows(ints, floats, M, Q, active):
     at += 3 * widths
     targets = ints[at : at + nf]
     at += nf
-    own = ints[at : at + NV * (2 + M)].reshape((NV, 2 + M))
-    at += NV * (2 + M)
+    own = ints[at : at + NV * (3 + M)].reshape((NV, 3 + M))
+    at += NV * (3 + M)
     kinds = ints[at : at + J]
     at += J
+    before, length = take_answers(ints[at:], ints[9:14], M)
+    at += length
+    after, length = take_answers(ints[at:], ints[14:19], M)
+    at += length
     back = ints[at : at + active]
     at += active
     patterns = ints[at : at + NP * (3 + 2 * active)].reshape((NP, 3 + 2 * active))
@@ -88,6 +109,7 @@ def take_rows(ints, floats, M, Q, active):
         (most, codes),
         (variables, width_ints, coef, priors),
         (targets, own, kinds, cluster_floats, pilot),
+        (before, after),
         (back, patterns, unit_ints, run_ints, row_ints, floats[at + J * nf * (nf + 1) :]),
     )
 
@@ -116,14 +138,18 @@ def thresholds(categories, t, cuts, dt):
 
 
 @njit(**OPTIONS)
-def locate_clusters(sizes, clusters, S, K, t, own, found, f):
-    """f of every cluster at coordinates t and the log density of clusters' own variables and of t; NaN where it has none."""
+def locate_clusters(sizes, clusters, values, S, K, t, own, found, f):
+    """f of every cluster at coordinates t and the log density of clusters' own variables and of t; NaN where it has none.
+
+    values : array (cluster, M)
+        Of the own variables of a combination, sampled responses among them.
+    """
     M, Q, J, nf = sizes
     targets, combos, kinds, floats, pilot = clusters
     Vi, C, L, logdets = own
     places, errors, means = found
     for v in range(len(combos)):
-        logdets[v] = condition(targets, nf, combos[v, 2:], combos[v, 1], S[combos[v, 0], BETWEEN], Vi[v], C[v], L[v])
+        logdets[v] = condition(targets, nf, combos[v, 3:], combos[v, 1], S[combos[v, 0], BETWEEN], Vi[v], C[v], L[v])
         if not logdets[v] > -math.inf:
             return math.nan
     lp = 0.0
@@ -131,9 +157,9 @@ def locate_clusters(sizes, clusters, S, K, t, own, found, f):
         v = kinds[j]
         context, m = combos[v, 0], combos[v, 1]
         for i in range(m):
-            s = floats[j, Q + i]
+            s = values[j, i]
             for k in range(Q):
-                s -= K[context, BETWEEN, combos[v, 2 + i], k] * floats[j, k]
+                s -= K[context, BETWEEN, combos[v, 3 + i], k] * floats[j, k]
             errors[j, i] = s
         for i in range(nf):
             s = 0.0
@@ -146,13 +172,13 @@ def locate_clusters(sizes, clusters, S, K, t, own, found, f):
         for i in range(m):
             for k in range(m):
                 quad += errors[j, i] * Vi[v, i, k] * errors[j, k]
-        lp += locate(j, t, pilot, means, L[v], nf, places, f) - 0.5 * quad
+        lp += locate(j, t, pilot, means, L[v], nf, places, f) - 0.5 * quad * combos[v, 2]
     return lp
 
 
 @njit(**OPTIONS)
-def pull_clusters(sizes, clusters, t, own, found, df, dt, dS, dK):
-    """From derivatives in f to those in t (set), and in S and K of the between level (added)."""
+def pull_clusters(sizes, clusters, t, own, found, df, dt, dvalues, dS, dK):
+    """From derivatives in f to those in t (set), in the values of own variables, and in S and K of the between level (added)."""
     M, Q, J, nf = sizes
     targets, combos, kinds, floats, pilot = clusters
     Vi, C, L, logdets = own
@@ -162,7 +188,7 @@ def pull_clusters(sizes, clusters, t, own, found, df, dt, dS, dK):
     scratch, dmean, dSc, Ve = np.empty((3, nf, nf)), np.empty(nf), np.empty((nf, nf)), np.empty(M)
     for j in range(J):
         v = kinds[j]
-        context, m = combos[v, 0], combos[v, 1]
+        context, m, counts = combos[v, 0], combos[v, 1], combos[v, 2]
         pull_back(j, t, pilot, L[v], nf, places, df, dt, scratch, dmean, dL[v])
         for i in range(nf):
             for q in range(Q):
@@ -174,16 +200,17 @@ def pull_clusters(sizes, clusters, t, own, found, df, dt, dS, dK):
             for k in range(m):
                 Ve[i] += Vi[v, i, k] * errors[j, k]
         for k in range(m):
-            s, at = -Ve[k], combos[v, 2 + k]
+            s, at = -counts * Ve[k], combos[v, 3 + k]
             for i in range(nf):
                 s += C[v, i, k] * dmean[i]
+            dvalues[j, k] += s
             for q in range(Q):
                 dK[context, BETWEEN, at, q] -= s * floats[j, q]
             for i in range(m):
-                dS[context, BETWEEN, at, combos[v, 2 + i]] += 0.5 * (Ve[k] * Ve[i] - Vi[v, k, i])
+                dS[context, BETWEEN, at, combos[v, 3 + i]] += 0.5 * counts * (Ve[k] * Ve[i] - Vi[v, k, i])
     for v in range(NV):
         root_gradient(L[v], dL[v], nf, dSc)
-        uncondition(targets, nf, combos[v, 2:], combos[v, 1], Vi[v], C[v], dSc, dC[v], dS[combos[v, 0], BETWEEN])
+        uncondition(targets, nf, combos[v, 3:], combos[v, 1], Vi[v], C[v], dSc, dC[v], dS[combos[v, 0], BETWEEN])
 
 
 @njit(**OPTIONS)
@@ -203,7 +230,7 @@ def all_rows(sizes, active, slope_cells, tables, codes, cell, dcell, f, df, cate
         np.empty((a, Q)),
     )
     X, Y, Z, dS, dK = np.empty((a, Q)), np.empty((a, a)), np.empty((a, a)), np.empty((a, a)), np.empty((a, Q))
-    L, dL, work = np.empty((a, a)), np.empty((a, a)), np.empty((9, a))
+    L, dL, work, counted = np.empty((a, a)), np.empty((a, a)), np.empty((9, a)), np.empty(0)
     for k in range(contexts):
         scatter(cell[k], M, Q, levels, active, Psi[k], B0[k], c0[k])
     ll, run, i_row, x_row, t_row = 0.0, 0, 0, 0, 0
@@ -244,6 +271,8 @@ def all_rows(sizes, active, slope_cells, tables, codes, cell, dcell, f, df, cate
                 (dK, df),
                 dcuts,
                 dt[t_row:],
+                counted,
+                (counted, counted),
                 work,
             )
             factor_gradient(L, dL, order, n, conditions, cat, categories[2], dS)
@@ -295,7 +324,9 @@ def log_density(z, ints, floats, grad):
     numbers, priors, structure, _, by_cluster, of_matrices = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, _, ns = numbers
     active, _, slope_cells, _, _ = by_cluster[0]
-    (most, codes), categories, clusters, tables = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(active))
+    (most, codes), categories, clusters, asked, tables = take_rows(
+        by_cluster[1][1], by_cluster[2][1], M, Q, len(active)
+    )
     nf, J, NV, Qw = len(clusters[0]), len(clusters[2]), len(clusters[1]), ints[18]
     t, dt = np.empty(1 + d + slots), np.zeros(1 + d + slots)
     cell, dcell = np.empty((contexts, len(structure[3]))), np.zeros((contexts, len(structure[3])))
@@ -308,16 +339,23 @@ def log_density(z, ints, floats, grad):
     lp += thresholds(categories, t, cuts, dt)
 
     f, df, sizes = np.empty((J, nf)), np.zeros((J, nf)), (M, Q, J, nf)
-    own, found = new_places(J, NV, nf, M)
-    lp += locate_clusters(sizes, clusters, S, parts, z[d:], own, found, f)
     given = (cuts, categories[0][:, 1], categories[0][:, 0])
-    at = d + J * nf
+    own, found = new_places(J, NV, nf, M)
+    values, dvalues, q = own_values(clusters, J, M, Q), np.zeros((J, M)), (Q, Qw)
+    first = d + J * nf
+    after = first + asked[0][4]
+    lp += find_responses(q, asked[0], clusters, values, S, parts, f, given, z[first:])
+    lp += locate_clusters(sizes, clusters, values, S, parts, z[d:], own, found, f)
+    between = (S, dS, parts, dK, f, df)
+    lp += all_clusters(q, asked[1], clusters, values, dvalues, between, given, dcuts, z[after:], grad[after:], False)
+    at = after + asked[1][4]
     lp += all_rows(
         (M, Q, levels, Qw, nf), active, slope_cells, tables, codes, cell, dcell, f, df, given, dcuts, z[at:], grad[at:]
     )
     if not lp > -math.inf:
         return math.nan
-    pull_clusters(sizes, clusters, z[d:], own, found, df, grad[d:], dS, dK)
+    pull_clusters(sizes, clusters, z[d:], own, found, df, grad[d:], dvalues, dS, dK)
+    all_clusters(q, asked[0], clusters, values, dvalues, between, given, dcuts, z[first:], grad[first:], True)
     for w in range(len(categories[1])):
         v, k = categories[1][w, 0], categories[1][w, 1]
         for later in range(k, most + 1):
@@ -361,14 +399,20 @@ def expand_c(dim, expanded, z, out, user_data):
     point, values = carray(z, (dim,)), carray(out, (expanded,))
     numbers, _, structure, _, by_cluster, _ = take(ints, floats)
     d, M, Q, contexts, slots = numbers[0], numbers[4], numbers[7], numbers[8], numbers[9]
-    _, _, clusters, _ = take_rows(by_cluster[1][1], by_cluster[2][1], M, Q, len(by_cluster[0][0]))
+    (most, _), categories, clusters, asked, _ = take_rows(
+        by_cluster[1][1], by_cluster[2][1], M, Q, len(by_cluster[0][0])
+    )
     nf, J, NV = len(clusters[0]), len(clusters[2]), len(clusters[1])
     t, cell = np.empty(1 + d + slots), np.empty((contexts, len(structure[3])))
     A, S, parts = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, Q))
     start(point, ints, floats, t, t, cell, A, S, parts)
+    cuts = np.empty((len(categories[0]), most + 2))
+    thresholds(categories, t, cuts, np.zeros(len(t)))
     own, found = new_places(J, NV, nf, M)
-    f = values[d:].reshape((J, nf))
-    locate_clusters((M, Q, J, nf), clusters, S, parts, point[d:], own, found, f)
+    f, at = values[d:].reshape((J, nf)), d + J * nf
+    v, given = own_values(clusters, J, M, Q), (cuts, categories[0][:, 1], categories[0][:, 0])
+    find_responses((Q, ints[18]), asked[0], clusters, v, S, parts, f, given, point[at:])
+    locate_clusters((M, Q, J, nf), clusters, v, S, parts, point[d:], own, found, f)
     for i in range(d):
         values[i] = t[1 + i]
     return 0
