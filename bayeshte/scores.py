@@ -156,12 +156,14 @@ def _latent(fit: "Fit") -> list[_Latent]:
 
 
 def _check(fit: "Fit", found: _Latent) -> None:
-    """Factors of rows are drawn from a normal distribution, which they do not have given categories."""
-    links = fit.spec.links
-    if links and found.header == "factors" and found.dim == "row":
+    """Factors are drawn from a normal distribution, which they do not have given categories of their own level."""
+    links, own = fit.spec.links, fit.spec.structure.own
+    asked = [v for v in links if found.dim == "row" or v in own]
+    if asked and found.header == "factors":
+        unit = "rows" if found.dim == "row" else "clusters"
         raise SpecError(
-            f"There are no scores of {', '.join(found.names)}: with categorical variables ({', '.join(links)}) a factor of rows "
-            "is not normal given the data. bh.factor_score_draws has latent variables of clusters."
+            f"There are no scores of {', '.join(found.names)}: with categorical variables ({', '.join(asked)}) a factor of "
+            f"{unit} is not normal given the data. bh.factor_score_draws has the latent means and random slopes of clusters."
         )
 
 

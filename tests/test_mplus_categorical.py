@@ -66,6 +66,24 @@ def test_a_categorical_variable_that_a_level_does_not_name():
     assert {*spec.table.both_levels} == {"y1", "y2"}
 
 
+def test_categorical_variables_of_clusters():
+    head = (
+        TRIAL.replace("y1-y3 x1 z", "y1-y2 y4-y5 x1 z")
+        .replace("L = y1", "L = y4 y5")
+        .replace("BETWEEN = z", "BETWEEN = y4 y5 z")
+    )
+    same(
+        head + TWO + "MODEL: %WITHIN% y1 ON x1; y2; %BETWEEN% y4 ON z; y1 ON y4; y2; [y4$1] (t); y5 ON y4;",
+        ["y4", "y5"],
+        within="y1 ~ x1; y2 ~~ y2",
+        between="y4 ~ z; y1 ~ y4; y2 ~~ y2; y4 | t*t1; y5 ~ y4; y1 ~~ y5",
+    )
+    spec, _, _, words = build(head + TWO + "MODEL: %WITHIN% y1 ON x1; y2; %BETWEEN% y4 ON z; y1 ON y4; y2; y5 ON y4;")
+    between = [(v.header, v.parameter) for v in lines(spec.table, words) if v.level == "Between"]
+    assert [p for h, p in between if h == "Thresholds"] == ["Y4$1", "Y5$1"]
+    assert [p for h, p in between if "ariances" in h] == ["Y2", "Y1"]
+
+
 def test_a_list_with_itself_leaves_latent_responses_their_variances():
     same(
         PATH + "MODEL: y1-y3 ON x1; y1-y3 WITH y1-y3 (1-3);",
@@ -120,7 +138,9 @@ def test_statements_of_one_level_are_refused(statements, words):
     [
         (TRIAL, "%WITHIN% y1 ON x1; [y1$1]; %BETWEEN% y1 ON z;", ["thresholds belong under %BETWEEN%"]),
         (TRIAL, "%WITHIN% y1 ON x1; y1; %BETWEEN% y1 ON z;", ["latent response is 1"]),
-        (TRIAL.replace("L = y1", "L = y1 z"), "%WITHIN% y1 ON x1; %BETWEEN% y1 ON z;", ["z is BETWEEN", "of clusters"]),
+        (TRIAL.replace("L = y1", "L = y1 z"), "%WITHIN% y1 ON x1; %BETWEEN% y1 ON z;", ["z", "only predicts"]),
+        (TRIAL.replace("L = y1", "L = y1 z"), "%WITHIN% y1 ON x1; %BETWEEN% z ON y1; z;", ["latent response is 1"]),
+        (TRIAL.replace("L = y1", "L = y1 z"), "%WITHIN% y1 ON x1; %BETWEEN% z ON y1; [z];", ["[z$1]", "no mean"]),
         (TRIAL.replace("L = y1", "L = y1 x1"), "%WITHIN% y1 ON x1; %BETWEEN% y1 ON z;", ["x1", "only predicts"]),
     ],
 )

@@ -55,7 +55,7 @@ STORED = (*VARIABLES, "derived", "cluster_mean", "slope")
 
 @dataclass(frozen=True, kw_only=True)
 class SEM(ModelSpec):
-    """A structural equation model of continuous variables, from model text.
+    """A structural equation model of continuous and categorical variables, from model text.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ class SEM(ModelSpec):
     cluster : str, optional
         Column of the clusters.
     categorical : sequence of str, or mapping of str to str
-        Variables that are ordered categories, two or more, whole numbers or ordered categoricals: the model is one of their
-        latent responses, with residual variance 1 and thresholds ``y | t1 + t2``. A mapping names the link, ``"probit"`` (what
+        Variables of rows or of clusters that are ordered categories, two or more, whole numbers or ordered categoricals: the
+        model is one of their latent responses, with residual variance 1 and thresholds ``y | t1 + t2``. A mapping names the link, ``"probit"`` (what
         a sequence means) or, for variables that nothing but their own equation explains, ``"logit"``.
     derived : mapping of str to str
         Quantities computed from labels in every draw: ``{"indirect": "a*b"}``.

@@ -4,7 +4,7 @@ A variable is in category c where its latent response is between tau_c and tau_c
 others are sampled as distances from the one before: so they are in order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -68,7 +68,9 @@ def categories_of(structure: Structure, design: xr.Dataset, name: str) -> np.nda
     return design[array].to_numpy()[:, names.index(name)]
 
 
-def check_counts(structure: Structure, design: xr.Dataset, labels: Mapping[str, list[str]], frame: pd.DataFrame) -> None:
+def check_counts(
+    structure: Structure, design: xr.Dataset, labels: Mapping[str, list[str]], frame: pd.DataFrame
+) -> None:
     """Categories that lost all their rows when rows without covariates were dropped."""
     for name in labels:
         values = categories_of(structure, design, name)

@@ -115,7 +115,7 @@ def _effects(structure: Structure) -> str:
         words.append(
             "Paths to a categorical variable are in units of its latent response. Effects on probabilities say what a change of "
             "the cause does to the probability of a category or a higher one, averaged over the covariates of the data and over "
-            "all that is random, clusters included."
+            "all that is random, clusters included; of a variable of clusters over clusters, each counting once."
         )
     words.append(
         "R-square and standardised paths are by level, with the variances that the model implies in every draw."

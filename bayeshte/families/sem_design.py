@@ -44,10 +44,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         coords |= {"own_variable": structure.own, "between_covariate": second}
         parts = dict.fromkeys(part for v in [*second, *structure.moderators] for part in v.split(":"))
         by_cluster = pd.DataFrame(
-            {
-                v: _of_clusters(frame, v, code, labels, spec.cluster, categories.get(v))
-                for v in [*structure.own, *parts]
-            }
+            {v: _of_clusters(frame, v, code, labels, spec.cluster, categories.get(v)) for v in [*structure.own, *parts]}
         )
         variables["V"] = (
             (spec.cluster, "own_variable"),
@@ -71,7 +68,7 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
         known = [(v, f"t{k}") for v, labels in categories.items() for k in range(1, len(labels))]
         coords["thresholds"] = spec.structure_with(known).elements("threshold")
     attrs = {
-        "family": "gaussian",
+        "family": " and ".join(_kinds(structure)),
         "outcome": ", ".join(structure.observed),
         "treatment": "",
         "reference": "",
@@ -85,6 +82,11 @@ def build(spec, structure: Structure, data: pd.DataFrame) -> xr.Dataset:
     check_counts(structure, design, categories, frame)
     _check_covariates(design, structure)
     return design
+
+
+def _kinds(structure: Structure) -> list[str]:
+    """What the modelled variables are."""
+    return ["gaussian"] * (not {*structure.observed} <= {*structure.links}) + ["categorical"] * bool(structure.links)
 
 
 def _numbers(data: pd.DataFrame, used: list[str], spec, categories: dict[str, list[str]]) -> pd.DataFrame:
@@ -149,7 +151,7 @@ def products(frame: pd.DataFrame, names: list[str], rows: int | None = None) -> 
 def _of_clusters(
     frame: pd.DataFrame, column: str, code: np.ndarray, labels: list[str], cluster: str, categories: list[str] | None
 ) -> np.ndarray:
-    """The value of a cluster-level variable in every cluster; refused if it varies within one. `categories`: what codes stand for."""
+    """The value of a cluster-level variable in every cluster; refused if it varies within one; `categories`: names of codes."""
     x = frame[column].to_numpy(float)
     known = ~np.isnan(x)
     low, high = np.full(len(labels), np.inf), np.full(len(labels), -np.inf)

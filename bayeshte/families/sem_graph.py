@@ -105,7 +105,9 @@ def _add_categories(name: str, m: Matrices, answers: Mapping[str, Response], V: 
     mean, S, known, deviation = values
     how = plan_of_clusters(m, links_of(answers.values()), ~np.isnan(V[0]), varying(m))
     V = np.column_stack([np.full((len(V), m.within), np.nan), V, np.full((len(V), m.size - m.observed), np.nan)])
-    add_categories(name, how, answers, V, (mean, S), deviation[:, np.array([*map(known.index, how.continuous)], int)], cuts)
+    add_categories(
+        name, how, answers, V, (mean, S), deviation[:, np.array([*map(known.index, how.continuous)], int)], cuts
+    )
 
 
 def observed_columns(

@@ -10,8 +10,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayeshte.marginal.structural import Matrices
 from bayeshte.marginal.plans import Plan
+from bayeshte.marginal.structural import Matrices
 from bayeshte.marginal.structural_categorical import Response
 
 
@@ -39,7 +39,9 @@ def add_rows(name: str, plan: Plan, m: Matrices, responses: dict[str, Response],
     add_categories(name, Plan((*continuous,), (*sampled,), (*integrated,)), responses, Y, moments, deviation, cuts)
 
 
-def add_categories(name: str, plan: Plan, responses: dict[str, Response], Y: np.ndarray, moments, deviation, cuts) -> None:
+def add_categories(
+    name: str, plan: Plan, responses: dict[str, Response], Y: np.ndarray, moments, deviation, cuts
+) -> None:
     """Latent variables and categories of rows, or clusters, given what is continuous.
 
     Parameters

@@ -98,14 +98,11 @@ def _numerical(
         means = [f"the latent means of {', '.join(s.both)}"] if s.both else []
         slopes = [f"the random slopes {', '.join(s.table.slopes)}"] if m.slopes else []
         texts.append(_adaptive(" and ".join(means + slopes), found.nodes))
-    if found.sampled:
-        points = structural_categorical_integration.POINTS * found.row_nodes
-        how = (
-            f"adaptive Gauss-Hermite quadrature with {found.row_nodes} nodes each"
-            if found.sampled <= 2
-            else f"{points} Sobol points"
-        )
-        texts.append(f"up to {found.sampled} latent variables of a row by {how}")
+    points = structural_categorical_integration.POINTS * found.row_nodes
+    for unit, number in (("row", found.sampled), ("cluster", found.of_clusters)):
+        how = f"adaptive Gauss-Hermite quadrature with {found.row_nodes} nodes each"
+        how = how if number <= 2 else f"{points} Sobol points"
+        texts += [f"up to {number} latent variables of a {unit} by {how}"] if number else []
     if not texts:
         return {}
     return _attributes(texts, int(found.nodes.max(initial=found.row_nodes)), found.error)

@@ -12,7 +12,8 @@ F is averaged by quadrature. As in Pearl (2001) and Muthén & Asparouhov (2015),
     pure direct      P(Y(x1, M(x0))) - P(Y(x0, M(x0))),    total indirect   P(Y(x1, M(x1))) - P(Y(x1, M(x0)))
 
 x is set, not seen: the equation of a modelled x is cut. Random slopes are integrated over the population of clusters by
-Gauss-Hermite quadrature, jointly with the clusters' part of y.
+Gauss-Hermite quadrature, jointly with the clusters' part of y. A variable of clusters has the between level only, which is linear
+in slopes too, and is averaged over the covariates of the clusters, each counting once.
 """
 
 from collections.abc import Iterator
@@ -152,13 +153,14 @@ def _responses(
     structure: Structure, m: Matrices, t: np.ndarray, design: xr.Dataset, cause: Cause, y: int, x: tuple[int, int]
 ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
     """Shares, means (draw,) and SDs (draw,) of the normal distributions that the response of y is a mixture of."""
-    q, context, share = _covariates(structure, design, bool(m.slopes))
+    own = y >= m.within
+    q, context, share = _of_clusters(design) if own else _covariates(structure, design, bool(m.slopes))
     start = 0.0 if cause.binary else _average(m, t, design, cause, q, context, share)
     for k in np.unique(context):
         between = _level(m, t, 1, k, cause) if m.levels == 2 else None
         slopes = [s.variable for s in m.slopes]
-        if not slopes:
-            parts = [_level(m, t, 0, k, cause), *([between] if between else [])]
+        if own or not slopes:
+            parts = [*([] if own else [_level(m, t, 0, k, cause)]), *([between] if between else [])]
             sd = np.sqrt(sum(S[:, y, y] for S, *_ in parts))
             mean = sum(_at(part, cause, y, x, start) for part in parts)
             for row, weight in zip(q[context == k], share[context == k], strict=True):
@@ -237,6 +239,14 @@ def _covariates(structure: Structure, design: xr.Dataset, few: bool) -> tuple[np
         q = np.column_stack([q, np.ones(len(q)), Z[code]])
         context = context[code]
     rows, count = np.unique(np.column_stack([context, q]), axis=0, return_counts=True)
+    return rows[:, 1:], rows[:, 0].astype(int), count / count.sum()
+
+
+def _of_clusters(design: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same of the clusters: regressors of rows, which do not matter, are zero."""
+    Z = design["Z"].to_numpy()
+    q = np.column_stack([np.zeros((len(Z), 1 + design.sizes["within_covariate"])), np.ones(len(Z)), Z])
+    rows, count = np.unique(np.column_stack([design["context"].to_numpy(), q]), axis=0, return_counts=True)
     return rows[:, 1:], rows[:, 0].astype(int), count / count.sum()
 
 

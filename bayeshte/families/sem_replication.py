@@ -41,8 +41,9 @@ def replicate(
         Y[:, rows] += q[rows] @ K[:, :p, : q.shape[1]].swapaxes(-1, -2)
         Y[:, rows] += normal_noise(S[:, :p, :p], len(rows), rng)
     for r, cuts in zip(responses, cuts_at(responses, t), strict=True):
-        latent = Y[..., r.column] + (rng.logistic(size=Y.shape[:2]) if r.link == "logit" else 0.0)
-        Y[..., r.column] = sum(latent > cut[:, None] for cut in cuts.T)
+        values, k = (Y, r.column) if r.column < p else (V, r.column - p)
+        latent = values[..., k] + (rng.logistic(size=values.shape[:2]) if r.link == "logit" else 0.0)
+        values[..., k] = sum(latent > cut[:, None] for cut in cuts.T)
     return np.where(np.isnan(data.Y), np.nan, Y), np.where(np.isnan(data.V), np.nan, V)
 
 
@@ -87,13 +88,13 @@ def statistics(
 
     Mean, SD and skewness of every variable; SDs of cluster means; correlations of pairs, within clusters and of cluster means.
     Of categorical variables, those with `labels`: the share of every category; the SD over clusters of the share above the
-    first one, which is what correlates between clusters; within, their numbers do.
+    first one, which is what correlates between clusters; within, and of variables of clusters, their numbers do.
     """
     within, own = structure.within, structure.own
 
-    def shape(Y: np.ndarray) -> dict[str, float]:
+    def shape(Y: np.ndarray, names: Sequence[str] = within) -> dict[str, float]:
         out = {}
-        for v, x in zip(within, Y.T, strict=True):
+        for v, x in zip(names, Y.T, strict=True):
             out |= _shares(v, labels[v], x) if v in labels else _shape([v], x[:, None])
         return out
 
@@ -116,7 +117,7 @@ def statistics(
 
     def of(Y: np.ndarray, V: np.ndarray) -> dict[str, float]:
         means = means_of(Y)
-        out = shape(Y) | _shape(own, V)
+        out = shape(Y) | shape(V, own)
         groups = means.copy()
         groups[:, above] = means_of(np.minimum(Y, 1.0))[:, above]
         out |= dict(zip(spread, np.nanstd(groups, axis=0, ddof=1), strict=True))

@@ -102,7 +102,9 @@ def own_order(m: Matrices, seen: np.ndarray, links: Mapping[int, str], first: Se
 def _answers(m: Matrices, data: Data, links: Mapping[int, str], parts: Sequence[int], plan, first) -> Answers:
     numbers = {v: k for k, v in enumerate(links) if v >= m.within}
     if not numbers:
-        return Answers(np.empty((0, 4 + 3 * m.size), np.int64), np.full(len(data.V), -1), np.empty((len(data.V), 0), int))
+        return Answers(
+            np.empty((0, 4 + 3 * m.size), np.int64), np.full(len(data.V), -1), np.empty((len(data.V), 0), int)
+        )
     kind, codes, patterns = np.full(len(data.V), -1), np.zeros((len(data.V), len(numbers)), np.int64), []
     parts, known = [*map(int, parts)], ~np.isnan(data.V)
     found, pattern = np.unique(np.column_stack([data.context, known]), axis=0, return_inverse=True)

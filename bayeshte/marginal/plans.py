@@ -20,8 +20,8 @@ class Plan:
     """How rows, or clusters, with one pattern of missing values are taken.
 
     Places of variables: of rows among the active ones of the within level, of clusters among all of the between level.
-    continuous : known, what the rest is conditioned on; sampled : factors and latent responses that have coordinates; integrated :
-    categorical variables that are independent given both.
+    continuous : known, what the rest is conditioned on; sampled : factors and latent responses that have coordinates;
+    integrated : categorical variables that are independent given both.
     """
 
     continuous: tuple[int, ...]

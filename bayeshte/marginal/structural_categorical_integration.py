@@ -1,7 +1,8 @@
 """Likelihoods of structural equation models with categorical variables, by numerical integration.
 
-Kernels and formulas: kernels/latent_response_integral.py. What a row has of latent variables with coordinates is integrated by
-adaptive Gauss-Hermite quadrature (one), its product rule (two), or quasi-Monte Carlo (more: scrambled Sobol points).
+Kernels and formulas: kernels/latent_response_integral.py and kernels/cluster_response_integral.py. What a row, or a cluster with
+categories of its own, has of latent variables with coordinates is integrated by adaptive Gauss-Hermite quadrature (one), its
+product rule (two), or quasi-Monte Carlo (more: scrambled Sobol points).
 """
 
 from collections.abc import Sequence
@@ -12,13 +13,16 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
+from bayeshte.marginal.cluster_categories import Answers, answers_of_clusters
 from bayeshte.marginal.structural import Data, Matrices, cells, implied
 from bayeshte.marginal.structural_categorical import (
     LINKS,
     Response,
     cuts_at,
+    links_of,
     patterns_of,
     varying,
+    without_categories,
     without_logistic,
 )
 from bayeshte.marginal.structural_integration import (
@@ -48,8 +52,10 @@ class Integral:
         Nodes a part of a cluster; empty where rows are given these.
     sampled : int
         Most latent variables that a row has.
+    of_clusters : int
+        Most latent variables that a cluster has beside its parts.
     row_nodes : int
-        Nodes a latent variable of a row.
+        Nodes a latent variable of a row, or of these.
     error : float
         Of a draw's log-likelihood: how much it changes with twice as many nodes, the largest absolute change of each cluster or
         row in some of the draws, added up.
@@ -58,6 +64,7 @@ class Integral:
     values: np.ndarray
     nodes: np.ndarray
     sampled: int
+    of_clusters: int
     row_nodes: int
     error: float
 
@@ -77,9 +84,12 @@ def log_likelihood(m: Matrices, data: Data, responses: Sequence[Response], t: np
     """Log-likelihood of every cluster; t (draw, scalars + correlations)."""
     m = without_logistic(m, responses)
     rows, every = _rows(m, data, responses), np.arange(len(data.context))
-    n, error = _row_nodes(lambda n: _clusters(m, data, responses, rows, n, some(t), 3, every), rows.sampled)
-    found = chosen(lambda *given: _clusters(m, data, responses, rows, n, *given), t, len(data.context), len(varying(m)))
-    return Integral(found.values, found.nodes, rows.sampled, n, error + found.error)
+    own = answers_of_clusters(m, data, links_of(responses), varying(m))
+    data, beside = without_categories(data, responses), int(own.sampled.max(initial=0))
+    given = m, data, responses, rows, own
+    n, error = _row_nodes(lambda n: _clusters(*given, n, some(t), 3, every), max(rows.sampled, beside))
+    found = chosen(lambda *points: _clusters(*given, n, *points), t, len(data.context), len(varying(m)))
+    return Integral(found.values, found.nodes, rows.sampled, beside, n, error + found.error)
 
 
 def row_log_likelihood(
@@ -90,7 +100,7 @@ def row_log_likelihood(
     rows = _rows(m, data, responses)
     pick = some(np.arange(len(t)))
     n, error = _row_nodes(lambda n: _given(m, data, responses, rows, n, t[pick], f[pick]), rows.sampled)
-    return Integral(_given(m, data, responses, rows, n, t, f), np.empty(0, int), rows.sampled, n, error)
+    return Integral(_given(m, data, responses, rows, n, t, f), np.empty(0, int), rows.sampled, 0, n, error)
 
 
 def _row_nodes(values, sampled: int) -> tuple[int, float]:
@@ -188,15 +198,18 @@ def _given(m: Matrices, data: Data, responses, rows: _Rows, n: int, t: np.ndarra
     return out
 
 
-def _clusters(m, data: Data, responses, rows: _Rows, row_nodes: int, t: np.ndarray, n: int, which: np.ndarray):
+def _clusters(
+    m, data: Data, responses, rows: _Rows, own: Answers, row_nodes: int, t: np.ndarray, n: int, which: np.ndarray
+) -> np.ndarray:
     """Log-likelihood of the clusters `which` with n nodes a part, (draw, cluster)."""
-    from bayeshte.marginal.kernels.latent_response_integral import integrate  # compiled on first use
+    from bayeshte.marginal.kernels.cluster_response_integral import integrate  # compiled on first use
 
     table, kind = kinds(m, data)
     structure = varying(m), slope_cells(m), _back(m), table
     starts, stops = (np.searchsorted(rows.code, which, side=side) for side in ("left", "right"))
     clusters = kind[which], *own_values(m, data, which), starts, stops
-    given = structure, clusters, rows.tables, _rules(rows.sampled, row_nodes)
+    rules = _rules(rows.sampled, row_nodes), _rules(int(own.sampled.max(initial=0)), row_nodes)
+    given = structure, clusters, rows.tables, (own.patterns, own.kind[which], own.codes[which]), rules
     part_rules = _rules(len(varying(m)), n, product=True)
     out = np.empty((len(t), len(which)))
 

@@ -81,7 +81,8 @@ def information(m: Matrices, data: Data, t: np.ndarray) -> tuple[np.ndarray, np.
     not concave in means times slopes: steps are halved, cluster by cluster, until they climb.
     """
     mean, S = _prior(m, data, t)
-    unit = np.sqrt(np.maximum(np.einsum("jaa->ja", S), 1e-12 * np.abs(S).max()))
+    least = 1e-12 * max(np.abs(S).max(), np.nanvar(data.Y))  # of parts that the clusters' own variables determine
+    unit = np.sqrt(np.maximum(np.einsum("jaa->ja", S), least))
     precision = np.linalg.pinv(S, hermitian=True)
 
     def log_density(f: np.ndarray) -> np.ndarray:

@@ -71,7 +71,9 @@ def check_categorical(table: ParameterTable) -> None:
     for name in table.categorical:
         own, (part, column) = table.response_level(name), split(name)
         if part:
-            raise SpecError(f"categorical={name!r} is computed from {column!r}: make a column of it and name that instead.")
+            raise SpecError(
+                f"categorical={name!r} is computed from {column!r}: make a column of it and name that instead."
+            )
         if name not in table.observed(own):
             raise SpecError(f"categorical={name!r} is not in the model: an observed variable of the model text.")
         if name in table.conditioned(own):

@@ -414,7 +414,7 @@ class _Reader:
         for row, item in rows:
             for name in {row.lhs, *row.parts}:
                 self._check_level(name, row.level, statement)
-            of_response = row.kind == "variance" and row.level != "between" and row.lhs in self.settings.categorical
+            of_response = row.kind == "variance" and row.lhs in self.settings.responses(row.level)
             if of_response and KEYWORD.search(statement.text):
                 continue  # a list WITH itself
             if row.kind == "variance" and len(rows) > 1 and KEYWORD.search(statement.text) and row.key not in labels:

@@ -121,18 +121,13 @@ def _check(out: Settings, source: Source, options: Sequence[Option], as_bayes: b
 
 
 def _check_categorical(out: Settings, options: Sequence[Option]) -> None:
-    """Variables of CATEGORICAL are those of rows; notes on what the link is, and on what has no effect."""
+    """Variables of CATEGORICAL are in the model; notes on what the link is, and on what has no effect."""
     if not out.categorical:
         return
     statement = next(o.statement for o in options if o.name == "CATEGORICAL")
     for v in out.categorical:
         if v in (out.cluster, *out.keep):
             raise statement.error(f"{v} identifies rows or clusters: take it out of CATEGORICAL.")
-        if v in out.between:
-            raise statement.error(
-                f"{v} is BETWEEN: categorical variables of clusters are not supported. Take it out of CATEGORICAL to treat it as "
-                "continuous."
-            )
     idle = [v for v in out.categorical if v not in out.use]
     if idle:
         out.notes.append(

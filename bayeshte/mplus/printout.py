@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bayeshte.families.sem_blocks import Block
+from bayeshte.families.sem_categorical import categories_of
 from bayeshte.families.sem_structure import Structure
 from bayeshte.fit import Fit
 from bayeshte.model_text import Row
@@ -134,12 +135,12 @@ def _roles(s: Structure) -> list[tuple[str, list[str]]]:
 
 
 def _proportions(fit: Fit, words: Words) -> Iterator[str]:
-    """How many rows are in each category."""
+    """How many rows, or clusters, are in each category."""
     if not fit.spec.links:
         return
     yield from ("PROPORTIONS AND COUNTS OF CATEGORICAL VARIABLES",)
     for v in fit.spec.links:
-        codes = fit.design["Y"].sel(within_variable=v).to_numpy()
+        codes = categories_of(fit.spec.structure, fit.design, v)
         counts = np.bincount(codes[~np.isnan(codes)].astype(int))
         labels = [c.partition("=")[2] for c in fit.design.attrs["categories"] if c.startswith(f"{v}=")]
         yield from ("", f" {words.of(v)}")

@@ -66,6 +66,10 @@ class Settings:
     def two_level(self) -> bool:
         return "TWOLEVEL" in self.types
 
+    def responses(self, level: str) -> list[str]:
+        """Categorical variables whose latent responses have their residuals on a level: of clusters between, else of rows."""
+        return [v for v in self.categorical if (v in self.between) == (level == "between")]
+
 
 @dataclass(frozen=True)
 class Option:

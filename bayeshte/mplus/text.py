@@ -33,14 +33,15 @@ def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str,
     lines = {level: [*_lines([m for m in mentions if m.row.level == level])] for level in levels}
     alone = {level: _unmentioned(level, mentions, settings) for level in levels}
     for level, names in alone.items():
-        responses = {*settings.categorical} if level != "between" else set()
+        responses = settings.responses(level)
         lines[level] += [f"{v} ~~ {'1*' if v in responses else ''}{v}" for v in names]
         notes += [_note(v, level, settings) for v in names]
     for level in levels:
         if not lines[level]:
             where = f"%{level.upper()}% says" if level else "MODEL is missing or says"
             raise SpecError(f"{where} nothing: write a statement such as 'y ON x;'.")
-    _check_predictors(mentions, settings)
+    for level in levels:
+        _check_predictors([m for m in mentions if m.row.level == level], settings.responses(level))
     categorical = dict.fromkeys(settings.categorical, 1.0)
     table = parameter_table(**{ARGUMENTS[level]: "\n".join(lines[level]) for level in levels}, categorical=categorical)
     if settings.two_level:
@@ -103,14 +104,13 @@ def _lines(mentions: list[Mention]) -> Iterator[str]:
             yield f"{lhs} {op} {' + '.join(t for m in rows for t in _terms(m, m.row.rhs))}"
 
 
-def _check_predictors(mentions: list[Mention], settings: Settings) -> None:
-    """Refuse categorical variables that only predict on their level of rows: the model takes those as they are."""
-    first = [m for m in mentions if m.row.level != "between"]
-    explained = {m.row.rhs if m.row.op == "=~" else m.row.lhs for m in first if m.row.op != "~~"}
-    explained |= {v for m in first if m.row.op == "~~" for v in (m.row.lhs, m.row.rhs)}
-    for m in first:
+def _check_predictors(mentions: list[Mention], responses: list[str]) -> None:
+    """Refuse categorical variables that only predict on the level of their responses: the model takes those as they are."""
+    explained = {m.row.rhs if m.row.op == "=~" else m.row.lhs for m in mentions if m.row.op != "~~"}
+    explained |= {v for m in mentions if m.row.op == "~~" for v in (m.row.lhs, m.row.rhs)}
+    for m in mentions:
         for v in m.row.parts if m.row.op == "~" else ():
-            if v in settings.categorical and v not in explained:
+            if v in responses and v not in explained:
                 raise m.statement.error(
                     f"{v} is categorical and only predicts: take it out of CATEGORICAL, and make 0/1 variables of more than two "
                     "categories with DEFINE."

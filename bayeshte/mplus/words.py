@@ -89,7 +89,8 @@ def _level(table: ParameterTable, level: str, words: Words, slopes: bool) -> Ite
         yield from (Line(name, f"{words.of(y)} ON", words.of(r.rhs), r) for r in mine)
     yield from (Line(name, f"{words.of(a)} WITH", words.of(b), r) for a, b, r in _pairs(plain, causes))
 
-    explained, responses = {*table.endogenous(level)}, {*table.categorical} if level == table.levels[0] else set()
+    explained = {*table.endogenous(level)}
+    responses = {v for v in table.categorical if table.response_level(v) == level}
     for kind, headers in (("~1", ("Means", "Intercepts")), ("~~", ("Variances", "Residual Variances"))):
         own = {r.lhs: r for r in plain if r.op == kind and r.rhs in ("", r.lhs) and r.lhs not in responses}
         for header, there in zip(headers, (False, True), strict=True):

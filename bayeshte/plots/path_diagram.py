@@ -29,7 +29,7 @@ def plot_path(model: Fit | SEM) -> Figure:
     """The path diagram of a structural equation model, causes left of effects.
 
     Boxes are observed variables; ellipses are latent: factors, random slopes, and the two parts of a variable that is on
-    both levels. A dot on a path says that its slope varies across clusters, an arrow onto a path that a variable changes
+    both levels. A star marks the latent response of a categorical variable. A dot on a path says that its slope varies across clusters, an arrow onto a path that a variable changes
     it. Curved double arrows are covariances, of residuals where something explains the variables. The paths of a fit carry
     posterior medians and 95 % equal-tailed intervals, those of a specification their labels.
 
@@ -125,7 +125,7 @@ def graph(spec: SEM, level: str, estimates: Mapping[tuple[str, str], pd.Series])
     unseen = {*structure.both, *table.factors(level), *table.slopes}
     latent = {v: bool({*v.split(":")} & unseen) for v in names if v not in joints}
     varying = frozenset((r.rhs, r.lhs) for r in rows if r.slope)
-    return Graph(latent, paths, arcs, varying, joints)
+    return Graph(latent, paths, arcs, varying, joints, frozenset(spec.links))
 
 
 def _text(row: Row, estimates: Mapping[tuple[str, str], pd.Series]) -> str:
@@ -169,6 +169,7 @@ def _notes(graphs: list[Graph], spec: SEM, fit: Fit | None) -> str:
         "ellipses: latent": any(any(g.latent.values()) for g in graphs),
         "between the lines: observed variables with a part on each level": bool(spec.structure.both),
         "double arrows: covariances, of residuals where paths arrive": any(g.arcs for g in graphs),
+        "star: latent response of a categorical variable": any({*g.latent} & g.responses for g in graphs),
         "dot: the slope varies across clusters": any(g.varying for g in graphs),
         "arrow onto a path: what changes it": any(g.joints for g in graphs),
         "posterior medians and 95 % intervals": fit is not None,

@@ -41,6 +41,8 @@ class Graph:
         Paths whose slope varies.
     joints : mapping
         Points on a path that another one leads to, and the variable whose path it is: no arrow ends there.
+    responses : set
+        Categorical variables, whose latent responses are drawn.
     """
 
     latent: Mapping[str, bool]
@@ -48,6 +50,7 @@ class Graph:
     arcs: Mapping[tuple[str, str], str]
     varying: frozenset[tuple[str, str]] = frozenset()
     joints: Mapping[str, str] = field(default_factory=dict)
+    responses: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Panel:
 
     @cached_property
     def lines(self) -> dict[str, str]:
-        return {v: broken(v, self.characters) for v in self.graph.latent}
+        return {v: broken(v + "*" * (v in self.graph.responses), self.characters) for v in self.graph.latent}
 
     @cached_property
     def sizes(self) -> dict[str, tuple[float, float]]:

@@ -1,13 +1,12 @@
 """Categorical variables of clusters, as rows of the between level.
 
-A cluster has parts f of the rows' variables and random slopes, continuous variables v of its own, and latent responses u* behind its
-categories u, all of one normal distribution of the between level. Responses that cause f come before it, sampled (GHK, as in
+A cluster has parts f of the rows' variables and random slopes, continuous variables v of its own, and latent responses u* behind
+its categories u, all of one normal distribution of the between level. Responses that cause f come before it, sampled (GHK, as in
 latent_responses.py): log p(v), and log P(category | v, responses before). Then f is given (v, u*) (structural_categorical.py).
 The other categories come last, log P(u | f, v, u*): there the cluster is like a row whose values (f, v, u*) are continuous and
 seen, but for their density, and has derivatives in them.
 
-With responses before f cut off at their thresholds, no residual of f may make these steep: were f first, a small one would leave u*
-no more freedom than (f - what else causes it) / path has.
+Were f first, a small residual of f would leave a response that causes it no freedom, and its threshold would be a wall.
 """
 
 import numpy as np
@@ -42,8 +41,8 @@ def find_responses(sizes, answers, clusters, values, S, K, f, categories, t):
 def all_clusters(sizes, answers, clusters, values, dvalues, between, categories, dcuts, t, dt, before):
     """Log-probability of categories, `before` f (with the density of v) or after; NaN without.
 
-    Before f: puts the responses among the values (cluster, M), with dvalues the derivatives in them of all else. After it: adds to
-    dvalues and to the derivatives in f. Both add to derivatives in S, K and the cuts, and set those in t.
+    Before f: puts the responses among the values (cluster, M); dvalues are the derivatives in them of all else. After it: adds
+    to dvalues and to the derivatives in f. Both add to derivatives in S, K and the cuts, and set those in t.
     answers, clusters: tables as `take_rows` of structural_categorical.py has them; between: (S, dS, K, dK, f, df).
     """
     (Q, Qw), (S, dS, K, dK, f, df) = sizes, between

@@ -5,15 +5,15 @@ response y* of the model: c where cut_c < y* < cut_c+1, cut_1 = 0 (the constant 
 cut_k+1 = cut_k + width_k. Thresholds after the first, tau_k = tau_1 + cut_k, have normal priors.
 
 What varies between clusters, f_j = (parts b_j of variables on both levels, random slopes s_j), is sampled (cluster_parts.py);
-given it rows are independent, y_ij ~ N(K_W q_ij + b_j, S_W), and taken one by one (latent_responses.py). Of clusters' categorical
-variables (cluster_responses.py) those that cause f_j come before it, with sampled latent responses, which f_j is given as it is given
-the clusters' own continuous variables; the others come after it, given all of these. With random slopes every cluster has matrices
-of its own within.
+given it rows are independent, y_ij ~ N(K_W q_ij + b_j, S_W), and taken one by one (latent_responses.py). Categorical variables of
+clusters (cluster_responses.py) that cause f_j come before it: f_j is given their sampled latent responses, as it is given the
+clusters' own continuous variables. The others come after it, given all of these. With random slopes every cluster has matrices of
+its own within.
 
 Tables behind those of structural.py (which have neither groups nor clusters). ints: categorical variables T, largest number of
-cuts, n_f, J, combinations of the clusters' own variables, patterns, units, ints of a row, widths, and twice, of clusters' answers
-before f and after it, (patterns, runs, clusters, ints of one, coordinates); by categorical variable (link, last category, place of
-tau_1 in t or 0); by width (categorical variable, k, place in t); targets of f; combinations (context, m, whether their density
+cuts, n_f, J, combinations of the clusters' own variables, patterns, units, ints of a row, widths, and twice, of the clusters'
+answers before f and after it, (patterns, runs, clusters, ints of one, coordinates); by categorical variable (link, last category,
+place of tau_1 in t or 0); by width (categorical variable, k, place in t); targets of f; combinations (context, m, whether their density
 counts, variables [M]), sampled responses last; combination of each cluster; answers, twice: patterns and runs as in
 marginal/cluster_categories.py; f's place or -1 by active variable [active]; patterns (continuous, conditions, n, order [active],
 cat [active]); units (context, cluster, runs); runs (pattern, rows) in the units' order; rows.

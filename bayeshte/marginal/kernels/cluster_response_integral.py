@@ -1,0 +1,254 @@
+"""Clusters of structural equation models with categorical variables, all latent variables integrated numerically.
+
+Notation is that of kernels/latent_response_integral.py, which integrates what rows have. Parts f = m + L z of a cluster given its
+continuous variables v, z ~ N(0, I), are integrated as random slopes are in kernels/structural_integration.py,
+
+    p(v) ∫ exp(g(z)) N(z; 0, I) dz,   g = log p(rows | v, z) + log P(categories of the cluster | v, z).
+
+Where nothing but categories makes g differ from a quadratic function, as without slopes on latent predictors, it does so through
+the means eta = a + w'f of latent responses only. Orthogonal to R^-1 L'w the integrand is normal, and one node is exact there: the
+other nodes are those of the space that these directions span.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from bayeshte.marginal.kernels.latent_response_integral import factors_of, moments_of, one_row, room, row, total
+from bayeshte.marginal.kernels.latent_responses import factor
+from bayeshte.marginal.kernels.linear import OPTIONS
+from bayeshte.marginal.kernels.structural_clusters import condition, mean_of
+from bayeshte.marginal.kernels.structural_integration import LOG_2PI, NEAR, backward, newton, stencil
+
+SAME = 1e-9  # share of a direction's squared length that is left where others span it
+
+
+@njit(**OPTIONS)
+def own_categories(j, f, answers, rules, categories, scratch):
+    """log P(categories of cluster j | f, v): as a row of which the density of what is continuous is left out."""
+    patterns, kinds, codes, roots, K, q, v, back, own = answers
+    if kinds[j] < 0:
+        return 0.0
+    x, M, values = patterns[kinds[j]], len(back), own
+    continuous, conditions, n, source = x[1], x[2], x[3], x[4 + 2 * M :]
+    for i in range(continuous):
+        values[i] = f[source[i]] if source[i] >= 0 else v[j, -1 - source[i]]
+    nodes, log_weights, first = rules
+    sampled = conditions - continuous
+    mine = slice(first[sampled], first[sampled + 1])
+    rule = nodes[mine, :sampled], log_weights[mine]
+    given = (x[4 : 4 + M], x[4 + M : 4 + 2 * M], continuous, conditions, n)
+    return row(given, roots[kinds[j]], codes[j], q[j], values, 0.0, rule, K[x[0]], back, f, categories, scratch)
+
+
+@njit(**OPTIONS)
+def clusters_at(
+    points, number, mean, L, within, slope_cells, back, cluster, rows, answers, rules, categories, scratch, out
+):
+    """g at the first `number` of the points z of a cluster; NaN where it has none.
+
+    cluster: its number, its first row, the one after the last.
+    """
+    f, moments, roots, work, own_work = scratch
+    n, ns, (j, first, last_row) = len(mean), len(slope_cells), cluster
+    for point in range(number):
+        for i in range(n):
+            s = mean[i]
+            for k in range(i + 1):
+                s += L[i, k] * points[point, k]
+            f[i] = s
+        ok = True
+        if ns > 0:
+            moments_of(within, slope_cells, f[n - ns :], moments)
+            ok = factors_of(moments[4], rows[4], categories, roots)
+        ll = 0.0 if ok else math.nan
+        for r in range(first, last_row):
+            if ok:
+                ll += one_row(r, rows, rules[0], roots, moments[5], back, f, categories, work)
+        if ok:
+            ll += own_categories(j, f, answers, rules[1], categories, own_work)
+        out[point] = ll
+
+
+@njit(**OPTIONS)
+def span(w, L, R, basis, found, x):
+    """Adds R^-1 L'w to the orthonormal basis, unless it is among what that spans; x is scratch."""
+    n, square, left = len(w), 0.0, 0.0
+    for i in range(n):
+        x[i] = 0.0
+        for k in range(i, n):
+            x[i] += L[k, i] * w[k]
+        for k in range(i):
+            x[i] -= R[i, k] * x[k]
+        x[i] /= R[i, i]
+        square += x[i] * x[i]
+    for _ in range(2):  # once more for what rounding left
+        for b in range(found):
+            s = 0.0
+            for i in range(n):
+                s += basis[b, i] * x[i]
+            for i in range(n):
+                x[i] -= s * basis[b, i]
+    for i in range(n):
+        left += x[i] * x[i]
+    if not left > SAME * square:
+        return found
+    for i in range(n):
+        basis[found, i] = x[i] / math.sqrt(left)
+    return found + 1
+
+
+@njit(**OPTIONS)
+def directions(R, here, basis, w):
+    """An orthonormal basis (rows) of the directions in x in which the integrand is not normal; their number. w is scratch."""
+    _, L, _, slope_cells, back, (j, first, last_row), rows, answers, _, _, scratch = here
+    f, moments, roots, _, _ = scratch
+    pattern, _, q, _, patterns = rows
+    n, ns, a, found, before = len(f), len(slope_cells), len(back), 0, -1
+    bilinear = False
+    for s in range(ns):
+        bilinear = bilinear or slope_cells[s, 0] == 0
+    if bilinear:
+        for i in range(n):
+            for k in range(n):
+                basis[i, k] = 1.0 if i == k else 0.0
+        return n
+    dm = np.empty((a, n))
+    for r in range(first, last_row):  # dm: derivatives in f of the means given what is continuous and seen
+        if found == n or (ns == 0 and pattern[r] == before):
+            continue
+        before = pattern[r]
+        x, root = patterns[before], roots[before]
+        for i in range(x[2]):
+            v = x[3 + i]
+            for k in range(n):
+                dm[i, k] = 0.0
+            if back[v] >= 0:
+                dm[i, back[v]] = 1.0
+            for s in range(ns):
+                dm[i, n - ns + s] = moments[2][v, slope_cells[s, 1]] * q[r, slope_cells[s, 2]]
+            for b in range(min(i, x[0])):
+                for k in range(n):
+                    dm[i, k] -= root[i, b] / root[b, b] * dm[b, k]
+            if x[3 + a + i] >= 0 and found < n:
+                found = span(dm[i], L, R, basis, found, w)
+    return own_directions(j, answers, L, R, basis, found, w)
+
+
+@njit(**OPTIONS)
+def own_directions(j, answers, L, R, basis, found, w):
+    """The same with those of the cluster's own categories added: derivatives in f of their means given f and v."""
+    patterns, kinds, _, roots, _, _, _, back, _ = answers
+    if kinds[j] < 0:
+        return found
+    x, root, M, nf = patterns[kinds[j]], roots[kinds[j]], len(back), len(L)
+    dm, de = np.empty(nf), np.empty((x[1], nf))
+    for i in range(x[3]):
+        for k in range(nf):
+            dm[k] = 0.0
+            for b in range(min(i, x[1])):
+                dm[k] += root[i, b] * de[b, k]
+        if i < x[1]:
+            for k in range(nf):
+                de[i, k] = ((1.0 if x[4 + 2 * M + i] == k else 0.0) - dm[k]) / root[i, i]
+        elif x[4 + M + i] >= 0 and found < nf:
+            found = span(dm, L, R, basis, found, w)
+    return found
+
+
+@njit(**OPTIONS)
+def mode(z, R, here, points, values):
+    """The mode z of g(z) - z'z / 2 by Newton's method, and the factor R of minus the second derivatives; log det R R'."""
+    n = len(z)
+    step, best, logdet = np.zeros(n), -math.inf, 0.0
+    for i in range(n):
+        z[i] = 0.0
+    for _ in range(30):
+        clusters_at(points, stencil(z, points), *here, values)
+        value = values[0]
+        for i in range(n):
+            value -= 0.5 * z[i] * z[i]
+        if not value >= best:  # too far
+            for i in range(n):
+                step[i] *= 0.5
+                z[i] -= step[i]
+            continue
+        best = value
+        logdet, way = newton(values, z, R, step)
+        for i in range(n):
+            z[i] += step[i]
+        if not way > NEAR:
+            break
+    return logdet
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def integrate(within, between, structure, clusters, rows, own, rules, categories, part_rules, out):
+    """Log-likelihood of every cluster at every draw, out (draw, cluster).
+
+    within: Psi, B (draw, a, a) and c (draw, a, Qw); between: S (draw, context, M, M), K (draw, context, M, Q).
+    structure: places of f in the between level, slope_cells, back, kinds of clusters as in structural_integration.
+    clusters: kind, regressors, own values, first row, the one after the last. rows: as in `rows_given`; rules: such as there, for
+    rows and for clusters. own: patterns of categories of clusters (marginal/cluster_categories.py), pattern and categories of each.
+    categories: cuts (draw, variable, category), last category, links. part_rules: as rules, of f.
+    """
+    (Psi, B, c), (S, K), (cuts, last, links) = within, between, categories
+    targets, slope_cells, back, kinds = structure
+    kind, regressors, values, starts, stops = clusters
+    nf, ns, M, a, Qw = len(targets), len(slope_cells), S.shape[-1], Psi.shape[-1], c.shape[-1]
+    NV = len(kinds)
+    all_nodes, all_weights, begin = part_rules
+    s5 = np.empty((4, a, a))
+    moments = s5[0], np.empty((a, Qw)), s5[1], s5[2], s5[3], np.empty((a, Qw))
+    roots, f = np.zeros((len(rows[4]), a, a)), np.empty(nf)
+    scratch = f, moments, roots, room(a, rules[0], len(rules[0][0])), room(M, rules[1], len(rules[1][0]))
+    patterns, own_kind, codes = own
+    own_roots, none, known = np.zeros((len(patterns), M, M)), np.full(M, -1), np.empty(M)
+    Kb, own_regressors = np.empty((K.shape[1], M, K.shape[3] - Qw)), regressors[:, Qw:].copy()
+    Vi, C, L, logdets = np.empty((NV, M, M)), np.empty((NV, nf, M)), np.zeros((NV, nf, nf)), np.empty(NV)
+    e, mean, z, R = np.empty(M), np.empty(nf), np.empty(nf), np.empty((nf, nf))
+    basis, w, x = np.empty((nf, nf)), np.empty(nf), np.empty(nf)
+    size = max(len(all_nodes), 1 + 2 * nf + nf * (nf - 1) // 2)
+    points, g = np.empty((size, nf)), np.empty(size)
+    for draw in range(len(out)):
+        level, given = (Psi[draw], B[draw], c[draw]), (cuts[draw], last, links)
+        fine = True
+        if ns == 0:
+            moments_of(level, slope_cells, f, moments)
+            fine = factors_of(moments[4], rows[4], given, roots)
+        for p in range(len(patterns)):
+            asked = patterns[p]
+            order, cat = asked[4 : 4 + M], asked[4 + M : 4 + 2 * M]
+            fine = fine and factor(S[draw, asked[0]], order, asked[3], asked[2], cat, links, own_roots[p])
+        for k in range(K.shape[1]):
+            for i in range(M):
+                for q in range(Kb.shape[2]):
+                    Kb[k, i, q] = K[draw, k, i, Qw + q]
+        answers = (patterns, own_kind, codes, own_roots, Kb, own_regressors, values, none, known)
+        for v in range(NV):
+            logdets[v] = condition(targets, nf, kinds[v, 2:], kinds[v, 1], S[draw, kinds[v, 0]], Vi[v], C[v], L[v])
+        for j in range(len(kind)):
+            v = kind[j]
+            m, own, root = kinds[v, 1], kinds[v, 2:], L[v]
+            mean_of(targets, nf, own, m, K[draw, kinds[v, 0]], regressors[j], values[j], C[v], e, mean)
+            ll = logdets[v] + m * LOG_2PI
+            for i in range(m):
+                for k in range(m):
+                    ll += e[i] * Vi[v, i, k] * e[k]
+            cluster = (j, starts[j], stops[j])
+            here = (mean, root, level, slope_cells, back, cluster, rows, answers, rules, given, scratch)
+            logdet = mode(z, R, here, points, g)
+            n = directions(R, here, basis, w)
+            nodes, log_weights = all_nodes[begin[n] : begin[n + 1], :n], all_weights[begin[n] : begin[n + 1]]
+            for k in range(len(nodes)):
+                for i in range(nf):
+                    x[i] = 0.0
+                    for b in range(n):
+                        x[i] += nodes[k, b] * basis[b, i]
+                backward(R, x, nf, points[k])
+                for i in range(nf):
+                    points[k, i] += z[i]
+            clusters_at(points, len(nodes), *here, g)
+            value = total(g, points, nodes, log_weights, nf)
+            out[draw, j] = value - 0.5 * (ll + logdet) if fine else math.nan
