@@ -162,7 +162,7 @@ def test_what_is_sampled_of_a_cluster_integrates_to_its_likelihood(name):
 
 
 def of_parameters(spec, density, posterior, z) -> float:
-    """The kernel's log density at z in the measure of PyMC's parameters, as `log_posterior` has it, but not of parts of clusters."""
+    """The kernel's log density at z in the measure of PyMC's parameters, as `log_posterior`, but not of parts of clusters."""
     d = density.n_top
 
     def free(z):
@@ -198,7 +198,7 @@ def places(density, m, data, answers) -> list[np.ndarray]:
 
 
 def probability(spec, design, posterior, j: int, parts: np.ndarray) -> np.ndarray:
-    """log P(categories of cluster j | parts (point, part), its continuous variables), from normal boxes of the model's moments."""
+    """log P(categories of cluster j | parts (point, part), its continuous variables), from normal boxes."""
     s, data, t = spec.structure_of(design), data_of(design), stacked(spec.structure_of(design), posterior)
     answers = responses(s)
     m = without_logistic(spec._matrices(design), answers)

@@ -68,8 +68,8 @@ class SEM(ModelSpec):
         Column of the clusters.
     categorical : sequence of str, or mapping of str to str
         Variables of rows or of clusters that are ordered categories, two or more, whole numbers or ordered categoricals: the
-        model is one of their latent responses, with residual variance 1 and thresholds ``y | t1 + t2``. A mapping names the link, ``"probit"`` (what
-        a sequence means) or, for variables that nothing but their own equation explains, ``"logit"``.
+        model is one of their latent responses, with residual variance 1 and thresholds ``y | t1 + t2``. A mapping names the
+        link, ``"probit"`` (what a sequence means) or, for variables that nothing but their own equation explains, ``"logit"``.
     derived : mapping of str to str
         Quantities computed from labels in every draw: ``{"indirect": "a*b"}``.
     priors : str or mapping

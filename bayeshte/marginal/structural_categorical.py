@@ -1,7 +1,7 @@
 """Structural equation models with categorical variables of rows and of clusters: the tables of the kernel.
 
 The model and its likelihood are those of kernels/structural_categorical.py. What each row or cluster adds to the coordinates
-depends on which of its values are there (plans.py): nothing, if its categorical variables are independent given what is continuous.
+depends on which of its values are there (plans.py): nothing, if its categories are independent given what is continuous.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

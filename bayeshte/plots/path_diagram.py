@@ -29,9 +29,10 @@ def plot_path(model: Fit | SEM) -> Figure:
     """The path diagram of a structural equation model, causes left of effects.
 
     Boxes are observed variables; ellipses are latent: factors, random slopes, and the two parts of a variable that is on
-    both levels. A star marks the latent response of a categorical variable. A dot on a path says that its slope varies across clusters, an arrow onto a path that a variable changes
-    it. Curved double arrows are covariances, of residuals where something explains the variables. The paths of a fit carry
-    posterior medians and 95 % equal-tailed intervals, those of a specification their labels.
+    both levels. A star marks the latent response of a categorical variable. A dot on a path says that its slope varies across
+    clusters, an arrow onto a path that a variable changes it. Curved double arrows are covariances, of residuals where something
+    explains the variables. The paths of a fit carry posterior medians and 95 % equal-tailed intervals, those of a specification
+    their labels.
 
     Parameters
     ----------

@@ -190,7 +190,7 @@ def integrate(within, between, structure, clusters, rows, own, rules, categories
     within: Psi, B (draw, a, a) and c (draw, a, Qw); between: S (draw, context, M, M), K (draw, context, M, Q).
     structure: places of f in the between level, slope_cells, back, kinds of clusters as in structural_integration.
     clusters: kind, regressors, own values, first row, the one after the last. rows: as in `rows_given`; rules: such as there, for
-    rows and for clusters. own: patterns of categories of clusters (marginal/cluster_categories.py), pattern and categories of each.
+    rows and for clusters. own: patterns of clusters with categories (marginal/cluster_categories.py), pattern and codes of each.
     categories: cuts (draw, variable, category), last category, links. part_rules: as rules, of f.
     """
     (Psi, B, c), (S, K), (cuts, last, links) = within, between, categories
