@@ -1,5 +1,6 @@
 """Categorical variables of clusters: effects by hand, replicates, what data may be, recovery, tables and figures of fits."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from test_sem_cluster_categories import MODELS, ONE, frame
 import bayeshte as bh
 from bayeshte import SEM
 from bayeshte.errors import DataError, SpecError
+from bayeshte.fit import headline
 from bayeshte.simulate import simulate
 
 
@@ -109,13 +111,15 @@ def test_simulated_data_have_the_labels_of_the_data():
 
 
 def test_statistics_of_clusters_by_hand():
-    spec, data = MODELS["two outcomes"], frame(missing=True)
-    design = spec.design(data)
-    found = spec.discrepancies(design)(design["Y"].to_numpy(), design["V"].to_numpy())
-    own = data.groupby("school")[["o", "u"]].first()
-    assert found["share of o = 2"] == pytest.approx((own["o"].dropna() == 2).mean())
-    assert found["correlation of u and o between clusters"] == pytest.approx(own["o"].corr(own["u"]))
-    assert "mean of o" not in found
+    spec = MODELS["two outcomes"]
+    for missing in (False, True):
+        data = frame(missing=missing)
+        design, own = spec.design(data), data.groupby("school")[["o", "u"]].first()
+        found = spec.discrepancies(design)(design["Y"].to_numpy(), design["V"].to_numpy())
+        assert found["share of o = 2"] == pytest.approx((own["o"].dropna() == 2).mean())
+        assert "mean of o" not in found
+        if not missing:
+            assert found["correlation of u and o between clusters"] == pytest.approx(own["o"].corr(own["u"]))
 
 
 class TestData:
@@ -252,3 +256,12 @@ def test_checks_of_a_fit(recovered):
     effects = bh.effects(fit).set_index("estimand")
     assert effects.loc["effect of treat on P(adopted), between", "estimate"] == pytest.approx(0.34, abs=0.15)
     assert {*bh.factor_scores(fit)["header"]} == {"cluster means"}
+    assert headline(fit).startswith("SEM (gaussian and categorical): y, adopted, rating in 120 clusters")
+
+
+def test_the_path_diagram_marks_latent_responses():
+    fig = bh.plot_path(MODELS["row and cluster"])
+    shown = [t.get_text() for ax in fig.axes for t in ax.texts]
+    assert [shown.count(v) for v in ("u*", "h*", "h", "m*")] == [1, 2, 1, 0]
+    assert any("star: latent response of a categorical variable" in t.replace("\n", " ") for t in shown)
+    plt.close(fig)
