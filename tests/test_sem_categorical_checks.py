@@ -218,8 +218,8 @@ def test_pictures_have_bars_of_shares(which, request):
 def test_fit_statistics_of_two_levels(two_levels):
     table = bh.model_fit(two_levels, draws=20).set_index("statistic")
     ll = two_levels.cluster_log_likelihood
-    assert np.isnan(table.loc["PPP", "value"])
-    assert "categorical variables (y, o)" in table.loc["PPP", "definition"]
+    assert [*table.loc["PPP", "level"]] == ["", "within", "between"]
+    assert table.loc["PPP", "definition"].str.contains("latent responses in place of categories").all()
     assert np.isnan(table.loc["DIC, conditional", "value"])
     mean = float(-2 * ll.sum("school").mean())
     assert table.loc["DIC, marginal", "value"] - table.loc["pD, marginal", "value"] == pytest.approx(mean)

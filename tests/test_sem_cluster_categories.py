@@ -30,9 +30,7 @@ MODELS = {  # given parts of clusters and their continuous variables, categories
     "logit": SEM(**ONE, between="y ~ z; v ~ z; u ~ y + v + z", categorical={"u": "logit"}),
     "two outcomes": SEM(**ONE, between="y ~ z; u ~ y; o ~ y + z; u ~~ 0*o", categorical=["u", "o"]),
     "ordinal with a continuous one": SEM(**ONE, between="y ~ z; o ~ v + y; v ~ z; o | a*t1 + b*t2", categorical=["o"]),
-    "slope": SEM(
-        cluster="school", within="s | y ~ x", between="y ~ z + u; s ~ u; u ~ z; y ~~ s", categorical=["u"]
-    ),
+    "slope": SEM(cluster="school", within="s | y ~ x", between="y ~ z + u; s ~ u; u ~ z; y ~~ s", categorical=["u"]),
     "slope on a latent predictor": SEM(
         cluster="school", within="s | y ~ m; m ~ x", between="y ~ z; s ~ z; u ~ s + y", categorical=["u"]
     ),

@@ -46,8 +46,9 @@ def model_fit(fit: Fit, draws: int = 500, seed: int = 0) -> pd.DataFrame:
         conditional on the clusters' latent means and random slopes, as Mplus prints it. Means are those of variances and
         covariances, not of SDs and correlations. BIC: -2 log L at the posterior medians + k ln N.
 
-        With categorical variables there is no PPP, and DIC and BIC are marginal: all that is latent is integrated numerically, as
-        the definition says. Mplus prints neither there.
+        With categorical variables the discrepancy is that of latent responses (probit), drawn anew in every draw: for the
+        observed data given their categories, continuous values and the clusters' latent means. DIC and BIC are marginal: all that
+        is latent is integrated numerically, as the definition says. Mplus prints neither there.
 
     Raises
     ------
@@ -81,6 +82,7 @@ def _row(statistic: str, value: float, definition: str, level: str = "", limits=
 def _ppp(fit: Fit, draws: int, seed: int) -> Iterator[dict]:
     for level, (observed, replicated) in discrepancies(fit, draws, seed).items():
         other = {"within": ", between level saturated", "between": ", within level saturated"}.get(level, "")
+        other += ", latent responses in place of categories" if fit.spec.links else ""
         n = len(observed)
         text = f"P(discrepancy of replicated > of observed data), {n} draws{other}"
         yield _row("PPP", (replicated > observed).mean(), text, level)

@@ -3,9 +3,12 @@
 The discrepancy of data and parameters is 2 [log L(saturated) - log L(theta)] (Asparouhov & Muthén, 2010). That of a level has the
 parameters of the other level at the saturated model's estimates: partial saturation (Ryu & West, 2009). Within clusters there
 are many more observations than clusters, so that the overall statistic hardly sees the between model.
+
+With categorical variables (probit) the data are latent responses: of the observed categories drawn given them and the parameters,
+anew in every draw. They are drawn from the model, which hides a part of what is wrong with it: p-values are nearer .5.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +17,12 @@ from bayeshte.checks.predictive import clusters_vary, evenly_spaced, replicates
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
+from bayeshte.families.sem_latent_responses import draw_latent_responses
+from bayeshte.families.sem_replication import replicate
 from bayeshte.fit import Fit
 from bayeshte.marginal.density import Density
 from bayeshte.marginal.saturated import Saturated, guess, maximum
-from bayeshte.marginal.structural import implied
+from bayeshte.marginal.structural import Data, Matrices, implied
 
 
 def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -28,16 +33,16 @@ def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray
     Raises
     ------
     SpecError
-        With categorical variables, with random slopes, or if a covariate multiplies a modelled variable.
+        With logit links, with random slopes, or if a covariate multiplies a modelled variable.
     DataError
         If the saturated model has no estimates.
     """
-    s = fit.spec.structure
-    if s.links:
+    s = fit.spec.structure_of(fit.posterior)
+    if logit := [v for v, link in s.links.items() if link == "logit"]:
         raise SpecError(
-            f"There is no posterior predictive p-value of the whole model with categorical variables ({', '.join(s.links)}): the "
-            "discrepancy is that of means and covariances. bh.predictive_checks has those of shares of categories, of how they "
-            "differ between clusters, and of correlations; bh.compare has simpler models."
+            f"There is no posterior predictive p-value of the whole model with logit links ({', '.join(logit)}): the discrepancy "
+            "is that of means and covariances of normal variables. bh.predictive_checks has shares of categories, how "
+            "they differ between clusters, and correlations; bh.compare has simpler models."
         )
     if s.table.slopes or s.moderators:
         what = "random slopes" if s.table.slopes else f"a path that depends on {', '.join(s.moderators)}"
@@ -45,24 +50,46 @@ def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray
             f"There is no posterior predictive p-value with {what}: a saturated model has one covariance matrix a level, "
             "here they differ (Mplus prints none either). Use bh.predictive_checks, and bh.compare with a simpler model."
         )
-    data = data_of(fit.design)
-    model = Saturated(data, tuple(s.within.index(v) for v in s.both))
-    S, K = implied(s.matrices(fit.design["slots"].to_numpy()), stacked(s, evenly_spaced(fit, draws)))
+    data, chosen, m = data_of(fit.design), evenly_spaced(fit, draws), s.matrices(fit.design["slots"].to_numpy())
+    model, t = Saturated(data, tuple(s.within.index(v) for v in s.both)), stacked(s, chosen)
+    S, K = implied(m, t)
     points = model.point(S[:, :, 0], K[:, :, 0])
     levels = {"": np.ones(len(model.level), bool)}
     if s.two_level:
         levels |= {name: model.level == k for k, name in enumerate(s.levels)}
 
-    f = model.log_likelihood(data)
-    estimates = maximum(model, f, guess(model))
-    observed = [_of_levels(f, estimates, t, levels.values()) for t in points]
-    replicated, at = [], iter(points)
+    def distances(sets: Iterable[Data]) -> np.ndarray:
+        """Of a data set for every draw: (level, draw)."""
+        found = []
+        for one, point in zip(sets, points, strict=True):
+            f = model.log_likelihood(one)
+            found.append(_of_levels(f, maximum(model, f, point), point, levels.values()))
+        return np.transpose(found)
+
+    if s.links:
+        rng = np.random.default_rng(seed)
+        observed = distances(draw_latent_responses(s, m, data, chosen, t, rng))
+        replicated = distances(_new_responses(m, data, t, rng))
+    else:
+        f = model.log_likelihood(data)
+        estimates = maximum(model, f, guess(model))
+        observed = np.transpose([_of_levels(f, estimates, point, levels.values()) for point in points])
+        replicated = distances(_new_data(fit, data, draws, seed))
+    return dict(zip(levels, zip(observed, replicated, strict=True), strict=True))
+
+
+def _new_data(fit: Fit, data: Data, draws: int, seed: int) -> Iterator[Data]:
+    """Replicated data of continuous variables, one set a draw."""
     for new in replicates(fit, draws, seed, "new" if clusters_vary(fit) else "these"):
         for one in zip(*(new[v].to_numpy() for v in new), strict=True):
-            t = next(at)
-            f = model.log_likelihood(replace(data, **dict(zip(new, one, strict=True))))
-            replicated.append(_of_levels(f, maximum(model, f, t), t, levels.values()))
-    return dict(zip(levels, zip(np.transpose(observed), np.transpose(replicated), strict=True), strict=True))
+            yield replace(data, **dict(zip(new, one, strict=True)))
+
+
+def _new_responses(m: Matrices, data: Data, t: np.ndarray, rng: np.random.Generator) -> Iterator[Data]:
+    """Replicated data with latent responses in place of categories, one set a draw."""
+    for d in range(len(t)):
+        Y, V = replicate(m, (), data, t[d : d + 1], rng)
+        yield replace(data, Y=Y[0], V=V[0])
 
 
 def _of_levels(f: Density, estimates: tuple[np.ndarray, float], t: np.ndarray, levels: Iterable) -> list[float]:
