@@ -30,9 +30,7 @@ MODELS = {  # given parts of clusters and their continuous variables, categories
     "logit": SEM(**ONE, between="y ~ z; v ~ z; u ~ y + v + z", categorical={"u": "logit"}),
     "two outcomes": SEM(**ONE, between="y ~ z; u ~ y; o ~ y + z; u ~~ 0*o", categorical=["u", "o"]),
     "ordinal with a continuous one": SEM(**ONE, between="y ~ z; o ~ v + y; v ~ z; o | a*t1 + b*t2", categorical=["o"]),
-    "slope": SEM(
-        cluster="school", within="s | y ~ x", between="y ~ z + u; s ~ u; u ~ z; y ~~ s", categorical=["u"]
-    ),
+    "slope": SEM(cluster="school", within="s | y ~ x", between="y ~ z + u; s ~ u; u ~ z; y ~~ s", categorical=["u"]),
     "slope on a latent predictor": SEM(
         cluster="school", within="s | y ~ m; m ~ x", between="y ~ z; s ~ z; u ~ s + y", categorical=["u"]
     ),
@@ -276,7 +274,7 @@ def test_likelihood_of_clusters_against_brute_force(name):
         roots, vectors = np.linalg.eigh(S[np.ix_(f, f)] - to @ S[np.ix_(v, f)])
         roots, vectors = roots[roots > 1e-12], vectors[:, roots > 1e-12]
         grid = np.linspace(-5.6, 5.6, 33)
-        z = np.array(list(product(grid, repeat=len(roots)))).reshape(-1, len(roots))
+        z = np.reshape(list(product(grid, repeat=len(roots))), (-1, len(roots))) if len(roots) else np.zeros((1, 0))
         parts = mean[f] + to @ e + z * np.sqrt(roots) @ vectors.T
         b = np.zeros((len(z), m.size))
         b[:, f[: len(f) - len(m.slopes)]] = parts[:, : len(f) - len(m.slopes)]
