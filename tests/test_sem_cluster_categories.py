@@ -136,8 +136,8 @@ def test_what_is_sampled_of_a_cluster_integrates_to_its_likelihood(name):
     s, m = spec.structure_of(design), spec._matrices(design)
     answers = responses(s)
     coordinates = places(density, m, data_of(design), answers)
-    step = {1: 0.1, 2: 0.25, 3: 0.5}[max(map(len, coordinates))]
-    for z in points_of(density, 2):
+    step = {1: 0.2, 2: 0.4, 3: 0.7}[max(map(len, coordinates))]
+    for z in points_of(density, 1):
         z[density.n_top :] = 0.0
         base = density(z)[0]
         posterior = spec.recover(draws_at(density, [z]), design, np.random.default_rng(0))

@@ -87,7 +87,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Own:
-    """Categories of clusters before their parts and after; (context, number, own variables) of kinds of clusters; that of each."""
+    """Categories of clusters before their parts and after; (context, number, own variables) of their kinds; the kind of each."""
 
     before: Answers
     after: Answers
