@@ -126,14 +126,18 @@ def identification(table: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, own in (("rho < 0", stretch < -0.05), ("nearly 0", np.abs(stretch) <= 0.05), ("rho > 0", stretch > 0.05)):
         row = {"rho sigma_zeta / sigma_theta": name, "data sets": int(own.sum())}
+        distance = {}
         for model in ("B", "C"):
             part = {k: wide[k, f"beta3, model {model}"][own] for k in ("estimate", "sd", "lower", "upper")}
-            z = part["estimate"] / part["sd"]
-            row[f"{model}: mean of estimate / SD"] = z.mean()
-            row[f"{model}: its error"] = z.std() / np.sqrt(own.sum())
-            row[f"{model}: covers 0"] = float(((part["lower"] <= 0) & (part["upper"] >= 0)).mean())
-        rows.append(row)
+            distance[model] = part["estimate"] / part["sd"]
+            covers = float(((part["lower"] <= 0) & (part["upper"] >= 0)).mean())
+            row |= {model: _with_error(distance[model]), f"{model} covers 0": f"{covers:.0%}"}
+        rows.append(row | {"B - C": _with_error(distance["B"] - distance["C"])})
     return pd.DataFrame(rows)
+
+
+def _with_error(x: pd.Series) -> str:
+    return f"{x.mean():+.2f} ± {x.std() / np.sqrt(len(x)):.2f}"
 
 
 def page(table: pd.DataFrame, given: pd.DataFrame, draws: int, took: str) -> str:
@@ -151,7 +155,7 @@ def page(table: pd.DataFrame, given: pd.DataFrame, draws: int, took: str) -> str
     found = identification(table, given)
     lines = ["| " + " | ".join(found.columns) + " |", "|" + "---|" * len(found.columns)]
     for r in found.itertuples(index=False):
-        lines.append("| " + " | ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in r) + " |")
+        lines.append("| " + " | ".join(map(str, r)) + " |")
     n = table.groupby(["trial", "replication"]).ngroups
     bad = table[table["status"] != "ok"].drop_duplicates(["trial", "replication", "quantity"])["trial"].nunique()
     share = inside.mean()
@@ -175,8 +179,8 @@ the data hardly know rho, and 95 % of its prior, LKJ(2), lie within ±0.81: inte
 ## What constant item effects do to the interaction
 
 With rho > 0 treatment stretches the scale of the items, and model B takes that for a negative interaction with whatever goes
-with the ability; with rho < 0 for a positive one. Average of estimate over posterior SD, and share of intervals that cover
-the truth, 0:
+with the ability; with rho < 0 for a positive one. Average of estimate over posterior SD with its standard error, and share of
+intervals that cover the truth, 0. B and C see the same data: their difference is known better than each of them.
 
 {chr(10).join(lines)}
 """
