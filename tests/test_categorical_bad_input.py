@@ -122,10 +122,6 @@ class TestErrors:
     def test_what_cannot_be_meant(self, given, words):
         self.expect(SpecError, words, **given)
 
-    def test_a_variable_of_clusters(self):
-        with pytest.raises(SpecError, match="a variable of clusters"):
-            bh.SEM(cluster="g", within="m ~ x", between="v ~ m", categorical=["v"])
-
     def test_priors_of_thresholds(self):
         data = frame().assign(y=lambda d: np.digitize(d["response"], [0, 1]))
         spec = bh.SEM(model="y ~ m; y | a*t1", categorical=["y"], priors={"a": bh.Normal(0, 1)})

@@ -136,8 +136,8 @@ def test_what_is_sampled_of_a_cluster_integrates_to_its_likelihood(name):
     s, m = spec.structure_of(design), spec._matrices(design)
     answers = responses(s)
     coordinates = places(density, m, data_of(design), answers)
-    step = {1: 0.1, 2: 0.25, 3: 0.5}[max(map(len, coordinates))]
-    for z in points_of(density, 2):
+    step = {1: 0.2, 2: 0.4, 3: 0.7}[max(map(len, coordinates))]
+    for z in points_of(density, 1):
         z[density.n_top :] = 0.0
         base = density(z)[0]
         posterior = spec.recover(draws_at(density, [z]), design, np.random.default_rng(0))
@@ -274,7 +274,7 @@ def test_likelihood_of_clusters_against_brute_force(name):
         roots, vectors = np.linalg.eigh(S[np.ix_(f, f)] - to @ S[np.ix_(v, f)])
         roots, vectors = roots[roots > 1e-12], vectors[:, roots > 1e-12]
         grid = np.linspace(-5.6, 5.6, 33)
-        z = np.array(list(product(grid, repeat=len(roots)))).reshape(-1, len(roots))
+        z = np.reshape(list(product(grid, repeat=len(roots))), (-1, len(roots))) if len(roots) else np.zeros((1, 0))
         parts = mean[f] + to @ e + z * np.sqrt(roots) @ vectors.T
         b = np.zeros((len(z), m.size))
         b[:, f[: len(f) - len(m.slopes)]] = parts[:, : len(f) - len(m.slopes)]

@@ -17,6 +17,7 @@ from bayeshte.marginal import (
     structural_draws,
     structural_integration,
 )
+from bayeshte.marginal.cluster_categories import causes_of
 from bayeshte.marginal.structural import Data, Matrices
 
 
@@ -97,7 +98,9 @@ def _numerical(
     if len(found.nodes) and len(structural_categorical.varying(m)):
         means = [f"the latent means of {', '.join(s.both)}"] if s.both else []
         slopes = [f"the random slopes {', '.join(s.table.slopes)}"] if m.slopes else []
-        texts.append(_adaptive(" and ".join(means + slopes), found.nodes))
+        first = causes_of(m, structural_categorical.links_of(responses(s)), structural_categorical.varying(m))
+        first = [f"the latent responses of {', '.join(s.observed[v] for v in first)}"] if first else []
+        texts.append(_adaptive(" and ".join(means + slopes + first), found.nodes))
     points = structural_categorical_integration.POINTS * found.row_nodes
     for unit, number in (("row", found.sampled), ("cluster", found.of_clusters)):
         how = f"adaptive Gauss-Hermite quadrature with {found.row_nodes} nodes each"

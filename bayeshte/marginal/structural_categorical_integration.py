@@ -13,7 +13,13 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from bayeshte.marginal.cluster_categories import Answers, answers_of_clusters
+from bayeshte.marginal.cluster_categories import (
+    Answers,
+    answers_of_clusters,
+    causes_of,
+    own_order,
+    responses_before,
+)
 from bayeshte.marginal.structural import Data, Matrices, cells, implied
 from bayeshte.marginal.structural_categorical import (
     LINKS,
@@ -28,7 +34,6 @@ from bayeshte.marginal.structural_categorical import (
 from bayeshte.marginal.structural_integration import (
     TOLERANCE,
     chosen,
-    kinds,
     own_values,
     rule,
     slope_cells,
@@ -80,15 +85,25 @@ class _Rows:
     sampled: int
 
 
+@dataclass(frozen=True)
+class _Own:
+    """Categories of clusters before their parts and after; (context, number, own variables) of their kinds; the kind of each."""
+
+    before: Answers
+    after: Answers
+    kinds: np.ndarray
+    kind: np.ndarray
+
+
 def log_likelihood(m: Matrices, data: Data, responses: Sequence[Response], t: np.ndarray) -> Integral:
     """Log-likelihood of every cluster; t (draw, scalars + correlations)."""
     m = without_logistic(m, responses)
     rows, every = _rows(m, data, responses), np.arange(len(data.context))
-    own = answers_of_clusters(m, data, links_of(responses), varying(m))
-    data, beside = without_categories(data, responses), int(own.sampled.max(initial=0))
-    given = m, data, responses, rows, own
+    own = _own(m, data, responses)
+    data, beside = without_categories(data, responses), int(own.after.sampled.max(initial=0))
+    given, parts = (m, data, responses, rows, own), len(varying(m)) + int(own.before.sampled.max(initial=0))
     n, error = _row_nodes(lambda n: _clusters(*given, n, some(t), 3, every), max(rows.sampled, beside))
-    found = chosen(lambda *points: _clusters(*given, n, *points), t, len(data.context), len(varying(m)))
+    found = chosen(lambda *points: _clusters(*given, n, *points), t, len(data.context), parts)
     return Integral(found.values, found.nodes, rows.sampled, beside, n, error + found.error)
 
 
@@ -130,6 +145,18 @@ def _rows(m: Matrices, data: Data, responses: Sequence[Response]) -> _Rows:
     context = np.zeros(len(keep), int) if data.code is not None else data.context[keep]
     sampled = max((len(p.sampled) for p in plans), default=0)
     return _Rows(keep, code, context, (pattern, codes, q, values, patterns), sampled)
+
+
+def _own(m: Matrices, data: Data, responses: Sequence[Response]) -> _Own:
+    links, parts = links_of(responses), varying(m)
+    first = causes_of(m, links, parts)
+    found, kind = np.unique(np.column_stack([data.context, ~np.isnan(data.V)]), axis=0, return_inverse=True)
+    table = np.zeros((len(found), 2 + m.size), np.int64)
+    for row, (context, *seen) in zip(table, found, strict=True):
+        own = own_order(m, np.array(seen, bool), links, first)
+        row[: 2 + len(own)] = context, len(own), *own
+    before = responses_before(m, data, links, first)
+    return _Own(before, answers_of_clusters(m, data, links, parts, first), table, kind.ravel())
 
 
 def _rules(sampled: int, n: int, product: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -199,18 +226,18 @@ def _given(m: Matrices, data: Data, responses, rows: _Rows, n: int, t: np.ndarra
 
 
 def _clusters(
-    m, data: Data, responses, rows: _Rows, own: Answers, row_nodes: int, t: np.ndarray, n: int, which: np.ndarray
+    m, data: Data, responses, rows: _Rows, own: _Own, row_nodes: int, t: np.ndarray, n: int, which: np.ndarray
 ) -> np.ndarray:
     """Log-likelihood of the clusters `which` with n nodes a part, (draw, cluster)."""
     from bayeshte.marginal.kernels.cluster_response_integral import integrate  # compiled on first use
 
-    table, kind = kinds(m, data)
-    structure = varying(m), slope_cells(m), _back(m), table
+    structure = varying(m), slope_cells(m), _back(m), own.kinds
     starts, stops = (np.searchsorted(rows.code, which, side=side) for side in ("left", "right"))
-    clusters = kind[which], *own_values(m, data, which), starts, stops
-    rules = _rules(rows.sampled, row_nodes), _rules(int(own.sampled.max(initial=0)), row_nodes)
-    given = structure, clusters, rows.tables, (own.patterns, own.kind[which], own.codes[which]), rules
-    part_rules = _rules(len(varying(m)), n, product=True)
+    clusters = own.kind[which], *own_values(m, data, which), starts, stops
+    rules = _rules(rows.sampled, row_nodes), _rules(int(own.after.sampled.max(initial=0)), row_nodes)
+    asked = [(a.patterns, a.kind[which], a.codes[which]) for a in (own.before, own.after)]
+    given = structure, clusters, rows.tables, *asked, rules
+    part_rules = _rules(len(varying(m)) + int(own.before.sampled.max(initial=0)), n, product=True)
     out = np.empty((len(t), len(which)))
 
     def piece(start: int) -> None:

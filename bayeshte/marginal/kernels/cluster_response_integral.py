@@ -5,9 +5,12 @@ continuous variables v, z ~ N(0, I), are integrated as random slopes are in kern
 
     p(v) ∫ exp(g(z)) N(z; 0, I) dz,   g = log p(rows | v, z) + log P(categories of the cluster | v, z).
 
+Categories whose responses cause f come before it, as in cluster_responses.py: z has their coordinates first, f is given their
+responses, and g has their log P. Were f first, small residuals of f would make of P(categories | v, z) a step.
+
 Where nothing but categories makes g differ from a quadratic function, as without slopes on latent predictors, it does so through
 the means eta = a + w'f of latent responses only. Orthogonal to R^-1 L'w the integrand is normal, and one node is exact there: the
-other nodes are those of the space that these directions span.
+other nodes are those of the space that these directions span. With responses before f these are all.
 """
 
 import math
@@ -16,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from bayeshte.marginal.kernels.latent_response_integral import factors_of, moments_of, one_row, room, row, total
-from bayeshte.marginal.kernels.latent_responses import factor
+from bayeshte.marginal.kernels.latent_responses import factor, inside, interval
 from bayeshte.marginal.kernels.linear import OPTIONS
 from bayeshte.marginal.kernels.structural_clusters import condition, mean_of
 from bayeshte.marginal.kernels.structural_integration import LOG_2PI, NEAR, backward, newton, stencil
@@ -43,26 +46,54 @@ def own_categories(j, f, answers, rules, categories, scratch):
 
 
 @njit(**OPTIONS)
+def responses_at(z, before, categories, own, f):
+    """Responses before f at coordinates z, to the cluster's `own` values; what they add to f is added. Sum of log P.
+
+    before: their number, that of the variables known; root of their covariances, the categorical variables they are and their
+    categories; their means given what is not normal; innovations, those of what is known there; C of f given all of these.
+    """
+    number, known, root, cat, codes, mu, e, C = before
+    (cuts, last, links), ends, total_p = categories, np.empty((2, 3)), 0.0
+    for k in range(number):
+        i = known + k
+        m, v, code = 0.0, cat[i], codes[k]
+        for b in range(i):
+            m += root[i, b] * e[b]
+        low, high = code > 0, code < last[v]
+        alpha = (cuts[v, code] - mu[k] - m) / root[i, i] if low else 0.0
+        beta = (cuts[v, code + 1] - mu[k] - m) / root[i, i] if high else 0.0
+        log_p, _, _ = interval(links[v], alpha, beta, low, high, ends)
+        e[i] = inside(ends, z[k], log_p)[0]
+        m += root[i, i] * e[i]
+        own[i] = mu[k] + m
+        for a in range(len(f)):
+            f[a] += C[a, i] * m
+        total_p += log_p
+    return total_p
+
+
+@njit(**OPTIONS)
 def clusters_at(
-    points, number, mean, L, within, slope_cells, back, cluster, rows, answers, rules, categories, scratch, out
+    points, number, mean, L, within, slope_cells, back, cluster, before, rows, answers, rules, categories, scratch, out
 ):
     """g at the first `number` of the points z of a cluster; NaN where it has none.
 
-    cluster: its number, its first row, the one after the last.
+    cluster: its number, its first row, the one after the last. before: as in `responses_at`.
     """
     f, moments, roots, work, own_work = scratch
-    n, ns, (j, first, last_row) = len(mean), len(slope_cells), cluster
+    n, ns, (j, first, last_row), first_z = len(mean), len(slope_cells), cluster, before[0]
     for point in range(number):
         for i in range(n):
-            s = mean[i]
+            f[i] = mean[i]
+        log_p = responses_at(points[point], before, categories, answers[6][j], f)
+        for i in range(n):
             for k in range(i + 1):
-                s += L[i, k] * points[point, k]
-            f[i] = s
+                f[i] += L[i, k] * points[point, first_z + k]
         ok = True
         if ns > 0:
             moments_of(within, slope_cells, f[n - ns :], moments)
             ok = factors_of(moments[4], rows[4], categories, roots)
-        ll = 0.0 if ok else math.nan
+        ll = log_p if ok else math.nan
         for r in range(first, last_row):
             if ok:
                 ll += one_row(r, rows, rules[0], roots, moments[5], back, f, categories, work)
@@ -102,11 +133,11 @@ def span(w, L, R, basis, found, x):
 @njit(**OPTIONS)
 def directions(R, here, basis, w):
     """An orthonormal basis (rows) of the directions in x in which the integrand is not normal; their number. w is scratch."""
-    _, L, _, slope_cells, back, (j, first, last_row), rows, answers, _, _, scratch = here
+    _, L, _, slope_cells, back, (j, first, last_row), responses, rows, answers, _, _, scratch = here
     f, moments, roots, _, _ = scratch
     pattern, _, q, _, patterns = rows
-    n, ns, a, found, before = len(f), len(slope_cells), len(back), 0, -1
-    bilinear = False
+    n, ns, a, found, before = responses[0] + len(f), len(slope_cells), len(back), 0, -1
+    bilinear = responses[0] > 0
     for s in range(ns):
         bilinear = bilinear or slope_cells[s, 0] == 0
     if bilinear:
@@ -183,19 +214,34 @@ def mode(z, R, here, points, values):
     return logdet
 
 
+@njit(**OPTIONS)
+def innovate(root, e, m, out):
+    """Innovations of normal variables that deviate by e from their means; twice minus their log density but for 2 pi."""
+    total_e = 0.0
+    for i in range(m):
+        s = e[i]
+        for k in range(i):
+            s -= root[i, k] * out[k]
+        out[i] = s / root[i, i]
+        total_e += out[i] * out[i] + 2.0 * math.log(root[i, i])
+    return total_e
+
+
 @njit(cache=True, error_model="numpy", nogil=True)
-def integrate(within, between, structure, clusters, rows, own, rules, categories, part_rules, out):
+def integrate(within, between, structure, clusters, rows, first, own, rules, categories, part_rules, out):
     """Log-likelihood of every cluster at every draw, out (draw, cluster).
 
     within: Psi, B (draw, a, a) and c (draw, a, Qw); between: S (draw, context, M, M), K (draw, context, M, Q).
-    structure: places of f in the between level, slope_cells, back, kinds of clusters as in structural_integration.
+    structure: places of f in the between level, slope_cells, back, kinds of clusters as in structural_integration, with responses
+    before f behind their own variables.
     clusters: kind, regressors, own values, first row, the one after the last. rows: as in `rows_given`; rules: such as there, for
-    rows and for clusters. own: patterns of clusters with categories (marginal/cluster_categories.py), pattern and codes of each.
-    categories: cuts (draw, variable, category), last category, links. part_rules: as rules, of f.
+    rows and for clusters. first, own: patterns of clusters with categories (marginal/cluster_categories.py), pattern and codes of
+    each, before f and after it. categories: cuts (draw, variable, category), last category, links. part_rules: as rules, of z.
     """
     (Psi, B, c), (S, K), (cuts, last, links) = within, between, categories
     targets, slope_cells, back, kinds = structure
-    kind, regressors, values, starts, stops = clusters
+    kind, regressors, given_values, starts, stops = clusters
+    values = given_values.copy()  # with responses
     nf, ns, M, a, Qw = len(targets), len(slope_cells), S.shape[-1], Psi.shape[-1], c.shape[-1]
     NV = len(kinds)
     all_nodes, all_weights, begin = part_rules
@@ -203,14 +249,20 @@ def integrate(within, between, structure, clusters, rows, own, rules, categories
     moments = s5[0], np.empty((a, Qw)), s5[1], s5[2], s5[3], np.empty((a, Qw))
     roots, f = np.zeros((len(rows[4]), a, a)), np.empty(nf)
     scratch = f, moments, roots, room(a, rules[0], len(rules[0][0])), room(M, rules[1], len(rules[1][0]))
-    patterns, own_kind, codes = own
+    (patterns, own_kind, codes), (first_patterns, first_kind, first_codes) = own, first
+    first_cat = np.full((max(len(first_patterns), 1), M), -1)
+    for p in range(len(first_patterns)):
+        for i in range(M):
+            first_cat[p, i] = first_patterns[p, 4 + M + i]
+    first_roots, mu, innovations = np.zeros((len(first_cat), M, M)), np.empty(M), np.empty(M)
     own_roots, none, known = np.zeros((len(patterns), M, M)), np.full(M, -1), np.empty(M)
     Kb, own_regressors = np.empty((K.shape[1], M, K.shape[3] - Qw)), regressors[:, Qw:].copy()
     Vi, C, L, logdets = np.empty((NV, M, M)), np.empty((NV, nf, M)), np.zeros((NV, nf, nf)), np.empty(NV)
-    e, mean, z, R = np.empty(M), np.empty(nf), np.empty(nf), np.empty((nf, nf))
-    basis, w, x = np.empty((nf, nf)), np.empty(nf), np.empty(nf)
-    size = max(len(all_nodes), 1 + 2 * nf + nf * (nf - 1) // 2)
-    points, g = np.empty((size, nf)), np.empty(size)
+    nz = all_nodes.shape[1]
+    e, mean, all_z, all_R = np.empty(M), np.empty(nf), np.empty(nz), np.empty((nz, nz))
+    basis, w, x = np.empty((nz, nz)), np.empty(nz), np.empty(nz)
+    size = max(len(all_nodes), 1 + 2 * nz + nz * (nz - 1) // 2)
+    points, g = np.empty((size, nz)), np.empty(size)
     for draw in range(len(out)):
         level, given = (Psi[draw], B[draw], c[draw]), (cuts[draw], last, links)
         fine = True
@@ -221,6 +273,10 @@ def integrate(within, between, structure, clusters, rows, own, rules, categories
             asked = patterns[p]
             order, cat = asked[4 : 4 + M], asked[4 + M : 4 + 2 * M]
             fine = fine and factor(S[draw, asked[0]], order, asked[3], asked[2], cat, links, own_roots[p])
+        for p in range(len(first_patterns)):
+            asked = first_patterns[p]
+            order, cat = asked[4 : 4 + M], asked[4 + M : 4 + 2 * M]
+            fine = fine and factor(S[draw, asked[0]], order, asked[3], asked[2], cat, links, first_roots[p])
         for k in range(K.shape[1]):
             for i in range(M):
                 for q in range(Kb.shape[2]):
@@ -230,25 +286,39 @@ def integrate(within, between, structure, clusters, rows, own, rules, categories
             logdets[v] = condition(targets, nf, kinds[v, 2:], kinds[v, 1], S[draw, kinds[v, 0]], Vi[v], C[v], L[v])
         for j in range(len(kind)):
             v = kind[j]
-            m, own, root = kinds[v, 1], kinds[v, 2:], L[v]
-            mean_of(targets, nf, own, m, K[draw, kinds[v, 0]], regressors[j], values[j], C[v], e, mean)
-            ll = logdets[v] + m * LOG_2PI
-            for i in range(m):
-                for k in range(m):
-                    ll += e[i] * Vi[v, i, k] * e[k]
-            cluster = (j, starts[j], stops[j])
-            here = (mean, root, level, slope_cells, back, cluster, rows, answers, rules, given, scratch)
+            m, places, root, u = kinds[v, 1], kinds[v, 2:], L[v], max(first_kind[j], 0)
+            number = 0
+            if first_kind[j] >= 0:
+                number = first_patterns[u, 2] - first_patterns[u, 1]
+            m -= number
+            mean_of(targets, nf, places, m, K[draw, kinds[v, 0]], regressors[j], values[j], C[v], e, mean)
+            if number == 0:
+                ll = logdets[v] + m * LOG_2PI
+                for i in range(m):
+                    for k in range(m):
+                        ll += e[i] * Vi[v, i, k] * e[k]
+            else:
+                ll = m * LOG_2PI + innovate(first_roots[u], e, m, innovations)
+                for k in range(number):
+                    mu[k] = 0.0
+                    for q in range(K.shape[3]):
+                        mu[k] += K[draw, kinds[v, 0], places[m + k], q] * regressors[j, q]
+            cluster, n = (j, starts[j], stops[j]), number + nf
+            z, R = all_z[:n], all_R[:n, :n]
+            cat = first_cat[u]
+            before = (number, m, first_roots[u], cat, first_codes[j], mu, innovations, C[v])
+            here = (mean, root, level, slope_cells, back, cluster, before, rows, answers, rules, given, scratch)
             logdet = mode(z, R, here, points, g)
-            n = directions(R, here, basis, w)
-            nodes, log_weights = all_nodes[begin[n] : begin[n + 1], :n], all_weights[begin[n] : begin[n + 1]]
+            d = directions(R, here, basis, w)
+            nodes, log_weights = all_nodes[begin[d] : begin[d + 1], :d], all_weights[begin[d] : begin[d + 1]]
             for k in range(len(nodes)):
-                for i in range(nf):
+                for i in range(n):
                     x[i] = 0.0
-                    for b in range(n):
+                    for b in range(d):
                         x[i] += nodes[k, b] * basis[b, i]
-                backward(R, x, nf, points[k])
-                for i in range(nf):
+                backward(R, x, n, points[k])
+                for i in range(n):
                     points[k, i] += z[i]
             clusters_at(points, len(nodes), *here, g)
-            value = total(g, points, nodes, log_weights, nf)
+            value = total(g, points, nodes, log_weights, n)
             out[draw, j] = value - 0.5 * (ll + logdet) if fine else math.nan
