@@ -199,7 +199,11 @@ def _at_points(structure, m, level, effect, kind, points, labels, change) -> Cal
                 (change[1] - change[0]) * sem_varying.effect(structure, posterior, keep, *both) for both in moments
             ]
         else:
-            values = [_changed(structure, m, t, design, level, cause, outcome, point, change)[kind] for point in points]
+            spread = {v for point in points for v, x in point.items() if isinstance(x, Spread)}
+            moments = {v: _moments(structure, m, t, design, v) for v in spread}
+            values = [
+                _changed(structure, m, t, level, cause, outcome, _numbers(point, moments), change)[kind] for point in points
+            ]
         return _labelled(np.stack(values, axis=-1), posterior, labels)
 
     return draws
@@ -211,11 +215,10 @@ def _labelled(values: np.ndarray, posterior: xr.Dataset, labels: list[str]) -> x
     return xr.DataArray(values.reshape(shape), coords, ("chain", "draw", "at"))
 
 
-def _changed(structure, m, t, design, level, cause, outcome, point, change) -> dict[str, np.ndarray]:
+def _changed(structure, m, t, level, cause, outcome, point, change) -> dict[str, np.ndarray]:
     """The effects of the module's docstring, (draw,) each; those of models without interaction by their plain names too."""
     names = structure.variables(level)
     y, x = names.index(outcome), names.index(cause) if cause in names else None
-    point = point | {v: _value(structure, m, t, design, v, value) for v, value in point.items()}
     worlds = [_world(structure, m, t, level, point | {cause: value}) for value in change]
 
     def expected(own: int, mediators: int) -> np.ndarray:
@@ -262,14 +265,17 @@ def _world(structure, m, t, level, point) -> _World:
     return _World((Psi, B, constant, G), mean, S)
 
 
-def _value(structure, m, t, design, name: str, value: float | Spread) -> float | np.ndarray:
-    """A value of a moderator, (draw,) if it is the model's."""
-    if not isinstance(value, Spread):
-        return value
+def _moments(structure, m, t, design, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD (draw,) over the rows of a modelled variable that descends from no product."""
     k = structure.variables(structure.levels[0]).index(name)
     q, context = regressors(data_of(design)), design["context"].to_numpy()
     mean = sum((Law.of(m, t, c).K[:, k] @ q[context == c].T).sum(1) for c in np.unique(context)) / len(q)
-    return mean + value.sds * np.sqrt(covariances(structure, m, t, design, 0)[:, k, k])
+    return mean, np.sqrt(covariances(structure, m, t, design, 0)[:, k, k])
+
+
+def _numbers(point: Mapping[str, float | Spread], moments: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict:
+    """A point with the model's means and SDs in place of `Spread`."""
+    return {v: moments[v][0] + x.sds * moments[v][1] if isinstance(x, Spread) else x for v, x in point.items()}
 
 
 def _model_at(structure, m, t, level, point) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
