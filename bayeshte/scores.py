@@ -166,8 +166,8 @@ def _check(fit: "Fit", found: _Latent) -> None:
     products = [r.name for level in fit.spec.structure.levels for r in fit.spec.structure.interactions(level)]
     if products and found.header == "factors":
         raise SpecError(
-            f"There are no scores of {', '.join(found.names)}: with a product of latent variables ({', '.join(products)}) factors are "
-            "not normal given the data. The model without it, bh.fit(...) of its own, has scores of the factors."
+            f"There are no scores of {', '.join(found.names)}: with a product of latent variables ({', '.join(products)}) "
+            "factors are not normal given the data. The model without it, fitted by itself, has scores of its factors."
         )
 
 

@@ -114,7 +114,9 @@ def gibbs(data: np.ndarray, draws: int, seed: int) -> np.ndarray:
             slope = b[1 + a] + b[3] * f[:, o]
             own = slice(3 * a, 3 * a + 3)
             precision = (lam[own] ** 2 / theta[own]).sum() + slope**2 / residual
-            towards = ((x[:, own] - nu[own]) * lam[own] / theta[own]).sum(1) + slope * (y - b[0] - b[1 + o] * f[:, o]) / residual
+            towards = ((x[:, own] - nu[own]) * lam[own] / theta[own]).sum(1) + slope * (
+                y - b[0] - b[1 + o] * f[:, o]
+            ) / residual
             left = Phi[a, a] - Phi[a, o] ** 2 / Phi[o, o]
             precision, towards = precision + 1 / left, towards + Phi[a, o] / Phi[o, o] * f[:, o] / left
             f[:, a] = towards / precision + rng.normal(size=n) / np.sqrt(precision)

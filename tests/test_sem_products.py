@@ -30,7 +30,9 @@ MODELS = {
         model="f1 =~ x1 + x2; f2 =~ x3 + x4; f3 =~ y + m; f1 ~ z; f3 ~ f1 + f2 + f1:f2; x5 ~ f3; x5 ~~ x1"
     ),
     "two are known": SEM(model="f1 =~ x1 + x2; f2 =~ x3 + x4; y ~ f1 + f2 + f1:f1 + f2:f2; f1 ~~ f2"),
-    "a treatment multiplies too": SEM(model="f1 =~ x1 + x2; f2 =~ x3 + x4; y ~ f1 + f2 + treat + f1:f2 + treat:f1; f1 ~ treat"),
+    "a treatment multiplies too": SEM(
+        model="f1 =~ x1 + x2; f2 =~ x3 + x4; y ~ f1 + f2 + treat + f1:f2 + treat:f1; f1 ~ treat"
+    ),
 }
 COMPLETE = {"two observed variables"}
 
@@ -103,7 +105,10 @@ def test_marginal_and_joint_define_the_same_posterior(case):
         posterior = draw(spec, design, density, z)
         values, logdet = members(m, data, stacked(spec.structure, posterior), z[density.n_top :])
         given = {
-            name: (("chain", "draw", f"{name}_row", f"{name}_of"), np.stack([values[i] for i in rows[name[1:-7]]])[None, None])
+            name: (
+                ("chain", "draw", f"{name}_row", f"{name}_of"),
+                np.stack([values[i] for i in rows[name[1:-7]]])[None, None],
+            )
             for name in latent
         }
         point = graph_point(spec, model, posterior.assign(given), None)
@@ -228,7 +233,9 @@ def test_moments(name):
         centre = weights @ means
         e = means - centre
         np.testing.assert_allclose(law.mean(row[None])[0, 0], centre, atol=1e-10)
-        averaged = averaged + (np.einsum("g,gab->ab", weights, spreads) + np.einsum("g,ga,gb->ab", weights, e, e)) / len(q)
+        averaged = averaged + (
+            np.einsum("g,gab->ab", weights, spreads) + np.einsum("g,ga,gb->ab", weights, e, e)
+        ) / len(q)
         third = np.einsum("g,ga,gb,gc->abc", weights, e, e, e)
         for axes in ("ga,gbc->abc", "gb,gac->abc", "gc,gab->abc"):
             third = third + np.einsum(axes, weights[:, None] * e, spreads)

@@ -148,7 +148,9 @@ def _integrated(structure: Structure, design: xr.Dataset) -> str:
     parts += ["missing values, taken as missing at random,"] if missing else []
     sampled = [f for level in structure.levels for f in structure.known if f in structure.table.factors(level)]
     if sampled and parts:
-        return f"{listed(parts)} were integrated out of the likelihood exactly, given {listed(sampled)}, which was sampled"
+        return (
+            f"{listed(parts)} were integrated out of the likelihood exactly, given {listed(sampled)}, which was sampled"
+        )
     return f"{listed(parts)} were integrated out of the likelihood exactly" if parts else ""
 
 

@@ -57,7 +57,9 @@ def _explained(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
             y, x = (row.lhs, row.rhs) if row.op == "~" else (row.rhs, row.lhs)
             text = f"SDs of {y} for an SD of {x}, as the model implies them{clusters}"
             if row in structure.interactions(level):
-                text = f"path of the product in SDs of {y}, {' and '.join(row.parts)} in theirs (Wen, Marsh & Hau, 2010)"
+                text = (
+                    f"path of the product in SDs of {y}, {' and '.join(row.parts)} in theirs (Wen, Marsh & Hau, 2010)"
+                )
             given = {"scale": "coefficient", "level": level, "header": "standardised"}
             out.append(Estimand(f"standardised {row.name}", text, _standardised(structure, m, row, y, x), **given))
     return out

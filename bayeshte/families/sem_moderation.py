@@ -202,7 +202,8 @@ def _at_points(structure, m, level, effect, kind, points, labels, change) -> Cal
             spread = {v for point in points for v, x in point.items() if isinstance(x, Spread)}
             moments = {v: _moments(structure, m, t, design, v) for v in spread}
             values = [
-                _changed(structure, m, t, level, cause, outcome, _numbers(point, moments), change)[kind] for point in points
+                _changed(structure, m, t, level, cause, outcome, _numbers(point, moments), change)[kind]
+                for point in points
             ]
         return _labelled(np.stack(values, axis=-1), posterior, labels)
 
@@ -227,7 +228,9 @@ def _changed(structure, m, t, level, cause, outcome, point, change) -> dict[str,
         given = worlds[mediators].mean.copy()
         if x is not None:
             given[:, x] = change[own]
-        products = [given[:, p.known] * given[:, p.other] + worlds[mediators].S[:, p.known, p.other] for p in m.products]
+        products = [
+            given[:, p.known] * given[:, p.other] + worlds[mediators].S[:, p.known, p.other] for p in m.products
+        ]
         return constant[:, y] + (B[:, y] * given).sum(-1) + sum(G[:, y, k] * p for k, p in enumerate(products))
 
     y00, y01, y10, y11 = (expected(own, mediators) for own, mediators in product((0, 1), repeat=2))
@@ -261,7 +264,11 @@ def _world(structure, m, t, level, point) -> _World:
     A = np.linalg.inv(np.eye(m.size) - B)
     S, mean = A @ Psi @ A.swapaxes(-1, -2), (A @ constant[..., None])[..., 0]
     for k, p in enumerate(m.products):
-        mean = mean + A[:, :, p.row] * (G[:, p.row, k] * (mean[:, p.known] * mean[:, p.other] + S[:, p.known, p.other]))[:, None]
+        mean = (
+            mean
+            + A[:, :, p.row]
+            * (G[:, p.row, k] * (mean[:, p.known] * mean[:, p.other] + S[:, p.known, p.other]))[:, None]
+        )
     return _World((Psi, B, constant, G), mean, S)
 
 

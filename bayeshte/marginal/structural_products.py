@@ -13,7 +13,6 @@ B and c those of the variables that descend from products, G the coefficients of
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -107,14 +106,16 @@ def density(
     start: np.ndarray,
     unit: np.ndarray,
 ) -> Density:
-    """The density in coordinates around the mode at which rows have the members of products that what is seen leads one to expect.
+    """The density in coordinates around the mode at which members of products are what is expected given what is seen.
 
     Arguments as those of `structural.density`.
     """
     split = Split.of(m)
     ints, floats, constant = structural.lists(split.m, NOTHING, priors, signed, blocks)
     row_ints, row_floats, sampled = _rows(m, split, data)
-    return precondition(_density(m, ints, [[constant], *floats[1:]], row_ints, row_floats, sampled, outputs), start, unit)
+    return precondition(
+        _density(m, ints, [[constant], *floats[1:]], row_ints, row_floats, sampled, outputs), start, unit
+    )
 
 
 def _density(m: Matrices, ints, floats, row_ints, row_floats, sampled: int, outputs) -> Density:
@@ -239,7 +240,9 @@ class Law:
             (self.S[:, a[:, None], b] + second[:, a[:, None], b]) * self.S[:, c[:, None], d]
             for a, c, b, d in ((i, j, i, j), (i, j, j, i))
         )
-        own = own + sum(second[:, a[:, None], b] * self.S[:, c[:, None], d] for a, c, b, d in ((j, i, i, j), (j, i, j, i)))
+        own = own + sum(
+            second[:, a[:, None], b] * self.S[:, c[:, None], d] for a, c, b, d in ((j, i, i, j), (j, i, j, i))
+        )
         both = self.G @ across
         V = self.S + both + both.swapaxes(-1, -2) + self.G @ own @ self.G.swapaxes(-1, -2)
         return self.A @ V @ self.A.swapaxes(-1, -2)

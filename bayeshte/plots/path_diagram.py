@@ -137,7 +137,11 @@ def _moderated(structure: Structure, row: Row, paths: Mapping[tuple[str, str], s
         (own,) = {*row.parts} - {moderator}
         return own, moderator
     first, second = row.parts
-    return (first, second) if (first, row.lhs) in paths or f"{first} to {row.lhs}" in {b for _, b in paths} else (second, first)
+    return (
+        (first, second)
+        if (first, row.lhs) in paths or f"{first} to {row.lhs}" in {b for _, b in paths}
+        else (second, first)
+    )
 
 
 def _text(row: Row, estimates: Mapping[tuple[str, str], pd.Series]) -> str:

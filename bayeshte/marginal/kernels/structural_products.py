@@ -16,9 +16,9 @@ from x, dz = b dw, db = z dw.
 
 Level 1 of the tables of structural.py has the equations of d (B, c), level 0 all else: there d are their residuals. Behind
 those tables (which have neither groups nor clusters), ints: states, of which inputs, paths, products, known z, patterns, runs;
-variables of the states; paths (d, state) in the order of d; products (path, z, place in t); patterns (seen, conditions, d seen, known
-[M], place of each z among the known [z], places of d [M]); runs (context, pattern, rows). floats: coef of products; rows
-(covariates, seen u, seen d), run by run. Coordinates: of the parameters, of the z of each row.
+variables of the states; paths (d, state) in the order of d; products (path, z, place in t); patterns (seen, conditions, d
+seen, known [M], place of each z among the known [z], places of d [M]); runs (context, pattern, rows). floats: coef of products;
+rows (covariates, seen u, seen d), run by run. Coordinates: of the parameters, of the z of each row.
 """
 
 import math
@@ -304,7 +304,10 @@ def all_rows(M, covariates, tables, cell, levels, S, K, t, z, dcell, dS, dK, dt,
         B = cell[context, (levels + 1) * M * M : (levels + 2) * M * M].reshape((M, M))
         dB = dcell[context, (levels + 1) * M * M : (levels + 2) * M * M].reshape((M, M))
         first = 2 * levels * M * M + M * Q
-        c, dc = cell[context, first : first + M * Q].reshape((M, Q)), dcell[context, first : first + M * Q].reshape((M, Q))
+        c, dc = (
+            cell[context, first : first + M * Q].reshape((M, Q)),
+            dcell[context, first : first + M * Q].reshape((M, Q)),
+        )
         if not roots(S[context, 0], known, n, states, L, P):
             return math.nan
         clear(dL, n + ns, n)
