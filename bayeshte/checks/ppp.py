@@ -48,8 +48,8 @@ def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray
     if products := [r.name for level in s.levels for r in s.interactions(level)]:
         raise SpecError(
             f"There is no posterior predictive p-value with a product of latent variables ({', '.join(products)}): the "
-            "discrepancy is that of means and covariances of normal variables. Use bh.predictive_checks, and bh.compare with the model "
-            "without it."
+            "discrepancy is that of means and covariances of normal variables. Use bh.predictive_checks, and bh.compare with the "
+            "model without it."
         )
     data = data_of(fit.design)
     model = Saturated(data, tuple(s.within.index(v) for v in s.both))

@@ -48,7 +48,7 @@ def log_likelihood(m: Matrices, data: Data, t: np.ndarray) -> Integral:
     n, error = NODES[0], 0.0
     for n in [n for n in NODES if (2 * n) ** sampled <= MOST] if sampled else ():
         error = float(np.abs(quadrature(m, data, some(t), 2 * n) - quadrature(m, data, some(t), n)).max(0).sum())
-        if error <= TOLERANCE:
+        if error <= TOLERANCE / 2:
             break
     return Integral(quadrature(m, data, t, n), sampled, n, error)
 

@@ -64,6 +64,16 @@ def take_rows(ints, floats, M):
 
 
 @njit(**OPTIONS)
+def clear_known(P, known, n, states):
+    """Zero rows and columns of states that are known themselves: nothing is left of these, which rounding does not see."""
+    for i in range(len(states)):
+        for k in range(n):
+            if known[k] == states[i]:
+                for j in range(len(states)):
+                    P[i, j] = P[j, i] = 0.0
+
+
+@njit(**OPTIONS)
 def roots(S, known, n, states, L, P):
     """L of the known variables and, below, of the states on them; P, what is left of the states. False if S is no covariance."""
     for i in range(n + len(states)):
@@ -86,6 +96,7 @@ def roots(S, known, n, states, L, P):
             for k in range(n):
                 s -= L[n + i, k] * L[n + j, k]
             P[i, j] = P[j, i] = s
+    clear_known(P, known, n, states)
     return True
 
 
@@ -93,6 +104,7 @@ def roots(S, known, n, states, L, P):
 def roots_gradient(L, dL, dP, known, n, states, dS):
     """From derivatives in L, which are used up, and P (symmetric) to those in S (added)."""
     ns = len(states)
+    clear_known(dP, known, n, states)
     for i in range(ns):
         for j in range(ns):
             dS[states[i], states[j]] += dP[i, j]
