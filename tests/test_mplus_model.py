@@ -163,7 +163,8 @@ def test_an_interaction_of_two_factors():
         head + "f BY y1 y2; g BY y3 y4; fg | f XWITH g; ff | f XWITH f; x1 ON f g fg (b1-b3); x2 ON ff;",
         model="f =~ 1*y1 + y2; g =~ 1*y3 + y4; x1 ~ b1*f + b2*g + b3*f:g; x2 ~ f:f",
     )
-    same(head + "f BY y1 y2; x1 ON ff f x2; ff | f XWITH f;", model="f =~ 1*y1 + y2; x1 ~ f:f + f + x2")
+    before = head + "f BY y1-y4; x1 ON ff f x2; ff | f XWITH f;"
+    same(before, model="f =~ 1*y1 + y2 + y3 + y4; x1 ~ f:f + f + x2")
     spec, notes, *_ = build(head + "f BY y1 y2; g BY y3 y4; x1 ON f g; fg | f XWITH g; x2 ON x1;")
     assert not spec.structure.known
     assert any("fg, an XWITH variable, is used in no statement" in n for n in notes)
