@@ -62,8 +62,8 @@ def factor_scores(fit: "Fit", interval: str = "eti", level: float = LEVEL) -> pd
     Raises
     ------
     SpecError
-        For another family, a model that has no latent variables, or one with factors of rows and categorical variables: given
-        categories such a factor is not normal.
+        For another family, a model that has no latent variables, or one with factors of rows and categorical variables or
+        products of latent variables: given the data such a factor is not normal.
     """
     parts = []
     shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"])
@@ -164,6 +164,12 @@ def _check(fit: "Fit", found: _Latent) -> None:
         raise SpecError(
             f"There are no scores of {', '.join(found.names)}: with categorical variables ({', '.join(asked)}) a factor of "
             f"{unit} is not normal given the data. bh.factor_score_draws has the latent means and random slopes of clusters."
+        )
+    products = [r.name for level in fit.spec.structure.levels for r in fit.spec.structure.interactions(level)]
+    if products and found.header == "factors":
+        raise SpecError(
+            f"There are no scores of {', '.join(found.names)}: with a product of latent variables ({', '.join(products)}) "
+            "factors are not normal given the data. The model without it, fitted by itself, has scores of its factors."
         )
 
 

@@ -157,6 +157,30 @@ def test_an_interaction_on_one_level():
     refused(HEAD + "USEV = y1 x1;\nANALYSIS: TYPE = RANDOM; ESTIMATOR = BAYES;\nMODEL: s | y1 ON x1;", "clusters")
 
 
+def test_an_interaction_of_two_factors():
+    head = HEAD + "USEV = y1-y4 x1 x2;\nANALYSIS: TYPE = RANDOM; ALGORITHM = INTEGRATION; ESTIMATOR = BAYES;\nMODEL: "
+    same(
+        head + "f BY y1 y2; g BY y3 y4; fg | f XWITH g; ff | f XWITH f; x1 ON f g fg (b1-b3); x2 ON ff;",
+        model="f =~ 1*y1 + y2; g =~ 1*y3 + y4; x1 ~ b1*f + b2*g + b3*f:g; x2 ~ f:f",
+    )
+    before = head + "f BY y1-y4; x1 ON ff f x2; ff | f XWITH f;"
+    same(before, model="f =~ 1*y1 + y2 + y3 + y4; x1 ~ f:f + f + x2")
+    spec, notes, *_ = build(head + "f BY y1 y2; g BY y3 y4; x1 ON f g; fg | f XWITH g; x2 ON x1;")
+    assert not spec.structure.known
+    assert any("fg, an XWITH variable, is used in no statement" in n for n in notes)
+    refused(
+        head + "f BY y1 y2; g BY y3 y4; fg | f XWITH g; x1 ON fg; xf | x1 XWITH f; x2 ON xf;", "products of products"
+    )
+    refused(
+        HEAD
+        + "USEV = y1-y4; CLUSTER = school;\n"
+        + RANDOM
+        + "MODEL: %WITHIN% f BY y1-y3; y4 ON f; %BETWEEN% fb BY y1-y3;"
+        " gb BY y2 y3 y4; fg | fb XWITH gb; y4 ON fg;",
+        "models of one level",
+    )
+
+
 def test_an_interaction_with_a_latent_variable():
     spec = same(
         HEAD

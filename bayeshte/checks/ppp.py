@@ -33,7 +33,7 @@ def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray
     Raises
     ------
     SpecError
-        With logit links, with random slopes, or if a covariate multiplies a modelled variable.
+        With logit links, with random slopes, or with products of modelled variables.
     DataError
         If the saturated model has no estimates.
     """
@@ -49,6 +49,12 @@ def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray
         raise SpecError(
             f"There is no posterior predictive p-value with {what}: a saturated model has one covariance matrix a level, "
             "here they differ (Mplus prints none either). Use bh.predictive_checks, and bh.compare with a simpler model."
+        )
+    if products := [r.name for level in s.levels for r in s.interactions(level)]:
+        raise SpecError(
+            f"There is no posterior predictive p-value with a product of latent variables ({', '.join(products)}): the "
+            "discrepancy is that of means and covariances of normal variables. Use bh.predictive_checks, and bh.compare with the "
+            "model without it."
         )
     data, chosen, m = data_of(fit.design), evenly_spaced(fit, draws), s.matrices(fit.design["slots"].to_numpy())
     model, t = Saturated(data, tuple(s.within.index(v) for v in s.both)), stacked(s, chosen)

@@ -42,6 +42,7 @@ from bayeshte.marginal import (
     structural_categorical,
     structural_draws,
     structural_pilot,
+    structural_products,
 )
 from bayeshte.marginal.density import Density, Output
 from bayeshte.model_text import ParameterTable, parameter_table
@@ -219,6 +220,8 @@ class SEM(ModelSpec):
             given = (scalars, signed, blocks, tuple(outputs), start, unit)
             return structural_categorical.density(m, data, responses(s, priors), *given, means, spreads)
         given = (scalars, signed, blocks, tuple(outputs), start, unit)
+        if m.products:
+            return structural_products.density(m, data, *given)
         if not m.slopes:
             return structural.density(m, structural.statistics(data), *given)
         return structural_pilot.density(m, data, *given, means, spreads)

@@ -27,6 +27,12 @@ TWO_LEVEL = (
     "Preacher, K. J., Zyphur, M. J., & Zhang, Z. (2010). A general multilevel SEM framework for assessing multilevel "
     "mediation. Psychological Methods, 15(3), 209–233.",
 )
+INTERACTIONS = (
+    "Asparouhov, T., & Muthén, B. (2021). Bayesian estimation of single and multilevel models with latent variable interactions. "
+    "Structural Equation Modeling, 28(2), 314–328.",
+    "Wen, Z., Marsh, H. W., & Hau, K.-T. (2010). Structural equation models of latent interactions: An appropriate standardized "
+    "solution and its scale-free properties. Structural Equation Modeling, 17(1), 1–22.",
+)
 
 
 def describe(spec, structure: Structure, design: xr.Dataset, iccs: Sequence[Estimand]) -> Description:
@@ -46,7 +52,11 @@ def describe(spec, structure: Structure, design: xr.Dataset, iccs: Sequence[Esti
         integrated=_integrated(structure, design),
         effects=_effects(structure),
         assumptions=tuple(_assumptions(spec, structure, design)),
-        references=(*(TWO_LEVEL if structure.two_level else ()), *((MEDIATION,) if _mediators(structure) else ())),
+        references=(
+            *(TWO_LEVEL if structure.two_level else ()),
+            *((MEDIATION,) if _mediators(structure) else ()),
+            *(INTERACTIONS if structure.known else ()),
+        ),
         plot="plot_path",
     )
 
@@ -111,6 +121,11 @@ def _effects(structure: Structure) -> str:
             "A contextual effect is the path between clusters minus that within: what the cluster mean adds to a person's own "
             "value. ICC is the share of a variable's variance that lies between clusters."
         )
+    if any(structure.interactions(level) for level in structure.levels):
+        words.append(
+            "The path of a product of two variables is by how much the effect of one changes with a unit of the other. Its "
+            "standardised form is in SDs of the two variables, not of their product (Wen, Marsh & Hau, 2010)."
+        )
     if structure.links:
         words.append(
             "Paths to a categorical variable are in units of its latent response. Effects on probabilities say what a change of "
@@ -128,8 +143,14 @@ def _integrated(structure: Structure, design: xr.Dataset) -> str:
     parts = ["latent cluster means"] if structure.both and not structure.links else []
     factors = structure.levels[-1:] if structure.links and structure.two_level else structure.levels
     factors = [] if structure.links and not structure.two_level else factors
-    parts += ["factors"] if any(structure.table.factors(level) for level in factors) else []
+    known = {*structure.known}
+    parts += ["factors"] if any({*structure.table.factors(level)} - known for level in factors) else []
     parts += ["missing values, taken as missing at random,"] if missing else []
+    sampled = [f for level in structure.levels for f in structure.known if f in structure.table.factors(level)]
+    if sampled and parts:
+        return (
+            f"{listed(parts)} were integrated out of the likelihood exactly, given {listed(sampled)}, which was sampled"
+        )
     return f"{listed(parts)} were integrated out of the likelihood exactly" if parts else ""
 
 

@@ -56,6 +56,10 @@ def _explained(structure: Structure, m: Matrices, level: str) -> list[Estimand]:
         if row.op in ("~", "=~") and row not in structure.products(level):
             y, x = (row.lhs, row.rhs) if row.op == "~" else (row.rhs, row.lhs)
             text = f"SDs of {y} for an SD of {x}, as the model implies them{clusters}"
+            if row in structure.interactions(level):
+                text = (
+                    f"path of the product in SDs of {y}, {' and '.join(row.parts)} in theirs (Wen, Marsh & Hau, 2010)"
+                )
             given = {"scale": "coefficient", "level": level, "header": "standardised"}
             out.append(Estimand(f"standardised {row.name}", text, _standardised(structure, m, row, y, x), **given))
     return out
@@ -271,18 +275,20 @@ def _share(structure: Structure, m: Matrices, level: str, name: str) -> Callable
 def _standardised(structure: Structure, m: Matrices, row: Row, y: str, x: str) -> Callable:
     def value(posterior, design):
         names, covariates = structure.variables(row.level), structure.covariates(row.level)
-        i, j = names.index(y), names.index(x) if x in names else m.size + covariates.index(x)
+        parts = row.parts if row in structure.interactions(row.level) else (x,)
+        i, j = names.index(y), [names.index(v) if v in names else m.size + covariates.index(v) for v in parts]
         if structure.table.slopes and row.level == "within":
             which = structure.table.slopes.index(row.slope) if row.slope else None
             fixed = None if row.slope else _flat(row_draws(structure, posterior, row))
 
             def ratio(slopes, S):
-                return (slopes[:, which] if row.slope else fixed) * np.sqrt(S[:, j, j] / S[:, i, i])
+                return (slopes[:, which] if row.slope else fixed) * np.sqrt(S[:, j[0], j[0]] / S[:, i, i])
 
             return _labelled(sem_varying.averaged(structure, m, posterior, design, ratio), posterior)
         S = covariances(structure, m, stacked(structure, posterior), design, structure.levels.index(row.level))
         path = _flat(row_draws(structure, posterior, row))
-        return _labelled(path * np.sqrt(S[:, j, j] / S[:, i, i]), posterior)
+        variance = np.prod([S[:, k, k] for k in j], axis=0)
+        return _labelled(path * np.sqrt(variance / S[:, i, i]), posterior)
 
     return value
 

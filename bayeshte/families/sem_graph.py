@@ -18,12 +18,14 @@ import xarray as xr
 
 from bayeshte.families.sem_categorical import responses
 from bayeshte.families.sem_graph_categorical import add_categories, add_rows
+from bayeshte.families.sem_graph_products import EXPLAINED, add_products
 from bayeshte.families.sem_priors import factors
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal.density import lkj_constant, wishart_constant
 from bayeshte.marginal.plans import plan, plan_of_clusters
 from bayeshte.marginal.structural import Data, Matrices
 from bayeshte.marginal.structural_categorical import Response, links_of, varying, without_logistic
+from bayeshte.marginal.structural_products import Split
 from bayeshte.prior import LKJ, Prior, random_variable
 
 
@@ -41,6 +43,10 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         _add_priors_of_covariances(structure, m, t, priors)
         if m.checks:
             pm.Potential("_positive_definite", _truncation(m, t))
+        if m.products:
+            moments = [_given_products(m, t, slots) for slots in m.slots]
+            add_products(m, t, moments, data, patterns("y", data.Y, data.context))
+            return model
         levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
         p, Q = m.within, m.regressors
         if not structure.two_level:
@@ -120,6 +126,7 @@ def observed_columns(
     """
     draws = len(next(iter(values.values())))
     causal = [v for v in m.order[0] if v < m.within and structure.within[v] not in structure.thresholds]
+    down = Split.of(m).down if m.products else ()
     Y, V = (np.full((draws, *x.shape), np.nan) for x in (data.Y, data.V))
     context = data.context if data.code is None else None
     for target, names, pieces in (
@@ -133,7 +140,12 @@ def observed_columns(
             seen = [k for k in seen if k not in categorical]
             if target is Y and structure.thresholds:
                 seen = [k for k in causal if k in seen]
-            if seen:
+            if target is Y and down:
+                explained = [v for v in seen if v in down]
+                seen = [v for v in seen if v not in down]
+                if explained:
+                    Y[:, rows[:, None], explained] = values[name + EXPLAINED]
+            if len(seen):
                 target[:, rows[:, None], seen] = values[name]
     out = {v: Y[..., k] for k, v in enumerate(structure.within)}
     return out | {v: V[:, data.code, k] for k, v in enumerate(structure.own)}
@@ -260,6 +272,14 @@ def _implied(m: Matrices, t, level: int, values: np.ndarray, slopes=None):
                 c = pt.inc_subtensor(c[:, s.row, s.column], slopes[:, k])
     A = pt.linalg.inv(pt.eye(m.size) - B)
     return A @ Psi @ A.mT, A @ c
+
+
+def _given_products(m: Matrices, t, values: np.ndarray):
+    """S and K of what descends from no product and the residuals of the rest, B and c of the rest, in a context."""
+    split = Split.of(m)
+    return *_implied(split.m, t, 0, values), *(
+        _matrix(split.m, pt.concatenate([t, values]), 1, name) for name in ("beta", "c")
+    )
 
 
 def patterns(

@@ -6,6 +6,9 @@ slopes count as observed between clusters, since each is the regression of its c
 random, so that it is that of almost all others. In a direction in which no moment changes the likelihood is flat: with flat
 priors the posterior is improper, with default ones it shows only these. A prior of one's own may settle it, as the small
 variances of cross-loadings do in Bayesian factor analysis (Muthén & Asparouhov, 2012).
+
+Products of two latent variables show in third moments too (Kenny & Judd, 1984): those of a variable that they explain with two
+that they do not. Means and covariances then depend on the covariates, of which some values are taken.
 """
 
 from collections.abc import Collection
@@ -15,7 +18,9 @@ import numpy as np
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Matrices, implied
+from bayeshte.marginal.structural_products import Law
 
+CONTEXTS = 8  # at most so many of them are taken where products of latent variables are explained
 POINTS, STEP, ZERO = 2, 1e-5, 1e-6  # points, half-width of the differences, singular values that count as none
 SHOWN = 6
 
@@ -66,6 +71,8 @@ def random_point(structure: Structure, n: int, seed: int) -> np.ndarray:
 
 def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
     """Moments of what is observed, one row a draw of t; of a latent response those in units of its SD at its own level."""
+    if m.products:
+        return _moments_with_products(m, t)
     S, K = implied(m, t)
     unit = np.ones((len(t), m.size))
     further = []
@@ -88,3 +95,15 @@ def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
         parts.append(K[:, 1][..., m.observed :, q][..., [k - m.observed for k in between if k >= m.observed]])
         mean = mean + K[:, 1][..., : m.observed, q]
     return np.concatenate([p.reshape(len(t), -1) for p in (*parts, mean, *further)], axis=1)
+
+
+def _moments_with_products(m: Matrices, t: np.ndarray) -> np.ndarray:
+    """Means and covariances at some values of the covariates, third cumulants; one row a draw of t."""
+    q = np.random.default_rng(0).normal(size=(1 + 2 * m.regressors, m.regressors))
+    q[:, 0] = 1.0
+    seen, parts = np.arange(m.within), []
+    for context in np.unique(np.linspace(0, len(m.slots) - 1, CONTEXTS).astype(int)):
+        law = Law.of(m, t, context)
+        parts += [law.mean(q)[..., seen], law.third()[:, seen][:, :, seen][..., seen]]
+        parts += [law.covariance(row[None])[:, seen][:, :, seen] for row in q]
+    return np.concatenate([x.reshape(len(t), -1) for x in parts], axis=1)

@@ -16,6 +16,7 @@ from bayeshte.marginal import (
     structural_categorical_integration,
     structural_draws,
     structural_integration,
+    structural_product_integration,
 )
 from bayeshte.marginal.cluster_categories import causes_of
 from bayeshte.marginal.structural import Data, Matrices
@@ -28,6 +29,9 @@ def log_likelihood(s: Structure, m: Matrices, draws: xr.Dataset, design: xr.Data
     if s.links:
         found = _categorical(s, m, data, t, draws, by_cluster)
         values, attrs = found.values, _numerical(s, m, found)
+    elif m.products:
+        found = structural_product_integration.log_likelihood(m, data, t)
+        values, attrs = found.values, _members(s, found)
     elif by_cluster and m.slopes:
         found = structural_integration.log_likelihood(m, data, t)
         values, attrs = found.values, _quadrature(f"the random slopes {', '.join(s.table.slopes)}", found)
@@ -109,6 +113,14 @@ def _numerical(
     if not texts:
         return {}
     return _attributes(texts, int(found.nodes.max(initial=found.row_nodes)), found.error)
+
+
+def _members(s: Structure, found: structural_product_integration.Integral) -> dict[str, str | int | float]:
+    """The same of members of products; nothing where their values are all there."""
+    if not found.sampled:
+        return {}
+    text = f"{', '.join(s.known)} by adaptive Gauss-Hermite quadrature with {found.nodes} nodes each"
+    return _attributes([text], found.nodes, found.error)
 
 
 def _adaptive(what: str, nodes: np.ndarray) -> str:

@@ -11,10 +11,14 @@ from x0 to x1 is split by potential outcomes Y(x, M(x')) (Valeri & VanderWeele, 
 The model is linear in everything but x and z, so that expectations are its equations at expected values: in the model with x
 and z at their values, f = c q + B f. Paths within clusters that are random slopes have the expectation of their products given z
 (`sem_varying`).
+
+A latent or modelled variable z that multiplies another one on the way is set to its values likewise, its own equation cut; by
+default to its mean and an SD around it, as the model implies them in every draw. If x leads to both members M1, M2 of a product,
+or multiplies a mediator, E M1 M2 = E M1 E M2 + Cov(M1, M2), with the covariance that is left with x set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -22,13 +26,28 @@ import xarray as xr
 
 from bayeshte.errors import SpecError, near
 from bayeshte.families import sem_varying
+from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
+from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Matrices, cells
+from bayeshte.marginal.structural_products import Law, regressors
 from bayeshte.model_text import Row
 from bayeshte.spec import Estimand
 
 FEW = 5  # values of a moderator that are all shown
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean of a modelled variable and `sds` SDs, as the model implies them in every draw."""
+
+    sds: int
+
+    def __str__(self):
+        return ("mean - SD", "mean", "mean + SD")[self.sds + 1]
+
+
 HEADER = "conditional effects"
 NATURAL = {
     "total": "along all ways",
@@ -56,8 +75,9 @@ def moderated(
     """
     found = _ways(structure, level, cause, outcome)
     by = _moderators(structure, level, found, cause)
-    interacts = cause in structure.moderators and any(len(w) > 1 for w in found)
-    if not by and not interacts:
+    bends = _bends(structure, level, found, cause)
+    interacts = (cause in structure.moderators or bends) and any(len(w) > 1 for w in found)
+    if not by and not interacts and not bends:
         return []
     means = covariate_means(structure, design)
     grid = {v: list((at or {}).get(v) or usual_values(structure, design, v)) for v in by}
@@ -70,7 +90,7 @@ def moderated(
         name = f"{kind} effect of {cause} on {outcome}{where}"
         out.append(Estimand(name, text, draws, level=level, header=HEADER))
         if len(kinds) == 1 or kind.endswith("indirect"):
-            out += [_index(out[-1], v, grid) for v in grid if len(grid[v]) > 1]
+            out += [_index(out[-1], v, grid) for v in grid if len(grid[v]) > 1 and isinstance(grid[v][0], (int, float))]
     return out
 
 
@@ -79,9 +99,12 @@ def covariate_means(structure: Structure, design: xr.Dataset) -> dict[str, float
     return {v: float(values.mean()) for v, values in _covariates(structure, design).items()}
 
 
-def usual_values(structure: Structure, design: xr.Dataset, name: str) -> list[float]:
-    """All values of a covariate, or if these are many its mean and an SD around it."""
-    values = _covariates(structure, design)[name]
+def usual_values(structure: Structure, design: xr.Dataset, name: str) -> list[float] | list[Spread]:
+    """All values of a covariate, or if these are many its mean and an SD around it; the latter of what is modelled."""
+    covariates = _covariates(structure, design)
+    if name not in covariates:
+        return [Spread(k) for k in (-1, 0, 1)]
+    values = covariates[name]
     found = np.unique(values)
     return found.tolist() if len(found) <= FEW else (values.mean() + values.std(ddof=1) * np.array([-1, 0, 1])).tolist()
 
@@ -125,7 +148,7 @@ def _ways(structure: Structure, level: str, cause: str, outcome: str) -> list[li
 
 
 def _moderators(structure: Structure, level: str, found: list[list[Row]], cause: str) -> list[str]:
-    """Covariates other than the cause that multiply a path on a way, or that predict a random slope which is one."""
+    """What multiplies a path on a way and does not depend on the cause, or predicts a random slope which is one."""
     rows = [r for way in found for r in way]
     out = [
         v for r in rows if r.op == "~" and ":" in r.rhs for v in r.parts if v != cause and _plain(structure, r.level, v)
@@ -133,7 +156,15 @@ def _moderators(structure: Structure, level: str, found: list[list[Row]], cause:
     for slope in (r.slope for r in rows if r.slope):
         out += [v for r in structure.table.at("between") if r.op == "~" and r.lhs == slope for v in r.parts]
     between = structure.levels[-1]
-    return [v for v in dict.fromkeys(out) if _plain(structure, level, v) or _plain(structure, between, v)]
+    modelled = [v for r in rows if r in structure.interactions(level) for v in r.parts]
+    modelled = [v for v in dict.fromkeys(modelled) if not structure.leads(level, cause, v)]
+    return [v for v in dict.fromkeys(out) if _plain(structure, level, v) or _plain(structure, between, v)] + modelled
+
+
+def _bends(structure: Structure, level: str, found: list[list[Row]], cause: str) -> bool:
+    """Whether the cause leads to both members of a product on a way, or is one and leads to the other."""
+    rows = [r for way in found for r in way if r in structure.interactions(level)]
+    return any(all(structure.leads(level, cause, v) for v in r.parts) for r in rows)
 
 
 def _plain(structure: Structure, level: str, name: str) -> bool:
@@ -168,7 +199,12 @@ def _at_points(structure, m, level, effect, kind, points, labels, change) -> Cal
                 (change[1] - change[0]) * sem_varying.effect(structure, posterior, keep, *both) for both in moments
             ]
         else:
-            values = [_changed(structure, m, t, level, cause, outcome, point, change)[kind] for point in points]
+            spread = {v for point in points for v, x in point.items() if isinstance(x, Spread)}
+            moments = {v: _moments(structure, m, t, design, v) for v in spread}
+            values = [
+                _changed(structure, m, t, level, cause, outcome, _numbers(point, moments), change)[kind]
+                for point in points
+            ]
         return _labelled(np.stack(values, axis=-1), posterior, labels)
 
     return draws
@@ -184,26 +220,69 @@ def _changed(structure, m, t, level, cause, outcome, point, change) -> dict[str,
     """The effects of the module's docstring, (draw,) each; those of models without interaction by their plain names too."""
     names = structure.variables(level)
     y, x = names.index(outcome), names.index(cause) if cause in names else None
-    models = [_model_at(structure, m, t, level, point | {cause: value}) for value in change]
-    means = []
-    for (_, B, constant), value in zip(models, change, strict=True):
-        if x is not None:  # a modelled cause is set to its value
-            B, constant = B.copy(), constant.copy()
-            B[:, x], constant[:, x] = 0.0, value
-        means.append(np.linalg.solve(np.eye(m.size) - B, constant[..., None])[..., 0])
+    worlds = [_world(structure, m, t, level, point | {cause: value}) for value in change]
 
     def expected(own: int, mediators: int) -> np.ndarray:
         """E Y(x, M(x')), x and x' by their place in `change`."""
-        _, B, constant = models[own]
-        given = means[mediators].copy()
+        _, B, constant, G = worlds[own].model
+        given = worlds[mediators].mean.copy()
         if x is not None:
             given[:, x] = change[own]
-        return constant[:, y] + (B[:, y] * given).sum(-1)
+        products = [
+            given[:, p.known] * given[:, p.other] + worlds[mediators].S[:, p.known, p.other] for p in m.products
+        ]
+        return constant[:, y] + (B[:, y] * given).sum(-1) + sum(G[:, y, k] * p for k, p in enumerate(products))
 
     y00, y01, y10, y11 = (expected(own, mediators) for own, mediators in product((0, 1), repeat=2))
     out = {"total": y11 - y00, "pure direct": y10 - y00, "total indirect": y11 - y10}
     out |= {"total direct": y11 - y01, "pure indirect": y01 - y00}
     return out | {"direct": out["pure direct"], "indirect": out["total indirect"]}
+
+
+@dataclass(frozen=True)
+class _World:
+    """A level with variables set: its model (Psi, B, c q, coefficients of products), means and covariances of its variables.
+
+    The latter two are those of variables that descend from products only as far as products have no variance.
+    """
+
+    model: tuple[np.ndarray, ...]
+    mean: np.ndarray
+    S: np.ndarray
+
+
+def _world(structure, m, t, level, point) -> _World:
+    """The model with the covariates, and modelled variables among them, set to values."""
+    names = structure.variables(level)
+    Psi, B, constant = _model_at(structure, m, t, level, {v: x for v, x in point.items() if v not in names})
+    G = Law.of(m, t).G if m.products else np.zeros((len(t), m.size, 0))
+    for v, value in point.items():
+        if v in names:  # its equation is cut
+            k = names.index(v)
+            B[:, k] = G[:, k] = Psi[:, k] = Psi[:, :, k] = 0.0
+            constant[:, k] = value
+    A = np.linalg.inv(np.eye(m.size) - B)
+    S, mean = A @ Psi @ A.swapaxes(-1, -2), (A @ constant[..., None])[..., 0]
+    for k, p in enumerate(m.products):
+        mean = (
+            mean
+            + A[:, :, p.row]
+            * (G[:, p.row, k] * (mean[:, p.known] * mean[:, p.other] + S[:, p.known, p.other]))[:, None]
+        )
+    return _World((Psi, B, constant, G), mean, S)
+
+
+def _moments(structure, m, t, design, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD (draw,) over the rows of a modelled variable that descends from no product."""
+    k = structure.variables(structure.levels[0]).index(name)
+    q, context = regressors(data_of(design)), design["context"].to_numpy()
+    mean = sum((Law.of(m, t, c).K[:, k] @ q[context == c].T).sum(1) for c in np.unique(context)) / len(q)
+    return mean, np.sqrt(covariances(structure, m, t, design, 0)[:, k, k])
+
+
+def _numbers(point: Mapping[str, float | Spread], moments: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict:
+    """A point with the model's means and SDs in place of `Spread`."""
+    return {v: moments[v][0] + x.sds * moments[v][1] if isinstance(x, Spread) else x for v, x in point.items()}
 
 
 def _model_at(structure, m, t, level, point) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -241,5 +320,5 @@ def _index(effect: Estimand, name: str, grid: Mapping[str, Sequence[float]]) -> 
     return Estimand(f"{what} by {name}: {effect.name}", text, draws, "coefficient", level=effect.level, header=HEADER)
 
 
-def _label(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{v} = {x:.4g}" for v, x in values.items())
+def _label(values: Mapping[str, float | Spread]) -> str:
+    return ", ".join(f"{v} = {x if isinstance(x, Spread) else format(x, '.4g')}" for v, x in values.items())

@@ -5,10 +5,15 @@ import xarray as xr
 
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Matrices, implied
+from bayeshte.marginal.structural_products import Law
+
+PIECE = 100_000  # means held at once, rows times draws
 
 
 def covariances(structure: Structure, m: Matrices, t: np.ndarray, design: xr.Dataset, level: int) -> np.ndarray:
     """Implied by the model at the draws t: of the variables of a level, then of its covariates, (draw, M + c, M + c)."""
+    if m.products:
+        return _with_products(m, t, design)
     S, K = implied(m, t)
     context = design["context"].to_numpy()
     if structure.two_level and level == 0:  # covariates multiply variables between clusters only
@@ -33,4 +38,25 @@ def with_covariates(S: np.ndarray, K: np.ndarray, design: xr.Dataset, level: int
     for k in np.unique(context):
         mine = q[context == k]
         out += K[:, k] @ (mine.T @ mine / len(q)) @ K[:, k].swapaxes(-1, -2)
+    return out
+
+
+def _with_products(m: Matrices, t: np.ndarray, design: xr.Dataset) -> np.ndarray:
+    """`covariances` of a model with products, whose means are no linear functions of the covariates."""
+    X, context = design["X"].to_numpy(), design["context"].to_numpy()
+    q, c = np.column_stack([np.ones(len(X)), X]), X.shape[1]
+    kinds, count = np.unique(np.column_stack([context, q]), axis=0, return_counts=True)
+    step, share = max(1, PIECE // len(kinds)), count / len(q)
+    out = np.zeros((len(t), m.size + c, m.size + c))
+    for start in range(0, len(t), step):
+        part = slice(start, start + step)
+        mean = np.empty((len(t[part]), len(kinds), m.size + c))
+        mean[..., m.size :] = kinds[:, 2:]
+        for k in np.unique(context):
+            law, mine = Law.of(m, t[part], k), np.flatnonzero(kinds[:, 0] == k)
+            mean[:, mine, : m.size] = law.mean(kinds[mine, 1:])
+            rows = q[context == k]
+            out[part, : m.size, : m.size] += len(rows) / len(q) * law.covariance(rows)
+        mean -= (mean * share[:, None]).sum(1, keepdims=True)
+        out[part] += np.einsum("r,sra,srb->sab", share, mean, mean, optimize=True)
     return out

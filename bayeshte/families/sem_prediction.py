@@ -11,6 +11,7 @@ from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Matrices, implied
 from bayeshte.marginal.structural_draws import implied_within
+from bayeshte.marginal.structural_products import Law
 
 
 def expected(
@@ -26,6 +27,11 @@ def expected(
     X, Z, code, context, rows = _covariates(structure, design, clusters, frame)
     t, p = stacked(structure, draws), m.within
     q = np.column_stack([np.ones(len(X)), X, *([np.ones(len(X)), Z] if structure.two_level else [])])
+    if m.products:
+        values = np.empty((len(t), len(q), p))
+        for c in np.unique(context):
+            values[:, context == c] = Law.of(m, t, c).mean(q[context == c])[..., :p]
+        return _labelled(values, draws, design, rows)
     K = implied(m, t)[1]
     own = K[:, 0, 0] if structure.two_level else K[:, 0]
     if not structure.two_level:

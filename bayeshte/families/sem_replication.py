@@ -8,6 +8,7 @@ from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural import Data, Matrices, moments
 from bayeshte.marginal.structural_categorical import Response, cuts_at, without_logistic
 from bayeshte.marginal.structural_draws import implied_within, normal_noise
+from bayeshte.marginal.structural_products import Law
 
 
 def replicate(
@@ -37,7 +38,10 @@ def replicate(
         V += f[..., p : m.observed]
         slopes = f[..., [s.variable for s in m.slopes]]
     q = np.column_stack([np.ones(len(data.Y)), data.X])
-    for rows, S, K in _within(m, data, t, slopes):
+    for c in np.unique(data.context) if m.products else ():
+        rows = np.flatnonzero(data.context == c)
+        Y[:, rows] = Law.of(m, t, c).draw(q[rows], rng)[..., :p]
+    for rows, S, K in () if m.products else _within(m, data, t, slopes):
         Y[:, rows] += q[rows] @ K[:, :p, : q.shape[1]].swapaxes(-1, -2)
         Y[:, rows] += normal_noise(S[:, :p, :p], len(rows), rng)
     for r, cuts in zip(responses, cuts_at(responses, t), strict=True):

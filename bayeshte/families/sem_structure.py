@@ -11,12 +11,13 @@ make.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_blocks import Block, Parameter, element_of
-from bayeshte.marginal.structural import Entry, Matrices, Slope
+from bayeshte.marginal.structural import Entry, Matrices, Product, Slope
 from bayeshte.model_text import ParameterTable, Row
 
 #: variable: what its elements are, in the order of tables
@@ -94,17 +95,42 @@ class Structure:
 
     def products(self, level: str) -> list[Row]:
         """Paths of a covariate times a latent or modelled variable."""
-        known = set(self.modelled(level)) | set(self.table.factors(level)) | set(self.table.slopes)
-        rows = [r for r in self.table.at(level) if r.op == "~" and ":" in r.rhs and {*r.rhs.split(":")} & known]
-        for r in rows:
-            parts = r.rhs.split(":")
-            if len(parts) != 2 or {*parts} <= known:
-                raise SpecError(f"{r.name}: a product of two latent or modelled variables is not supported yet.")
-            if level == "within":
-                raise SpecError(
-                    f"{r.name}: let the slope of the variable vary, s | y ~ x, and regress s on the other one between clusters."
-                )
+        rows = [r for r in self._products(level) if self._plain_covariates(level) & {*r.parts}]
+        if rows and level == "within":
+            raise SpecError(
+                f"{rows[0].name}: let the slope of the variable vary, s | y ~ x, and regress s on the other one between clusters."
+            )
         return rows
+
+    def interactions(self, level: str) -> list[Row]:
+        """Paths of the product of two latent or modelled variables."""
+        rows = [r for r in self._products(level) if not self._plain_covariates(level) & {*r.parts}]
+        if rows and self.two_level:
+            raise SpecError(
+                f"{rows[0].name}: a product of two latent or modelled variables is one of models of one level, model='...'. With "
+                "two levels one of them may be a covariate that the model takes as it is."
+            )
+        if rows and self.table.categorical:
+            raise SpecError(
+                f"{rows[0].name}: a product of two latent or modelled variables is not supported beside categorical ones "
+                f"({', '.join(self.table.categorical)})."
+            )
+        return rows
+
+    def _products(self, level: str) -> list[Row]:
+        """Paths of products that are no covariates."""
+        known = set(self.modelled(level)) | set(self.table.factors(level)) | set(self.table.slopes)
+        return [r for r in self.table.at(level) if r.op == "~" and ":" in r.rhs and {*r.parts} & known]
+
+    @cached_property
+    def known(self) -> tuple[str, ...]:
+        """Of every interaction a member whose values the likelihood is given: the fewest, observed ones rather than factors."""
+        rows = self.interactions(self.levels[-1])
+        members = list(dict.fromkeys(v for r in rows for v in r.parts))
+        factors = {*self.table.factors(self.levels[-1])}
+        sets = [some for k in range(len(members) + 1) for some in combinations(members, k)]
+        enough = [some for some in sets if all({*some} & {*r.parts} for r in rows)]
+        return min(enough, key=lambda some: (len(factors & {*some}), len(some)))
 
     @cached_property
     def moderators(self) -> list[str]:
@@ -321,7 +347,28 @@ class Structure:
             regressors_within=1 + len(self.covariates(self.levels[0])),
             active=len(self._active(self.levels[0])),
             slopes=tuple(self._slope(name) for name in self.table.slopes),
+            products=tuple(self._product(row) for level in self.levels for row in self.interactions(level)),
         )
+
+    def _product(self, row: Row) -> Product:
+        """The path of an interaction; SpecError if a member of it depends on another one."""
+        at = self.variables(row.level).index
+        for part in row.parts:
+            if before := [r.name for r in self.interactions(row.level) if self.leads(row.level, r.lhs, part)]:
+                raise SpecError(
+                    f"{row.name}: {part} itself depends on a product of latent or modelled variables, {before[0]}; products of "
+                    "products are not supported."
+                )
+        known = next(v for v in self.known if v in row.parts)
+        other = next((v for v in row.parts if v != known), known)
+        free = () if row.fixed is not None else (self.place(row),)
+        return Product(at(row.lhs), at(known), at(other), 1.0 if row.fixed is None else row.fixed, free)
+
+    def leads(self, level: str, start: str, end: str) -> bool:
+        """Whether a way along paths and loadings leads from one variable to another, or they are the same."""
+        steps = [(v, r.lhs) for r in self.table.at(level) if r.op == "~" for v in r.parts]
+        steps += [(r.lhs, r.rhs) for r in self.table.at(level) if r.op == "=~"]
+        return start == end or any(self.leads(level, to, end) for by, to in steps if by == start)
 
     def _entries(self, row: Row) -> list[Entry]:
         """The cells that a row of the table fills."""
@@ -344,6 +391,8 @@ class Structure:
                 (other,) = [v for v in row.rhs.split(":") if v != moderator]
                 slot = 1 + len(self.position) + self.moderators.index(moderator)
                 return [Entry("beta", level, i, names.index(other), value, (*free, slot))]
+            if ":" in row.rhs:
+                return []
             return [Entry("beta", level, i, names.index(row.rhs), value, free)]
         i, j = names.index(row.lhs), names.index(row.rhs)
         if i == j:

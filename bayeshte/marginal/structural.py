@@ -45,6 +45,20 @@ class Slope:
 
 
 @dataclass(frozen=True)
+class Product:
+    """A path of the product of two variables of a row: ``coef * t_i f_known f_other`` in the equation of variable `row`.
+
+    Given the value of the one that is `known`, seen or sampled, it is a path from the other one.
+    """
+
+    row: int
+    known: int
+    other: int
+    coef: float
+    factors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Matrices:
     """How the matrices of a model are made: sizes, causal order and entries.
 
@@ -71,6 +85,8 @@ class Matrices:
         (level, variables) of every block, for priors of whole covariance matrices.
     covariances : tuple of tuple of int
         (level, variable, variable) of single covariances in blocks that have priors of their own.
+    products : tuple of Product
+        Of two variables, with one level; what else is made of these matrices leaves them out (structural_products.py).
     slots : ndarray (context, slot)
         Numbers that differ between contexts.
     active : int
@@ -97,6 +113,7 @@ class Matrices:
     slopes: tuple[Slope, ...] = ()
     members: tuple[tuple[int, ...], ...] = ()
     covariances: tuple[tuple[int, ...], ...] = ()
+    products: tuple[Product, ...] = ()
 
     @property
     def correlations(self) -> int:

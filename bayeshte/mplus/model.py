@@ -52,7 +52,7 @@ def read(source: Source, settings: Settings) -> Model:
     for level, statement in statements:
         _define(model, statement, level)
     reader = _Reader(model, settings)
-    for level, statement in statements:
+    for level, statement in sorted(statements, key=lambda s: not _is_interaction(s[1])):  # which may be used before
         reader.read(level, statement)
     return model
 
@@ -98,6 +98,11 @@ def _define(model: Model, statement: Statement, level: str) -> None:
         for item in _tokens(text[: keyword.start()], statement):
             for name in _expand(item, [], statement):
                 model.factors.setdefault(name, set()).add(level)
+
+
+def _is_interaction(statement: Statement) -> bool:
+    keyword = KEYWORD.search(statement.text.partition("|")[2])
+    return keyword is not None and keyword[1].upper() == "XWITH"
 
 
 def _tokens(text: str, statement: Statement) -> list[tuple[str, str]]:

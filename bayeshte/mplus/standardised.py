@@ -79,7 +79,8 @@ def stdyx(fit: Fit, rows: Sequence[Row]) -> dict[Row, np.ndarray]:
     """
     implied, out = Implied.of(fit), {}
     for level in implied.structure.levels:
-        mine = [r for r in rows if r.level == level and r not in implied.structure.products(level)]
+        s = implied.structure
+        mine = [r for r in rows if r.level == level and r not in [*s.products(level), *s.interactions(level)]]
         out |= dict(zip(mine, implied.averaged(level, [_standardised(implied, r) for r in mine]), strict=True))
     return out
 

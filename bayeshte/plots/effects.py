@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bayeshte import design as columns
 from bayeshte.effects import beyond, cate, effect_draws
-from bayeshte.errors import SpecError
+from bayeshte.errors import SpecError, near
 from bayeshte.fit import Fit
 from bayeshte.plots import style
 from bayeshte.spec import Estimand
@@ -39,7 +39,7 @@ def plot_effect(
     estimand : str, optional
         A name in the table of `bh.effects`; by default the first of the main ones, such as the ATE.
     contrast : str, optional
-        An arm; by default a panel an arm.
+        An arm, or a value of the moderator as `bh.effects` writes it; by default a panel each.
     rope : (float, float), optional
         Region of practical equivalence: shaded, with the probability inside.
     meaningful : float, optional
@@ -69,15 +69,18 @@ def plot_effect(
 
 
 def _by_contrast(fit: Fit, values: xr.DataArray, contrast: str | None) -> dict[str, np.ndarray]:
-    """All draws of each contrast; of an estimand without contrasts under an empty name."""
-    treatment = fit.design.attrs["treatment"]
+    """All draws of each contrast, or at each value of a moderator; of an estimand without either under an empty name."""
+    treatment = "at" if "at" in values.dims else fit.design.attrs["treatment"]
     other = [d for d in values.dims if d not in ("chain", "draw", treatment)]
     if other:
         instead = "plot_classes" if other[0] == "class" else "plot_caterpillar"
         raise SpecError(f"{values.name!r} has a value for every {other[0]}: use bh.{instead}.")
     if treatment not in values.dims:
         return {"": values.to_numpy().ravel()}
-    arms = style.chosen(fit, contrast, [str(v) for v in values[treatment].to_numpy()])
+    arms = [str(v) for v in values[treatment].to_numpy()]
+    if contrast is not None and treatment == "at" and contrast not in arms:
+        raise SpecError(f"{values.name!r} has no value at {contrast!r}.{near(contrast, arms)}")
+    arms = [v for v in arms if contrast in (None, v)] if treatment == "at" else style.chosen(fit, contrast, arms)
     return {arm: values.sel({treatment: arm}).to_numpy().ravel() for arm in arms}
 
 
@@ -85,6 +88,8 @@ def _label(fit: Fit, about: Estimand, arm: str) -> str:
     if not arm:
         unit = f" ({style.outcome_label(fit)})" if about.scale in ("effect", "sd") and "y" in fit.design else ""
         return f"{about.name}{unit}"
+    if not fit.design.attrs["treatment"]:
+        return f"{about.name}, {arm}"
     if about.scale == "effect":
         return style.effect_label(fit, arm, link="item" in fit.design.attrs)
     unit = f" ({style.outcome_label(fit, link=True)})" if about.scale == "sd" else ""

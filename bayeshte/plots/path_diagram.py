@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from bayeshte.errors import SpecError
 from bayeshte.families import SEM
+from bayeshte.families.sem_structure import Structure
 from bayeshte.fit import Fit, summary
 from bayeshte.model_text import Row
 from bayeshte.plots import style
@@ -108,25 +109,40 @@ def graph(spec: SEM, level: str, estimates: Mapping[tuple[str, str], pd.Series])
     """A level of the model: its variables, paths and covariances with what is written on them."""
     table, structure = spec.table, spec.structure
     rows = [r for r in table.at(level) if r.fixed != 0]
-    products = structure.products(level)
+    interactions = structure.interactions(level)
+    products = [*structure.products(level), *interactions]
     paths = {(r.lhs, r.rhs): _text(r, estimates) for r in rows if r.op == "=~"}
     paths |= {(r.rhs, r.lhs): _text(r, estimates) for r in rows if r.op == "~" and r not in products}
     arcs = {(r.lhs, r.rhs): _text(r, estimates) for r in rows if r.op == "~~" and r.lhs != r.rhs}
     joints: dict[str, str] = {}
     for r in products:
-        (moderator,) = {*r.parts} & {*structure.moderators}
-        (own,) = {*r.parts} - {moderator}
+        own, moderator = _moderated(structure, r, paths)
         joint = f"{own} to {r.lhs}"
-        if (own, r.lhs) in paths:
+        if own != moderator and (own, r.lhs) in paths:
             paths |= {(own, joint): "", (joint, r.lhs): paths.pop((own, r.lhs))}
             joints[joint] = own
-        paths[(moderator, joint) if joint in joints else (r.rhs, r.lhs)] = _text(r, estimates)
+        onto = joint in joints and own != moderator
+        paths[(moderator, joint) if onto else (r.rhs, r.lhs)] = _text(r, estimates)
     drawn = {*(v for ends in (*paths, *arcs) for v in ends), *(r.lhs for r in rows if r.op == "~~")}
     names = [v for v in dict.fromkeys((*table.names(level), *(v for ends in paths for v in ends))) if v in drawn]
     unseen = {*structure.both, *table.factors(level), *table.slopes}
     latent = {v: bool({*v.split(":")} & unseen) for v in names if v not in joints}
     varying = frozenset((r.rhs, r.lhs) for r in rows if r.slope)
     return Graph(latent, paths, arcs, varying, joints, frozenset(spec.links))
+
+
+def _moderated(structure: Structure, row: Row, paths: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    """Whose path a product changes, and what changes it: of two modelled variables that with a path is the first."""
+    if row not in structure.interactions(row.level):
+        (moderator,) = {*row.parts} & {*structure.moderators}
+        (own,) = {*row.parts} - {moderator}
+        return own, moderator
+    first, second = row.parts
+    return (
+        (first, second)
+        if (first, row.lhs) in paths or f"{first} to {row.lhs}" in {b for _, b in paths}
+        else (second, first)
+    )
 
 
 def _text(row: Row, estimates: Mapping[tuple[str, str], pd.Series]) -> str:
