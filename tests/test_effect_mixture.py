@@ -12,7 +12,7 @@ import xarray as xr
 from cases import EVALUATE
 from mixture_cases import ROLES, SPECS, as_draws, joint_value, random_points, trial
 from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import log_softmax, logsumexp
 
 import bayeshte as bh
 from bayeshte import store
@@ -41,8 +41,8 @@ def log_posterior(spec, design, density, priors, z) -> float:
         corr = corr.reshape(corr.size // max(1, corr.shape[-1] ** 2), *corr.shape[-2:])
         if "pi" in values:
             values["pi"] = values["pi"][:-1]
-        if "alpha" in values:  # the density of PyMC's ZeroSumNormal is one on the subspace
-            values["alpha"] = values["alpha"] @ mixture.basis(values["alpha"].shape[-1])
+        for name in {"alpha", "u_membership"} & {*values}:  # the density of PyMC's ZeroSumNormal is one on the subspace
+            values[name] = values[name] @ mixture.basis(values[name].shape[-1])
         lower = np.tril_indices(corr.shape[-1], -1)
         return np.concatenate([*(v.ravel() for v in values.values()), *(c[lower] for c in corr)])
 
@@ -53,7 +53,8 @@ def log_posterior(spec, design, density, priors, z) -> float:
     scale = density.floats[density.at + d : density.at + d + d * d].reshape(d, d)
     D = Arrays(design)
     blocks = D.classes if "class" in D.with_class("sd", ()) else 1
-    twice = blocks * sum(name.startswith("sd[") and is_even(prior) for name, prior in priors.items())
+    even = [name for name, prior in priors.items() if name.startswith("sd") and is_even(prior)]
+    twice = sum(1 if name == "sd_membership" else blocks for name in even)
     return density(z)[0] + twice * np.log(2) - np.linalg.slogdet(jacobian)[1] + np.linalg.slogdet(scale)[1]
 
 
@@ -75,15 +76,16 @@ def test_marginal_and_joint_define_the_same_posterior(case):
     D, rng = Arrays(design), np.random.default_rng(1)
     points = random_points(density, 20)
     draws = as_draws(density, points)
-    t, chance = D.parameters(draws), probabilities(D, draws)
+    t, chance = D.parameters(draws), log_softmax(terms(D, draws), axis=-1)
     label = rng.integers(0, D.classes, (20, D.n_units))
-    sampled = len(D.units.cluster) > 0  # random intercepts that are no choice of ours
-    u = draws["u"].to_numpy()[0] if sampled else rng.normal(0, 2, (20, D.n_units, D.q))
-    conditional = np.log(np.take_along_axis(chance, label[..., None], 2)[..., 0]).sum(1)
+    sampled = len(D.units.cluster) > 0  # effects of clusters that are no choice of ours
+    u = rng.normal(0, 2, (20, D.n_units, D.q))
+    conditional = np.take_along_axis(chance, label[..., None], 2)[..., 0].sum(1)
     if D.q and not sampled:
         conditional += mixture_draws.log_density_of_effects(D.units, t, label, u).sum(1)
     for s, z in enumerate(points):
-        joint = float(logp(joint_value(model, density.parameters(z) | {"label": label[s], "u": u[s]})))
+        drawn = {"label": label[s]} if sampled else {"label": label[s], "u": u[s]}
+        joint = float(logp(joint_value(model, density.parameters(z) | drawn)))
         expected = log_posterior(spec, design, density, priors, z)
         assert joint - conditional[s] == pytest.approx(expected, abs=1e-8 * max(abs(joint), 1e3))
 

@@ -22,7 +22,7 @@ from bayeshte.families.effect_mixture_arrays import Arrays
 from bayeshte.families.effect_mixture_classes import probabilities, terms
 from bayeshte.families.effect_mixture_outcomes import random_columns
 from bayeshte.families.random_slope_arrays import Arrays as RandomSlopeArrays
-from bayeshte.marginal import glmm, glmm_integral, glmm_outcomes, mixture_data, mixture_draws, mixture_modes
+from bayeshte.marginal import glmm, glmm_integral, glmm_outcomes, mixture, mixture_data, mixture_draws, mixture_modes
 
 OF_CLUSTERS = [name for name in INTEGRATED if not name.startswith("persons")]
 OF_PERSONS = [name for name in INTEGRATED if name.startswith("persons")]
@@ -90,7 +90,7 @@ def test_clusters_against_a_grid(name):
     many = mixture_draws.class_log_likelihood(replace(D.units, nodes=40), D.parameters(draws))
     for s in range(2):
         t = D.parameters(draws.isel(draw=[s]))
-        prior = mixture_draws.log_prior_probabilities(D.units, t.alpha)[0]
+        prior = mixture_draws.log_prior_probabilities(D.units, t)[0]
         expected = np.empty((D.n_units, D.classes))
         for j, c in np.ndindex(*expected.shape):
             ll = rows_given(D, t, c, y @ t.factor[0, c].T, D.code == j).sum(1)
@@ -115,7 +115,7 @@ def test_classes_of_rows_against_a_grid(name):
     stated = spec.log_likelihood(draws.drop_vars("u"), design, "cluster")
     for s in range(2):
         t = D.parameters(draws.isel(draw=[s]))
-        prior = mixture_draws.log_prior_probabilities(D.units, t.alpha)[0]
+        prior = mixture_draws.log_prior_probabilities(D.units, t)[0]
         u, total, share = y @ t.factor[0, 0].T, np.empty(6), np.empty((len(code), 2))
         for j in range(6):
             own = code == j
@@ -137,7 +137,7 @@ def test_likelihood_for_optimisers(fine, name):
     """Its value is that of `rows_of_clusters` at its parameters, its gradient is exact."""
     D = Arrays(INTEGRATED[name].design(trial()[0]))
     units = mixture_data.by_cluster(D.units)[0]
-    density = mixture_modes.likelihood(units, D.layout)
+    density = mixture.likelihood(units, D.layout)
     for z in np.random.default_rng(1).normal(0, 0.5, (3, density.n_dim)):
         t = mixture_modes.parameters_at(units, D.layout, z)
         expected = mixture_draws.rows_of_clusters(units, t)[0].sum() + units.constant
@@ -202,7 +202,7 @@ def test_new_clusters_are_averaged_over(name):
     found = spec.expected(draws, design, arm="drug", clusters="new").to_numpy()[0, 0]
     t, T = D.parameters(draws), np.ones((len(D.arm), 1))
     z = np.random.default_rng(1).normal(size=(20_000, D.q))
-    prior = np.exp(mixture_draws.log_prior_probabilities(D.units, t.alpha))[0][D.code]
+    prior = np.exp(mixture_draws.log_prior_probabilities(D.units, t))[0][D.code]
     X = D.full.copy()
     X[:, 1] = 1
     rows, expected, error = np.arange(5), np.zeros(5), np.zeros(5)

@@ -17,9 +17,9 @@ RELABELLED = 400  # units by whose classification draws are relabelled
 def terms(D: Arrays, draws: xr.Dataset, part: slice = slice(None)) -> np.ndarray:
     """log pi_jc + log p(y_j | c) of every unit and class, constants of counts left out: (draw, unit, class)."""
     t = D.parameters(draws)[part]
-    chance = log_softmax(t.alpha, axis=-1) if not D.logit_membership else None  # the same for all units
     values = mixture_draws.class_log_likelihood(D.units, t)
-    values += mixture_draws.log_prior_probabilities(D.units, t.alpha) if chance is None else chance
+    alike = not D.logit_membership  # in all units
+    values += log_softmax(t.alpha, axis=-1) if alike else mixture_draws.log_prior_probabilities(D.units, t)
     return values
 
 

@@ -121,14 +121,14 @@ class Units:
 
 @dataclass(frozen=True)
 class Pilot:
-    """Coordinates of random effects that rows share; see kernels/information.py.
+    """Coordinates of the G effects of a cluster whose rows are units, in P parameters; see kernels/mixture_effects.py.
 
     Attributes
     ----------
-    offset : ndarray (K, p)
-    A : ndarray (J, q, q)
-    g : ndarray (J, q)
-    B : ndarray (J, q, K p)
+    offset : ndarray (P,)
+    A : ndarray (J, G, G)
+    g : ndarray (J, G)
+    B : ndarray (J, G, P)
     """
 
     offset: np.ndarray
@@ -138,7 +138,7 @@ class Pilot:
 
     def table(self) -> np.ndarray:
         """The kernel's table."""
-        return np.concatenate([self.offset.ravel(), *(np.moveaxis(v, 0, -1).ravel() for v in (self.A, self.g, self.B))])
+        return np.concatenate([self.offset, *(np.moveaxis(v, 0, -1).ravel() for v in (self.A, self.g, self.B))])
 
 
 def units(
