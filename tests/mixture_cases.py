@@ -93,6 +93,7 @@ EFFECTS = {
     "alike, binary": bh.EffectMixture(
         **IN_CLUSTERS | {"outcome": "passed"}, family="logit", membership="x", shared=("u",)
     ),
+    "alike, student": bh.EffectMixture(**IN_CLUSTERS, family="student", shared=("u", "nu")),
     "own": bh.EffectMixture(**IN_CLUSTERS, classes=3, covariates="x"),
     "own, slopes": bh.EffectMixture(**IN_CLUSTERS, varying="drug", membership="x", order="gamma0"),
     "own, one SD": bh.EffectMixture(**IN_CLUSTERS, varying="drug", shared=("sd", "sigma")),
@@ -105,7 +106,7 @@ EFFECTS = {
     "both, counts": bh.EffectMixture(
         **IN_CLUSTERS | {"outcome": "count"},
         family="poisson",
-        varying="drug",
+        covariates="x",
         membership_varies=True,
         priors={"sd_membership": bh.Gamma(2, 2)},
     ),

@@ -58,7 +58,7 @@ def grid(q, points=501, wide=14.0):
 
 def rows_given(D, t, c, u, rows):
     """log p(y_i | class c, u) at many effects u (G, q), constants of counts left out: (G, row)."""
-    eta = D.full[rows] @ t.beta[0, c] + u @ random_columns(D, D.T[rows]).T
+    eta = D.full[rows] @ t.beta[0, c] + (u @ random_columns(D, D.T[rows]).T if D.q else np.zeros((len(u), 1)))
     if D.family == "gaussian":
         return stats.norm.logpdf(D.y[rows], eta, t.shape[0, c, 0])
     if D.trials is not None:
@@ -86,7 +86,7 @@ def test_clusters_against_a_grid(name):
     spec, design, _, density = built(name, data)
     D, draws = Arrays(design), as_draws(density, 0.7 * random_points(density, 2))
     y, log_weight = grid(D.q)
-    found, stated = terms(D, draws), spec.log_likelihood(draws, design, "cluster")
+    found, stated = terms(D, D.parameters(draws)), spec.log_likelihood(draws, design, "cluster")
     many = mixture_draws.class_log_likelihood(replace(D.units, nodes=40), D.parameters(draws))
     for s in range(2):
         t = D.parameters(draws.isel(draw=[s]))
@@ -110,7 +110,7 @@ def test_classes_of_rows_against_a_grid(name):
     spec, design, _, density = built(name, data)
     D, draws = Arrays(design), as_draws(density, 0.7 * random_points(density, 2))
     code = design["cluster_code"].to_numpy()
-    units, order = mixture_data.by_cluster(D.units)
+    units, order = mixture_data.by_cluster(D.units, D.q)
     y, log_weight = grid(D.q)
     stated = spec.log_likelihood(draws.drop_vars("u"), design, "cluster")
     for s in range(2):
@@ -136,7 +136,7 @@ def test_classes_of_rows_against_a_grid(name):
 def test_likelihood_for_optimisers(fine, name):
     """Its value is that of `rows_of_clusters` at its parameters, its gradient is exact."""
     D = Arrays(INTEGRATED[name].design(trial()[0]))
-    units = mixture_data.by_cluster(D.units)[0]
+    units = mixture_data.by_cluster(D.units, D.q)[0]
     density = mixture.likelihood(units, D.layout)
     for z in np.random.default_rng(1).normal(0, 0.5, (3, density.n_dim)):
         t = mixture_modes.parameters_at(units, D.layout, z)
@@ -287,6 +287,6 @@ def test_classes_of_individuals_with_varying_effects_are_found():
     assert table.loc[2, "stability"] > 0.8
     best = table.loc[2, "log_likelihood"]
     D = Arrays(spec.design(frame))
-    units = mixture_data.by_cluster(D.units)[0]
+    units = mixture_data.by_cluster(D.units, D.q)[0]
     posterior = D.parameters(fit.posterior.isel(chain=[0], draw=slice(0, 400, 40)))
     assert (mixture_draws.rows_of_clusters(units, posterior)[0].sum(1) < best).all()  # no draw beats the maximum

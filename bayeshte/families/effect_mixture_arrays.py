@@ -162,7 +162,8 @@ class Arrays(Labelled):
     def effects(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Draws of effects that rows share: u (draw, 1 or class, cluster, q), u_membership (draw, cluster, class), its SD."""
         S = draws.sizes["chain"] * draws.sizes["draw"]
-        u, member, sd = np.zeros((S, 1, 0, self.q)), np.zeros((S, 0, self.classes)), np.zeros(S)
+        sets = self.classes if self.own_effects else 1
+        u, member, sd = np.zeros((S, sets, 0, self.q)), np.zeros((S, 0, self.classes)), np.zeros(S)
         if "u" in self.effect_dims and "u" in draws:
             u = flatten(draws["u"].transpose("chain", "draw", *self.effect_dims["u"]))
             u = u if self.own_effects else u[:, None]
@@ -193,7 +194,7 @@ class Arrays(Labelled):
         return np.stack([np.exp(log_softmax(self.W @ a, axis=1)).mean(0) for a in alpha])
 
     def cluster_shares(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        """Shares of the classes in clusters of the population, a grid of them, averaged over rows: weights (g,), (draw, g, class)."""
+        """Shares of the classes in clusters, a grid of the population, averaged over rows: weights (g,), (draw, g, class)."""
         weights, odds = member_grid(self.classes, flatten(draws["sd_membership"]))
         rows, count = np.unique(self.W, axis=0, return_counts=True)
         out = np.exp(odds)

@@ -56,7 +56,11 @@ def _sentence(spec, D: Arrays) -> str:
     if D.q:
         named = " and ".join("the intercept" if v == INTERCEPT else f"the effect of {v}" for v in D.varying)
         where = "" if D.unit == "row" else "within a class "
-        how = f", {'in each class in its own way' if D.own_effects else 'alike in all classes'}" if D.unit == "row" else ""
+        how = (
+            f", {'in each class in its own way' if D.own_effects else 'alike in all classes'}"
+            if D.unit == "row"
+            else ""
+        )
         words.append(f"; {where}{named} {'vary' if D.q > 1 else 'varies'} across {D.cluster}{how}")
     if D.varies:
         words.append(f"; class probabilities vary across {D.cluster}")
@@ -126,7 +130,11 @@ def _parameters(D: Arrays) -> Iterator[tuple[str, str, str]]:
             "change of the log odds of class c, compared with the average class, per unit of w",
         )
     if D.varies:
-        yield r"a_{cj}", "u_membership", f"effect of {D.cluster} j on the log odds of class c; over classes they add up to 0"
+        yield (
+            r"a_{cj}",
+            "u_membership",
+            f"effect of {D.cluster} j on the log odds of class c; over classes they add up to 0",
+        )
         yield "s", "sd_membership", f"SD across {D.cluster} of the log odds of one class against another, whichever two"
     if D.classes > 1 and not D.logit_membership:
         yield r"\pi_c", "pi[c]", f"share of class c in the population of {_units(D)}"

@@ -54,7 +54,6 @@ def _check_random_effects(spec) -> None:
             "intercept_varies=True needs clusters: name their column with cluster=, or write intercept_varies=False."
         )
 
-
     if "u" in spec.shared and (spec.class_of == "cluster" or not spec.intercept_varies):
         raise SpecError(
             "shared='u': random effects of a cluster can be the same in all classes where its individuals belong to classes and "
@@ -253,7 +252,9 @@ def _check(spec, D: Arrays) -> None:
     different = present | (random - {"u"} if D.unit != "row" else set())
     if D.classes > 1 and different <= {*D.shared}:
         more = "" if D.unit != "row" or not D.q else " but random effects of clusters"
-        raise SpecError(f"All parameters are shared: the classes do not differ in anything{more}. Take one out of shared=.")
+        raise SpecError(
+            f"All parameters are shared: the classes do not differ in anything{more}. Take one out of shared=."
+        )
     _check_order(spec, D)
 
 

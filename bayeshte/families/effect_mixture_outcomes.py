@@ -78,7 +78,7 @@ def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
     coefficients = Coefficients(D, draws)
     S, N = draws.sizes["chain"] * draws.sizes["draw"], len(X)
     out = np.empty((S, N if weight is None else len(weight)))
-    alpha, sd, label = D.alpha(draws), D.effects(draws)[2], labels(D, draws) if own else None
+    t, label = D.parameters(draws), labels(D, draws) if own else None
     u = flatten(draws["u"]) if own and D.q else None
     for s in _pieces(S, N * D.classes):
         if own:
@@ -86,29 +86,29 @@ def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
             values = mean_outcome(D.family, eta)
         else:
             if clusters == "these":
-                p = latent_classes.class_probabilities(D, draws, s)
+                p = latent_classes.class_probabilities(D, t[s])
             else:
-                p = _prior(W, alpha[s], sd[s] if D.varies and clusters == "new" else None)
-            values = sum(p[..., c] * mean for c, mean in enumerate(_means(D, draws, coefficients, s, clusters, T, X)))
+                p = _prior(W, t.alpha[s], t.sd_member[s] if D.varies and clusters == "new" else None)
+            means = _means(D, t[s], coefficients, s, clusters, T, X)
+            values = sum(p[..., c] * mean for c, mean in enumerate(means))
         out[s] = values if weight is None else values @ np.asarray(weight, float).T
     if weight is not None:
         return unstack(out, draws, group=np.arange(out.shape[1]))
     return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
 
 
-def _means(D: Arrays, draws: xr.Dataset, coefficients: Coefficients, s: slice, clusters: str, T, X):
+def _means(D: Arrays, t: Parameters, coefficients: Coefficients, s: slice, clusters: str, T, X):
     """Expected outcome of rows in one class after the other: random effects as drawn, integrated, or zero."""
     shift: np.ndarray | float = 0.0
-    u, these = D.effects(draws)[0][s], D.q > 0 and clusters == "these"
+    these = D.q > 0 and clusters == "these"
     integrated = D.q and clusters == "new" and D.family in ("logit", "poisson")
-    factor = D.parameters(draws).factor[s] if integrated else None
     for c in range(D.classes):
         if these and (c == 0 or D.own_effects):
-            shift = random_part(D, u[:, c], D.design["cluster_code"].to_numpy(), T)
-        if factor is None:
+            shift = random_part(D, t.u[:, c], D.design["cluster_code"].to_numpy(), T)
+        if not integrated:
             yield mean_outcome(D.family, coefficients.in_class(s, c, T, X, shift))
         else:
-            sd = np.sqrt(((random_columns(D, T) @ factor[:, c]) ** 2).sum(-1))  # of the random part of each row
+            sd = np.sqrt(((random_columns(D, T) @ t.factor[:, c]) ** 2).sum(-1))  # of the random part of each row
             nodes = zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True)
             yield sum(w * mean_outcome(D.family, coefficients.in_class(s, c, T, X, z * sd)) for z, w in nodes)
 
@@ -229,7 +229,7 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
 
 def _integrated(D: Arrays, draws: xr.Dataset) -> xr.DataArray:
     """By cluster, classes and random effects integrated by quadrature; see `Fit.cluster_log_likelihood`."""
-    data = by_cluster(D.units)[0] if D.unit == "row" else D.units
+    data = by_cluster(D.units, D.layout.effects(D.q))[0] if D.unit == "row" else D.units
     found = mixture_draws.log_likelihood_of_clusters(data, D.parameters(draws))
     constant = np.bincount(D.design["cluster_code"], row_constants(D), found.values.shape[1])
     return unstack(found.values + constant, draws, **{D.cluster: D.labels(D.cluster)}).assign_attrs(found.attributes)
@@ -258,8 +258,7 @@ def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) 
     if clusters == "these" and D.unit != "row":
         label, u = labels(D, draws), flatten(draws["u"]) if D.q else None
     else:
-        p = np.exp(mixture_draws.log_prior_probabilities(D.units, t)).cumsum(-1)
-        label = (rng.random((*p.shape[:2], 1)) > p[..., :-1]).sum(-1)
+        label = latent_classes.drawn(np.exp(mixture_draws.log_prior_probabilities(D.units, t)), rng)
         if D.q and D.unit != "row":
             u = (t.factor[s, label] @ rng.normal(size=(*label.shape, D.q, 1)))[..., 0]
     eta = Coefficients(D, draws).in_own(slice(None), label, u, D.code, D.T, D.X)

@@ -1,11 +1,11 @@
 """Default priors of EffectMixture, resolved to numbers before anything is sampled; the same in all classes.
 
 With s the outcome's SD (1 on a link scale) and s_x that of a column: coefficients are Normal(0, 2.5 s / s_x), SDs of random
-effects HalfNormal(s / s_x), correlations LKJ(2); the SD across clusters of the log odds of one class against another is HalfNormal(1),
-whichever two classes these are. Two priors keep classes from collapsing. Class probabilities are
-Dirichlet(2), whose density is zero where a class is empty. Residual SDs are LogNormal around 0.7 s: the likelihood of a
-mixture grows without bound where a class shrinks to a few equal values (Day, 1969), and only a prior that falls faster than
-every power of sigma keeps the posterior proper there. Nothing keeps two classes from being alike; `bh.class_check` says so.
+effects HalfNormal(s / s_x), correlations LKJ(2); the SD across clusters of the log odds of one class against another is
+HalfNormal(1), whichever two classes these are. Two priors keep classes from collapsing. Class probabilities are Dirichlet(2),
+whose density is zero where a class is empty. Residual SDs are LogNormal around 0.7 s: the likelihood of a mixture grows without
+bound where a class shrinks to a few equal values (Day, 1969), and only a prior that falls faster than every power of sigma keeps
+the posterior proper there. Nothing keeps two classes from being alike; `bh.class_check` says so.
 """
 
 from collections.abc import Mapping

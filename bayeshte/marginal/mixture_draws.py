@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from bayeshte.marginal.glmm_integral import Integral, by_piece, chosen
+from bayeshte.marginal.mixture import basis
 from bayeshte.marginal.mixture_data import FAMILIES, Units
 
 CHUNK = 4_000_000  # values held at once
@@ -84,7 +85,7 @@ def log_likelihood_of_clusters(data: Units, t: Parameters) -> Integral:
 
         return by_piece(piece, len(t.beta), data.n_clusters if data.by_row else len(data.W))
 
-    return chosen(integrate, tuple(vars(t).values()), len(data.random))
+    return chosen(integrate, tuple(vars(t).values()), data.effects)
 
 
 def quadrature_error(data: Units, t: Parameters) -> float:
@@ -100,14 +101,17 @@ def quadrature_error(data: Units, t: Parameters) -> float:
 def rows_of_clusters(data: Units, t: Parameters, share: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of clusters (S, J) whose rows belong to classes, and the mean over draws of P(class | data) of rows (N, K).
 
-    Random effects are integrated by quadrature, rows are sorted by cluster; the latter is empty unless a `share` is asked for.
+    Effects of clusters are integrated by quadrature, rows are sorted by cluster; the latter is empty unless `share` asks for it.
     """
     from bayeshte.marginal.kernels import mixture_draws
 
     (S, K, _), N = t.beta.shape, len(data.W)
     out, chance = np.empty((S, data.n_clusters)), np.zeros((K, N if share else 0))
-    given = FAMILIES[data.family], data.table, data.W.T.ravel(), N, data.last, data.random, *data.rule
-    mixture_draws.clusters_of_rows(*given, *_contiguous(t.alpha, t.beta, t.shape, t.factor), out, chance)
+    sets = t.u.shape[1]
+    members = basis(K)[:, : data.effects - sets * len(data.random)]  # none, or all
+    given = FAMILIES[data.family], data.table, data.W.T.ravel(), N, data.last, data.random
+    given = *given, (sets, np.ascontiguousarray(members)), *data.rule
+    mixture_draws.clusters_of_rows(*given, *_contiguous(t.alpha, t.beta, t.shape, t.factor, t.sd_member), out, chance)
     return out, chance.T / S
 
 

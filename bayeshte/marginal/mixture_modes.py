@@ -82,8 +82,11 @@ def maximum_likelihood(data: Units, layout: Layout, seed: int = 0) -> list[Mode]
 
     Effects that rows share are integrated by quadrature.
     """
-    data = by_cluster(data)[0] if len(data.cluster) else data
-    rough, plain = _roughly(data), layout.plain()
+    data = by_cluster(data, layout.effects(len(data.random)))[0] if len(data.cluster) else data
+    plain = layout.plain()
+    rough = replace(_roughly(data), effects=plain.effects(len(data.random)))
+    if not rough.effects and data.nodes:
+        rough = replace(rough, cluster=data.cluster[:0], nodes=0)
     found = modes(likelihood(rough, plain), rough, plain, any_priors(rough, plain), seed)
     if not data.nodes:
         return found
@@ -238,7 +241,7 @@ def classified(data: Units, layout: Layout, x: np.ndarray) -> np.ndarray:
         t = parameters_at(data, layout, x)
         values = class_log_likelihood(data, t) + log_prior_probabilities(data, t)
         return softmax(values[0], axis=1)
-    rows, order = by_cluster(data)
+    rows, order = by_cluster(data, layout.effects(len(data.random)))
     out = np.empty((len(order), layout.classes))
     out[order] = rows_of_clusters(rows, parameters_at(rows, layout, x), share=True)[1]
     return out
@@ -246,7 +249,7 @@ def classified(data: Units, layout: Layout, x: np.ndarray) -> np.ndarray:
 
 def quadrature_error(data: Units, layout: Layout, x: np.ndarray) -> tuple[int, float]:
     """Nodes of each random effect, and how much the log-likelihood at a maximum changes with twice as many; zeros without."""
-    data = by_cluster(data)[0] if len(data.cluster) else data
+    data = by_cluster(data, layout.effects(len(data.random)))[0] if len(data.cluster) else data
     if not data.nodes:
         return 0, 0.0
     few, many = (likelihood(replace(data, nodes=n), layout)(x)[0] for n in (data.nodes, 2 * data.nodes))

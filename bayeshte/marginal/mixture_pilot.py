@@ -1,4 +1,4 @@
-"""Effects of clusters whose rows belong to unknown classes: where they are, how much is known of them (kernels/information.py)."""
+"""Effects of clusters whose rows belong to unknown classes: where they are, what is known of them (kernels/information.py)."""
 
 from collections.abc import Callable
 from dataclasses import replace

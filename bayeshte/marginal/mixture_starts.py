@@ -15,7 +15,6 @@ from bayeshte.marginal.density import Density, is_even, unconstrain
 from bayeshte.marginal.mixture import Layout, likelihood
 from bayeshte.marginal.mixture_data import Units
 from bayeshte.marginal.mixture_pilot import score_and_weight
-from bayeshte.prior import Prior
 
 LONG = 2000  # iterations of a climb to the top
 

@@ -12,14 +12,14 @@ Parameters may be the same in all classes: `beta_at` says which scalar each coef
 (1 or K) sets of random-effect SDs with their correlations, `sigmas` residual SDs, `nus` degrees of freedom.
 
 Where rows are the units, their clusters may have effects v_j = C y_j: mixture_effects.py. If they are sampled, they have the
-coordinates t_j of information.py, with tables of a pilot fit about v_j and P parameters: all coefficients beta (K p) of the classes
-and, if class probabilities vary between clusters, alpha (m K). If quadrature integrates them, rows are sorted by cluster.
+coordinates t_j of information.py, with tables of a pilot fit about v_j and P parameters: all coefficients beta (K p) of the
+classes and, if class probabilities vary between clusters, alpha (m K). If quadrature integrates them, rows are sorted by cluster.
 
 Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row, J, Q, E,
-varies, (transform, family) of the scalars, beta_at (K p), random (q), then the first row of each unit and N (U + 1); where rows are
-units, of each cluster, or the cluster of each row (N) if effects are sampled.
+varies, (transform, family) of the scalars, beta_at (K p), random (q), then the first row of each unit and N (U + 1); where rows
+are units, of each cluster, or the cluster of each row (N) if effects are sampled.
 floats: constant, eta, alpha, hyper (4 a scalar), centre (d), scale (d d), offset (p), V (K (K - 1)), W (U m), data, and of the
-quadrature nodes (Q q) and log weights (Q), Q = 0 without. data: for the Gaussian family n, r'r, X'r (p), X'X (p p) of every unit
+quadrature nodes (Q G) and log weights (Q), Q = 0 without. data: for the Gaussian family n, r'r, X'r (p), X'X (p p) of every unit
 (with q < 2 the unit varying fastest, and W is (m U), see mixture_clusters.py); else X (p N), n (N), s (N), the row fastest.
 Where units are rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py. Sampled effects of J clusters
 add offset (P), A (G G J), g (G J), B (G P J) to data, and t (J G) to the coordinates; the SD of membership is the scalar before
@@ -34,8 +34,8 @@ from numba import njit, types
 
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection
 from bayeshte.marginal.kernels.mixture_clusters import clusters_of_classes
-from bayeshte.marginal.kernels.mixture_effects import HEAD, VARIES, expand_effects, rows_with_effects
-from bayeshte.marginal.kernels.mixture_integral import integrated_clusters
+from bayeshte.marginal.kernels.mixture_effects import HEAD, SETS, VARIES, expand_effects, rows_with_effects
+from bayeshte.marginal.kernels.mixture_integral import clusters_of_rows, whole_clusters
 from bayeshte.marginal.kernels.mixture_units import GAUSSIAN, unit_in_class
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -45,7 +45,6 @@ from bayeshte.marginal.kernels.parameters import (
     scalars,
     unsigned,
 )
-
 
 
 @njit(**OPTIONS)
@@ -201,25 +200,27 @@ def log_density(z, ints, floats, grad, of_rows, integrated):
             lp += dirichlet * (alpha[0, c] - norm)
             dalpha[0, c] += dirichlet * (1.0 - K * pi[c])
     dbeta, dshape, dC = np.zeros((K, p)), np.zeros((K, 2)), np.zeros((K, q, q))
+    spread, dspread = theta[at_member - 1] if ints[VARIES] else 0.0, np.zeros(1)
     at = HEAD + 2 * n + K * p
     random, first = ints[at : at + q], ints[at + q :]
     if integrated is not None:
-        Q, end = ints[19], len(data)
-        rule = data[end - Q * (q + 1) : end - Q], data[end - Q :]
-        N, whole = (U, False) if ints[17] else (ints[7], True)
-        given = (whole, ints[8], data, N, W, first, random, rule, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
-        lp += integrated_clusters(*given)
+        N, end = ints[7], len(data) - ints[19]
+        rows = ints[8], data, N, W, first, random, (data[(p + 2) * N : end], data[end:])
+        if ints[17]:
+            sets = ints[SETS], V.reshape(K, K - 1)[:, : (K - 1) * ints[VARIES]]
+            lp += clusters_of_rows(*rows, sets, alpha, beta, shape, C, spread, dalpha, dbeta, dshape, dC, dspread)
+        else:
+            lp += whole_clusters(*rows, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
     elif of_rows is not None:
-        spread, dspread = theta[at_member - 1] if ints[VARIES] else 0.0, np.zeros(1)
         given = (ints, z[d:], W, V, data, alpha, beta, shape, C, spread, dalpha, dbeta, dshape, dC, dspread, grad[d:])
         lp += rows_with_effects(*given)
-        if ints[VARIES]:
-            dx[at_member - 1] += dspread[0] * slope[at_member - 1]
     elif ints[8] == GAUSSIAN and q < 2:
         given = (data, W, U, p, q, random, m, K, offset, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
         lp += clusters_of_classes(*given)
     else:
         lp += units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
+    if ints[VARIES]:
+        dx[at_member - 1] += dspread[0] * slope[at_member - 1]
     pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx)
     precondition_gradient(dx, d, scale, grad[:d])
     return lp

@@ -32,10 +32,9 @@ def sizes(ints):
 
 
 @njit(**OPTIONS)
-def whole_factor(ints, C, spread):
+def whole_factor(E, G, C, spread):
     """The factor of all effects of a cluster together, from those of the classes C (K, q, q) and the SD of membership."""
-    q, E = ints[4], ints[SETS]
-    G, _ = sizes(ints)
+    q = C.shape[1]
     out = np.zeros((G, G))
     for e in range(E):
         for a in range(q):
@@ -44,6 +43,18 @@ def whole_factor(ints, C, spread):
     for k in range(E * q, G):
         out[k, k] = spread * math.sqrt(0.5)
     return out
+
+
+@njit(**OPTIONS)
+def add_blocks(E, dwhole, dC, dspread):
+    """From the derivatives in `whole_factor` to those in C and the SD of membership, which are added."""
+    q, G = dC.shape[1], len(dwhole)
+    for e in range(E):
+        for a in range(q):
+            for b in range(a + 1):
+                dC[e, a, b] += dwhole[e * q + a, e * q + b]
+    for k in range(E * q, G):
+        dspread[0] += dwhole[k, k] * math.sqrt(0.5)
 
 
 @njit(**OPTIONS)
@@ -114,7 +125,7 @@ def rows_with_effects(ints, t, W, V, data, alpha, beta, shape, C, spread, dalpha
     varying = K if ints[VARIES] else 0
     shift, dshift = np.zeros((E, N)), np.empty((E, N))
     odds, dodds = np.empty((varying, N)), np.empty((varying, N))
-    work, whole, lp = workspace(G, J), whole_factor(ints, C, spread), 0.0
+    work, whole, lp = workspace(G, J), whole_factor(E, G, C, spread), 0.0
     if G > 0:
         lp += place(ints, t, whole, alpha, beta, table, work)
         move(ints, random, code, data, V, work[3][EFFECT], shift, odds)
@@ -133,12 +144,7 @@ def rows_with_effects(ints, t, W, V, data, alpha, beta, shape, C, spread, dalpha
         for r in range(m if ints[VARIES] else 0):
             for c in range(K):
                 dalpha[r, c] += ddelta[K * p + r * K + c]
-        for e in range(E):
-            for a in range(q):
-                for b in range(a + 1):
-                    dC[e, a, b] += dwhole[e * q + a, e * q + b]
-        for k in range(E * q, G):
-            dspread[0] += dwhole[k, k] * math.sqrt(0.5)
+        add_blocks(E, dwhole, dC, dspread)
     return lp
 
 
@@ -148,7 +154,7 @@ def expand_effects(ints, t, V, alpha, beta, C, spread, table, out):
     K, q, J, E = ints[2], ints[4], ints[18], ints[SETS]
     G, _ = sizes(ints)
     work = workspace(G, J)
-    place(ints, t, whole_factor(ints, C, spread), alpha, beta, table, work)
+    place(ints, t, whole_factor(E, G, C, spread), alpha, beta, table, work)
     v = work[3][EFFECT]
     for e in range(E):
         for j in range(J):

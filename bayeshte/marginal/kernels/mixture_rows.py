@@ -1,6 +1,6 @@
 """A finite mixture whose units are rows: blocks of rows at a time, every loop over rows vectorised.
 
-    log p(y) = sum_i log sum_c pi_ic p(y_i | eta_ic),   eta_ic = x_i' beta_c + shift_ic,   log pi_ic = w_i' alpha_c + odds_ic + ...
+    log p(y) = sum_i log sum_c pi_ic p(y_i | eta_ic),   eta_ic = x_i' beta_c + shift_ic,   pi_i = softmax(w_i' alpha + odds_i).
 
 With r_ic = P(class c | y_i), the derivative in beta_c is sum_i r_ic s_ic x_i with the score s_ic of row i in class c, that in
 alpha_rc is sum_i W_ir (r_ic - pi_ic), that in odds_ic is r_ic - pi_ic, that in shift_ic is r_ic s_ic, summed over classes if
@@ -133,9 +133,7 @@ def normalise(a, size, K, top, out):
 
 
 @njit(**OPTIONS)
-def rows_of_classes(
-    family, data, W, N, p, m, K, alpha, beta, shape, shift, odds, dalpha, dbeta, dshape, dshift, dodds
-):
+def rows_of_classes(family, data, W, N, p, m, K, alpha, beta, shape, shift, odds, dalpha, dbeta, dshape, dshift, dodds):
     """Sum over rows of log sum_c pi_ic p(y_i | c); derivatives are added, those in shift and odds are set.
 
     W holds columns (m N), shift is (K, N) or the same in all classes (1, N), odds is (K, N) or empty.
@@ -185,7 +183,7 @@ def rows_of_classes(
 
 @njit(cache=True, error_model="numpy")
 def row_likelihoods(family, data, N, beta, shape, shift):
-    """Log-likelihood of every row in every class, draw by draw: (S, N, K), for beta (S, K, p), shape (S, K, 2), shift (S, E, N)."""
+    """Log-likelihood of every row in every class, draw by draw: (S, N, K); beta (S, K, p), shape (S, K, 2), shift (S, E, N)."""
     S, K, p = beta.shape
     eta, ll, score = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     dsigma, dnu, out = np.empty(BLOCK), np.empty(BLOCK), np.empty((S, N, K))
