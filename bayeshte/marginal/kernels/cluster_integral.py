@@ -37,7 +37,7 @@ N_ROW, S_ROW, TOP, LOG, WEIGHT = 0, 1, 2, 3, 4  # of rows
 def workspace(K, rows, G, Q):
     """Arrays for clusters of at most that many rows and G effects: by class, of rows, of nodes (y, u, f, v), and of effects."""
     size = rows * max(Q, 1)
-    return np.zeros((7, K, size)), np.empty((5, size)), np.empty((2, G + 1, max(Q, 1))), np.zeros((6, G + 1, G + 2))
+    return np.zeros((7, K, size)), np.empty((5, size)), np.empty((2, G + 1, max(Q, 1))), np.zeros((6, G + 2, G + 2))
 
 
 @njit(**SUMS)
@@ -198,19 +198,22 @@ def row_of_classes(i, family, n, s, shape, sets, work, slope, H):
 def slope_and_curvature(family, n, s, shape, Z, B, C, sets, y, work, gradient, H):
     """f'(y) and -f''(y), from what `log_likelihoods` with one node left in `work`."""
     G, q, E = len(C), len(Z), sets[0]
-    vv, vC, of_row, slope = work[3][0], work[3][1], work[3][4], work[3][5, 2 if G > 1 else 1]
+    vv, vC, of_row, slope = work[3][0], work[3][1], work[3][4], work[3][5, 2]
+    group, left = np.empty(G, np.int64), np.ones(G)
+    for a in range(G):
+        group[a] = a // q if a < E * q else E + a - E * q
     for a in range(G):
         gradient[a] = 0.0
         for b in range(G):
             vv[a, b] = 0.0
     for i in range(B):
         row_of_classes(i, family, n, s, shape, sets, work, slope, of_row)
+        for a in range(E * q):
+            left[a] = Z[a - group[a] * q, i]
         for a in range(G):
-            g, left = (a // q, Z[a % q, i]) if a < E * q else (E + a - E * q, 1.0)
-            gradient[a] += left * slope[g]
+            gradient[a] += left[a] * slope[group[a]]
             for b in range(a + 1):
-                h, right = (b // q, Z[b % q, i]) if b < E * q else (E + b - E * q, 1.0)
-                vv[a, b] += left * right * of_row[g, h]
+                vv[a, b] += left[a] * left[b] * of_row[group[a], group[b]]
     for a in range(G):
         for b in range(G):
             vC[a, b] = 0.0
