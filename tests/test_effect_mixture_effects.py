@@ -145,7 +145,7 @@ def test_new_clusters_are_averaged_over(name):
     design = spec.design(trial()[0])
     D, K = Arrays(design), spec.classes
     density = spec.marginal(design, spec.frozen_priors(design))
-    draws = as_draws(density, 0.3 * random_points(density, 1))
+    draws = as_draws(density, 0.3 * random_points(density, 1)).assign_coords(varying=D.varying)
     t, rng, n = D.parameters(draws), np.random.default_rng(1), 40_000
     z = rng.normal(size=(n, K))
     odds = (D.W @ t.alpha[0])[:, None] + t.sd_member[0] * np.sqrt(0.5) * (z - z.mean(1, keepdims=True))
@@ -225,6 +225,7 @@ def test_effects_of_each_class_and_shares_that_vary_are_found():
     assert float((each[0] - each[1]).mean()) == pytest.approx(effects.loc[("ATE", "drug vs control"), "mean"], abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore::bayeshte.ConvergenceWarning")
 def test_fit_classes_with_effects_of_each_class():
     """12 clusters of 25: two classes are preferred, and no draw of the posterior beats the maximum."""
     rng = np.random.default_rng(6)
