@@ -196,6 +196,24 @@ def test_new_outcomes_have_the_spread_of_the_model():
 # ---------------------------------------------------------------------------------------------- fits
 
 
+@pytest.mark.parametrize("shared", [(), ("u",)])
+def test_the_highest_mode_is_the_true_one(shared):
+    """Three classes 3 residual SDs apart, of 3,000 rows in two arms: not those of one arm paired with others of the other."""
+    rng = np.random.default_rng(0)
+    c, t, label = rng.integers(0, 50, 3000), rng.integers(0, 2, 3000), rng.choice(3, 3000, p=[0.5, 0.3, 0.2])
+    y = 3.0 * label + 0.5 * rng.normal(size=50)[c] + 0.5 * label * t + rng.normal(size=3000)
+    data = pd.DataFrame({"y": y, "t": t, "c": c})
+    spec = bh.EffectMixture(outcome="y", treatment="t", cluster="c", classes=3, class_of="individual", shared=shared)
+    design = spec.design(data)
+    density = spec.marginal(design, spec.frozen_priors(design))
+    assert density.starts is None
+    mode = density.parameters(np.zeros(density.n_dim))
+    order = mode["gamma0"].argsort()
+    np.testing.assert_allclose(mode["gamma0"][order], [0, 3, 6], atol=0.4)
+    np.testing.assert_allclose(mode["gamma1"][order, 0], [0, 0.5, 1], atol=0.4)
+    np.testing.assert_allclose(mode["pi"][order], [0.5, 0.3, 0.2], atol=0.05)
+
+
 def test_effects_of_each_class_and_shares_that_vary_are_found():
     """40 clusters of 40, class means 5 residual SDs apart: SDs and effects of clusters in each class, and of log odds."""
     rng = np.random.default_rng(4)

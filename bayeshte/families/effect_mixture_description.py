@@ -109,9 +109,13 @@ def _parameters(D: Arrays) -> Iterator[tuple[str, str, str]]:
     if D.labels("covariate"):
         yield r"\gamma_{2c}", "gamma2[c, x]", f"difference in the outcome for one unit of covariate x {own('gamma2')}"
     if D.q:
-        one = "class" not in D.with_class("sd", ())
+        one, within = "class" not in D.with_class("sd", ()), "in" if D.unit == "row" else "of"
         symbol, name = (r"\text{sd}", "sd[v]") if one else (r"\text{sd}_c", "sd[c, v]")
-        yield symbol, name, f"SD of random effect v across clusters{', alike in all classes' if one else ' of class c'}"
+        yield (
+            symbol,
+            name,
+            f"SD of random effect v across clusters{', alike in all classes' if one else f' {within} class c'}",
+        )
     if D.q > 1:
         symbol, name = (r"\text{corr}", "corr[v, w]") if one else (r"\text{corr}_c", "corr[c, v, w]")
         yield symbol, name, f"their correlations {'the same in all classes' if one else 'in class c'}"
@@ -127,7 +131,7 @@ def _parameters(D: Arrays) -> Iterator[tuple[str, str, str]]:
         yield (
             r"\alpha_c",
             "alpha[c, w]",
-            "change of the log odds of class c, compared with the average class, per unit of w",
+            "log odds of class c, compared with the average class, where W is zero but for its 1; their change per unit of w",
         )
     if D.varies:
         yield (

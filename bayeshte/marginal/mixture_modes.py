@@ -27,6 +27,7 @@ STARTS = 20  # for each class
 ROUNDS = 2  # of the pilot of effects that rows share
 SHORT = 25  # iterations of the first climb; the better quarter makes a long one
 SPREAD = 0.5  # SD of membership where it starts
+REFINED = 4  # modes that get coordinates of their own
 LEAST_MASS = 0.01  # of the posterior, in that of the largest mode, for a mode to be one where chains start
 FEW, FAR = 3, 15.0  # nodes of the quadrature while modes are sought, and nats below the highest where they are given up
 SAME = 1e-3  # nats within which two maxima are one
@@ -50,9 +51,9 @@ def modes(density: Density, data: Units, layout: Layout, priors: list[Prior], se
     one = pooled(data, layout)
     starts = STARTS * layout.classes if layout.classes > 1 else 1
     scale = scales(data, layout, one, density.n_top)
-    delta = one.steps()
+    steps = [one.steps(), one.steps(level=data.by_row and bool(one.own[0]))]
     short = [
-        climb(density, start(data, layout, priors, one, delta, rng, density.n_top, k % 2), scale, SHORT)
+        climb(density, start(data, layout, priors, one, steps[k // 2 % 2], rng, density.n_top, k % 2), scale, SHORT)
         for k in range(starts)
     ]
     short.sort(key=lambda m: -m[1])
@@ -134,27 +135,35 @@ def _with_effects(
 ) -> tuple[Density, list[Mode]]:
     """The density where effects that rows share are sampled, and its modes.
 
-    They get coordinates at a pilot, first of one class, then of the classes that were found.
+    Modes are sought given the effects that a model of one class predicts; then effects get coordinates at a pilot of each mode,
+    in which the heights of modes can be compared, and those of the highest are kept.
     """
     q, K, J, plain = len(data.random), layout.classes, data.n_clusters, layout.plain()
     fewer, first = _plain_priors(data, layout, priors), replace(data, cluster=data.cluster[:0])
     if q:
         repeated = [np.tile(v, (1, K, *[1] * v.ndim)) for v in (one.beta, one.shape, np.diag(one.sd))]
         zeros = np.zeros((1, data.shape[3], K)), np.zeros((1, 1, J, q)), np.zeros((1, 0, K)), np.zeros(1)
-        first = replace(data, pilot=pilot(data, plain, Parameters(*repeated, *zeros)))
+        predicted = pilot(data, plain, Parameters(*repeated, *zeros))
+        first = replace(data, pilot=replace(predicted, B=np.zeros_like(predicted.B)))
     density = tables(first, plain, fewer, lkj, dirichlet, ())
     found = modes(density, first, plain, fewer)
-    t = _at(density, found[0].x, first, plain, dirichlet > 0)
-    t = replace(t, u=np.repeat(t.u, K, axis=1) if layout.own_effects else t.u if q else np.zeros((1, 1, J, 0)))
-    if layout.varies:
-        t = replace(t, u_member=np.zeros((1, J, K)), sd_member=np.array([SPREAD]))
-    found = _widened(found, data, layout, priors)
-    for _ in range(ROUNDS):
-        data = replace(data, pilot=pilot(data, layout, t))
-        density = tables(data, layout, priors, lkj, dirichlet, outputs)
-        found = _again(density, found, scales(data, layout, one, density.n_top))
-        t = _at(density, found[0].x, data, layout, dirichlet > 0)
-    return density, found
+    wider, refined = _widened(found, data, layout, priors), []
+    for mode, there in list(zip(found, wider, strict=True))[:REFINED]:
+        t = _at(density, mode.x, first, plain, dirichlet > 0)
+        t = replace(t, u=np.repeat(t.u, K, axis=1) if layout.own_effects else t.u if q else np.zeros((1, 1, J, 0)))
+        if layout.varies:
+            t = replace(t, u_member=np.zeros((1, J, K)), sd_member=np.array([SPREAD]))
+        for _ in range(ROUNDS):
+            own = replace(data, pilot=pilot(data, layout, t))
+            at_mode = tables(own, layout, priors, lkj, dirichlet, outputs)
+            scale = scales(data, layout, one, at_mode.n_top)
+            (there,) = _again(at_mode, [there], scale)
+            t = _at(at_mode, there.x, own, layout, dirichlet > 0)
+        refined.append((there, at_mode))
+    best, density = max(refined, key=lambda pair: pair[0].height)
+    lower = [m for m, _ in refined if m.height < best.height - SAME]
+    again = _again(density, lower, scales(data, layout, one, density.n_top)) if lower else []
+    return density, [best, *(m for m in again if m.height < best.height - SAME)]
 
 
 def _plain_priors(data: Units, layout: Layout, priors: list[Prior]) -> list[Prior]:

@@ -3,7 +3,9 @@
 A start takes K units (clusters or rows) at random, every second time rather ones that the classes so far explain badly (as
 k-means++ does; Arthur & Vassilvitskii, 2007), and gives each class the coefficients of its unit: one Newton step from the pooled
 fit, delta_j = (I_j + Lambda)^-1 s_j with the unit's score s_j and information I_j and a third of an average unit's information
-Lambda.
+Lambda. A row is in one arm and says nothing of a difference between arms: its step would move the mean of its class in that arm
+alone, and a climb from there pairs the classes of one arm with others of the other. So where rows are units, every second pair
+of starts moves intercepts only.
 """
 
 from dataclasses import dataclass, replace
@@ -39,9 +41,9 @@ class Pooled:
     information: np.ndarray
     own: np.ndarray
 
-    def steps(self) -> np.ndarray:
-        """delta_j of every unit, (U, p); zero where classes share a coefficient."""
-        k = np.flatnonzero(self.own)
+    def steps(self, level: bool = False) -> np.ndarray:
+        """delta_j of every unit, (U, p), of the intercept alone if `level`; zero where classes share a coefficient."""
+        k = np.flatnonzero(self.own)[: 1 if level else None]
         info = self.information[:, k[:, None], k]
         ridge = info.mean(0) / 3
         ridge += 1e-9 * np.diag(np.diag(ridge) + 1e-300)
