@@ -227,7 +227,8 @@ def test_classes_of_individuals_are_found(clustered):
     u = 0.7 * clustered * rng.normal(size=25)
     y = 4.0 * label + u[school] + T * label + rng.normal(size=1000)
     data = pd.DataFrame({"y": y, "arm": np.where(T == 1, "drug", "control"), "school": school})
-    spec = bh.EffectMixture(**ROLES, class_of="individual", intercept_varies=clustered)
+    shared = ("u",) if clustered else ()
+    spec = bh.EffectMixture(**ROLES, class_of="individual", intercept_varies=clustered, shared=shared)
     fit = bh.fit(spec, data, seed=1, draws=800, tune=300, progress=False)
     assert fit.diagnosis.ok, fit.diagnosis
     assert bh.class_check(fit).ok

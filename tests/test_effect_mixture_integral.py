@@ -272,7 +272,7 @@ def test_classes_of_individuals_with_varying_effects_are_found():
     """30 clusters of 25, means 4 residual SDs apart: class effects, SDs of intercepts and effects; how many classes."""
     frame, eta, _, rng = simulated(2, 30, 25, "individual", [0.5, 0.4])
     frame["y"] = eta + rng.normal(size=len(eta))
-    spec = bh.EffectMixture(**ROLES, class_of="individual", varying="drug", shared=("sigma",))
+    spec = bh.EffectMixture(**ROLES, class_of="individual", varying="drug", shared=("u", "sigma"))
     fit = bh.fit(spec, frame, seed=1, draws=400, tune=300, progress=False)
     assert fit.diagnosis.ok, fit.diagnosis
     truth = {"gamma0[class 1]": -1, "gamma0[class 2]": 3, "gamma1[class 1, drug]": 0, "gamma1[class 2, drug]": 1.2}
