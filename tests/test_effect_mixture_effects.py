@@ -223,7 +223,7 @@ def test_effects_of_each_class_and_shares_that_vary_are_found():
     y = 5.0 * label + u[label, school] + 1.0 * label * T + rng.normal(size=1600)
     data = pd.DataFrame({"y": y, "arm": np.where(T == 1, "drug", "control"), "school": school})
     spec = bh.EffectMixture(**IN_CLUSTERS, membership_varies=True)
-    fit = bh.fit(spec, data, seed=1, draws=400, tune=300, progress=False)
+    fit = bh.fit(spec, data, seed=1, draws=800, tune=400, progress=False)
     assert fit.diagnosis.ok, fit.diagnosis
     assert bh.class_check(fit, rivals=False).ok
     truth = {"gamma1[class 1, drug]": 0, "gamma1[class 2, drug]": 1, "sd[class 1, intercept]": 0.3}
