@@ -1,12 +1,14 @@
-"""Categorical variables in structural equation models beside lavaan (WLSMV) and lme4 (glmer): estimates in posterior SDs.
+"""Categorical variables in structural equation models beside lavaan (WLSMV), lme4 (glmer) and brms.
 
-The estimators differ (limited information; Laplace), so that agreement is to a fraction of the posterior SD, not to digits.
-Without Rscript, lavaan or lme4 the tests are skipped; Debian has them: r-cran-lavaan, r-cran-lme4.
+lavaan's and lme4's estimators differ from ours (limited information; Laplace): they agree to a fraction of the posterior SD. brms
+has the same posterior: it agrees within Monte Carlo error. Without Rscript or these packages tests are skipped; Debian has them:
+r-cran-lavaan, r-cran-lme4, r-cran-brms.
 """
 
 import subprocess
 from pathlib import Path
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +16,10 @@ from r_packages import missing
 
 import bayeshte as bh
 
-SCRIPT = Path(__file__).parent / "latent_responses" / "fit.R"
-WHY_NOT = missing("lavaan", "lme4")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
+SCRIPTS = Path(__file__).parent / "latent_responses"
+WHY_NOT, WHY_NOT_BRMS = missing("lavaan", "lme4"), missing("brms")
+pytestmark = pytest.mark.slow
+with_r = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
 def items() -> pd.DataFrame:
@@ -46,12 +49,20 @@ def references(tmp_path_factory) -> pd.DataFrame:
     paths = [folder / "items.csv", folder / "clusters.csv"]
     for path, data in zip(paths, (items(), clusters()), strict=True):
         data.to_csv(path, index=False)
-    done = subprocess.run(["Rscript", str(SCRIPT), *map(str, paths)], capture_output=True, text=True, check=True)
-    rows = [line.split(",") for line in done.stdout.splitlines()]
+    rows = _output("fit.R", *paths)
     table = pd.DataFrame(rows, columns=["model", "name", "estimate", "se"]).astype({"estimate": float, "se": float})
     return table.assign(name=table["name"].str.strip()).set_index(["model", "name"])
 
 
+def _output(script: str, *paths: Path) -> list[list[str]]:
+    """What an R script prints, split at commas."""
+    done = subprocess.run(
+        ["Rscript", str(SCRIPTS / script), *map(str, paths)], capture_output=True, text=True, check=True
+    )
+    return [line.split(",") for line in done.stdout.splitlines()]
+
+
+@with_r
 def test_factor_model_beside_lavaan(references):
     """Loadings within 0.25 posterior SD of WLSMV's, thresholds too; SDs within a fifth of its standard errors."""
     spec = bh.SEM(model="f =~ NA*u1 + u2 + u3 + u4 + u5; f ~~ 1*f", categorical=[f"u{k}" for k in range(1, 6)])
@@ -66,6 +77,7 @@ def test_factor_model_beside_lavaan(references):
         assert row["posterior_sd"] == pytest.approx(reference.loc[name, "se"], rel=0.2)
 
 
+@with_r
 def test_probit_regression_with_a_random_slope_beside_glmer(references):
     """Fixed effects within 0.25 posterior SD of glmer's; its SDs, from a Laplace approximation, within one."""
     spec = bh.SEM(cluster="g", within="s | y ~ x", between="y ~ z; y ~~ s", categorical=["y"])
@@ -82,3 +94,34 @@ def test_probit_regression_with_a_random_slope_beside_glmer(references):
     for ours, theirs in {"y ~~ y": "sd (Intercept)", "s ~~ s": "sd x"}.items():
         between = rows[rows["level"] == "between"].loc[ours]
         assert abs(between["estimate"] - reference.loc[theirs, "estimate"] ** 2) < between["posterior_sd"], ours
+
+
+@pytest.mark.skipif(bool(WHY_NOT_BRMS), reason=WHY_NOT_BRMS)
+def test_the_posterior_is_that_of_brms(tmp_path):
+    """Same model, same priors: means within four Monte Carlo errors of both, SDs within a tenth."""
+    clusters().to_csv(tmp_path / "clusters.csv", index=False)
+    theirs = {name: np.array(values, float) for name, *values in _output("brms.R", tmp_path / "clusters.csv")}
+    normal, half = bh.Normal(0, 1), bh.HalfNormal(1)
+    spec = bh.SEM(
+        cluster="g",
+        within="s | y ~ x",
+        between="y ~ z; y ~~ s",
+        categorical=["y"],
+        priors={"path": normal, "intercept": normal, "threshold": normal, "sd": half, "corr": bh.LKJ(2)},
+    )
+    fit = bh.fit(spec, clusters(), seed=1, draws=2000, progress=False)
+    parameters = {  # ours: theirs, and the sign that makes them the same
+        "threshold[between: y | t1]": ("b_Intercept", -1),
+        "intercept[between: s]": ("b_x", 1),
+        "path[between: y ~ z]": ("b_z", 1),
+        "sd[between: y]": ("sd_g__Intercept", 1),
+        "sd[between: s]": ("sd_g__x", 1),
+        "corr[between: y ~~ s]": ("cor_g__Intercept__x", 1),
+    }
+    own = {label: x for label, _, x in spec.parameters(fit.posterior)}
+    for ours, (name, sign) in parameters.items():
+        mean, sd, mcse = theirs[name]
+        x = sign * own[ours].to_numpy()
+        errors = np.hypot(mcse, x.std() / np.sqrt(float(az.ess(x))))
+        assert abs(x.mean() - mean) < 4 * errors, (ours, x.mean(), mean, errors)
+        assert x.std() == pytest.approx(sd, rel=0.1), ours

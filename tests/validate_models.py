@@ -77,6 +77,15 @@ def answers(missing: float = 0.2) -> pd.DataFrame:
     return data[rng.random(len(data)) >= missing].reset_index(drop=True)
 
 
+def twice() -> pd.DataFrame:
+    """`answers` on two occasions, before and after."""
+    data = answers(missing=0.0)
+    both = pd.concat([data.assign(wave=k) for k in (0, 1)], ignore_index=True)
+    rng = np.random.default_rng(6)
+    both["right"] = rng.integers(0, 2, len(both))
+    return both[rng.random(len(both)) >= 0.2].reset_index(drop=True)
+
+
 def persons() -> pd.DataFrame:
     """200 persons in two arms."""
     rng = np.random.default_rng(5)
@@ -352,5 +361,22 @@ SCENARIOS = {
             },
         ),
         answers,
+    ),
+    "item effects, before and after": Scenario(
+        "binary responses on two occasions: effects and drift that vary over items, two abilities of every person",
+        bh.ItemResponse(
+            person="person",
+            item="item",
+            response="right",
+            treatment="arm",
+            reference="control",
+            occasion="wave",
+            priors={
+                **{v: bh.Normal(0, 0.7) for v in ("beta0", "beta_time", "beta1")},
+                **{"sigma_theta": bh.HalfNormal(1), "sigma_b": bh.HalfNormal(1), "sigma_zeta": bh.HalfNormal(0.7)},
+                **{"sigma_drift": bh.HalfNormal(0.7), "rho": bh.LKJ(2), "rho_theta": bh.LKJ(2)},
+            },
+        ),
+        twice,
     ),
 }
