@@ -59,11 +59,6 @@ SPECS = {
         outcome="y", class_of="individual", intercept_varies=False, order="gamma0"
     ),
     "persons, student": bh.EffectMixture(**PERSONS, family="student", order="gamma1[drug]"),
-    "persons in clusters": bh.EffectMixture(**ROLES, class_of="individual", covariates="x"),
-    "persons in clusters, binary": bh.EffectMixture(
-        **ROLES | {"outcome": "passed"}, class_of="individual", family="logit", membership="x"
-    ),
-    "persons in clusters, student": bh.EffectMixture(**ROLES, class_of="individual", family="student", shared=("nu",)),
     "odd priors": bh.EffectMixture(
         **ROLES,
         priors={
@@ -75,6 +70,7 @@ SPECS = {
         },
     ),
 }
+IN_CLUSTERS = ROLES | {"class_of": "individual"}
 #: random effects integrated by quadrature, and random slopes beside classes of individuals
 INTEGRATED = {
     "binary": bh.EffectMixture(**ROLES | {"outcome": "passed"}, covariates="x", family="logit"),
@@ -86,9 +82,33 @@ INTEGRATED = {
         **ROLES | {"outcome": "count"}, family="poisson", varying="drug", classes=3, membership="z"
     ),
     "one, binary": bh.EffectMixture(**ROLES | {"outcome": "passed"}, family="logit", varying="drug", classes=1),
-    "persons, slopes": bh.EffectMixture(**ROLES, class_of="individual", varying="drug", covariates="x"),
+    "persons, slopes": bh.EffectMixture(**IN_CLUSTERS, shared=("u",), varying="drug", covariates="x"),
     "persons, slopes, binary": bh.EffectMixture(
-        **ROLES | {"outcome": "passed"}, class_of="individual", family="logit", varying="drug", membership="x"
+        **IN_CLUSTERS | {"outcome": "passed"}, shared=("u",), family="logit", varying="drug", membership="x"
+    ),
+}
+#: effects that the rows of a cluster share where rows belong to classes
+EFFECTS = {
+    "alike": bh.EffectMixture(**IN_CLUSTERS, covariates="x", shared=("u",)),
+    "alike, binary": bh.EffectMixture(
+        **IN_CLUSTERS | {"outcome": "passed"}, family="logit", membership="x", shared=("u",)
+    ),
+    "alike, student": bh.EffectMixture(**IN_CLUSTERS, family="student", shared=("u", "nu")),
+    "own": bh.EffectMixture(**IN_CLUSTERS, classes=3, covariates="x"),
+    "own, slopes": bh.EffectMixture(**IN_CLUSTERS, varying="drug", membership="x", order="gamma0"),
+    "own, one SD": bh.EffectMixture(**IN_CLUSTERS, varying="drug", shared=("sd", "sigma")),
+    "own, student": bh.EffectMixture(**IN_CLUSTERS, family="student", shared=("nu",)),
+    "membership": bh.EffectMixture(**IN_CLUSTERS | {"intercept_varies": False}, membership_varies=True, classes=3),
+    "membership, binomial": bh.EffectMixture(
+        **IN_CLUSTERS | {"outcome": "events"}, shared=("u",), trials="trials", family="logit", membership_varies=True
+    ),
+    "both": bh.EffectMixture(**IN_CLUSTERS, classes=3, membership="x", membership_varies=True),
+    "both, counts": bh.EffectMixture(
+        **IN_CLUSTERS | {"outcome": "count"},
+        family="poisson",
+        covariates="x",
+        membership_varies=True,
+        priors={"sd_membership": bh.Gamma(2, 2)},
     ),
 }
 

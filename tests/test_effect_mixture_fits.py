@@ -22,6 +22,7 @@ from bayeshte.marginal import mixture_draws, mixture_modes
 from bayeshte.plots import figures
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+NO_EFFECTS = np.zeros((1, 1, 0, 0)), np.zeros((1, 0, 1)), np.zeros(1)  # of clusters whose rows belong to classes
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_one_class_with_normal_effects_of_centres_is_that_of_lme4():
     D = Arrays(replace(one, varying="all").design(data))
     beta, tau = [-2.20413152, -0.24680629], [[0.254613251, -0.022144719], [-0.022144719, 0.009585196]]
     given = np.array([[beta]]), np.ones((1, 1, 2)), np.linalg.cholesky(tau)[None, None]
-    t = mixture_draws.Parameters(*given, np.zeros((1, 1, 1)), np.zeros((1, 0, 2)))
+    t = mixture_draws.Parameters(*given, np.zeros((1, 1, 1)), *NO_EFFECTS)
     found = mixture_draws.class_log_likelihood(replace(D.units, nodes=1), t).sum() + D.units.constant
     assert found == pytest.approx(-158.8272621, abs=2e-5)
 
@@ -126,9 +127,9 @@ def test_likelihood_of_star_schools(star, classes):
         np.stack([sigma, np.ones(classes)], axis=1)[None],
         np.zeros((1, classes, 0, 0)),
         np.log(pi / pi.sum())[None, None],
-        np.zeros((1, 0, 0)),
+        *NO_EFFECTS,
     )
-    values = mixture_draws.class_log_likelihood(D.units, t) + mixture_draws.log_prior_probabilities(D.units, t.alpha)
+    values = mixture_draws.class_log_likelihood(D.units, t) + mixture_draws.log_prior_probabilities(D.units, t)
     at_printed = logsumexp(values[0], axis=1).sum()
     assert at_printed == pytest.approx(reference, abs=0.02)  # the variance is printed with N - p for N
     best = mixture_modes.maximum_likelihood(D.units, D.layout, 1)[0]
@@ -226,7 +227,8 @@ def test_classes_of_individuals_are_found(clustered):
     u = 0.7 * clustered * rng.normal(size=25)
     y = 4.0 * label + u[school] + T * label + rng.normal(size=1000)
     data = pd.DataFrame({"y": y, "arm": np.where(T == 1, "drug", "control"), "school": school})
-    spec = bh.EffectMixture(**ROLES, class_of="individual", intercept_varies=clustered)
+    shared = ("u",) if clustered else ()
+    spec = bh.EffectMixture(**ROLES, class_of="individual", intercept_varies=clustered, shared=shared)
     fit = bh.fit(spec, data, seed=1, draws=800, tune=300, progress=False)
     assert fit.diagnosis.ok, fit.diagnosis
     assert bh.class_check(fit).ok

@@ -22,7 +22,7 @@ from bayeshte.families.effect_mixture_arrays import Arrays
 from bayeshte.families.effect_mixture_classes import probabilities, terms
 from bayeshte.families.effect_mixture_outcomes import random_columns
 from bayeshte.families.random_slope_arrays import Arrays as RandomSlopeArrays
-from bayeshte.marginal import glmm, glmm_integral, glmm_outcomes, mixture_data, mixture_draws, mixture_modes
+from bayeshte.marginal import glmm, glmm_integral, glmm_outcomes, mixture, mixture_data, mixture_draws, mixture_modes
 
 OF_CLUSTERS = [name for name in INTEGRATED if not name.startswith("persons")]
 OF_PERSONS = [name for name in INTEGRATED if name.startswith("persons")]
@@ -58,7 +58,7 @@ def grid(q, points=501, wide=14.0):
 
 def rows_given(D, t, c, u, rows):
     """log p(y_i | class c, u) at many effects u (G, q), constants of counts left out: (G, row)."""
-    eta = D.full[rows] @ t.beta[0, c] + u @ random_columns(D, D.T[rows]).T
+    eta = D.full[rows] @ t.beta[0, c] + (u @ random_columns(D, D.T[rows]).T if D.q else np.zeros((len(u), 1)))
     if D.family == "gaussian":
         return stats.norm.logpdf(D.y[rows], eta, t.shape[0, c, 0])
     if D.trials is not None:
@@ -86,11 +86,11 @@ def test_clusters_against_a_grid(name):
     spec, design, _, density = built(name, data)
     D, draws = Arrays(design), as_draws(density, 0.7 * random_points(density, 2))
     y, log_weight = grid(D.q)
-    found, stated = terms(D, draws), spec.log_likelihood(draws, design, "cluster")
+    found, stated = terms(D, D.parameters(draws)), spec.log_likelihood(draws, design, "cluster")
     many = mixture_draws.class_log_likelihood(replace(D.units, nodes=40), D.parameters(draws))
     for s in range(2):
         t = D.parameters(draws.isel(draw=[s]))
-        prior = mixture_draws.log_prior_probabilities(D.units, t.alpha)[0]
+        prior = mixture_draws.log_prior_probabilities(D.units, t)[0]
         expected = np.empty((D.n_units, D.classes))
         for j, c in np.ndindex(*expected.shape):
             ll = rows_given(D, t, c, y @ t.factor[0, c].T, D.code == j).sum(1)
@@ -110,12 +110,12 @@ def test_classes_of_rows_against_a_grid(name):
     spec, design, _, density = built(name, data)
     D, draws = Arrays(design), as_draws(density, 0.7 * random_points(density, 2))
     code = design["cluster_code"].to_numpy()
-    units, order = mixture_data.by_cluster(D.units)
+    units, order = mixture_data.by_cluster(D.units, D.q)
     y, log_weight = grid(D.q)
     stated = spec.log_likelihood(draws.drop_vars("u"), design, "cluster")
     for s in range(2):
         t = D.parameters(draws.isel(draw=[s]))
-        prior = mixture_draws.log_prior_probabilities(D.units, t.alpha)[0]
+        prior = mixture_draws.log_prior_probabilities(D.units, t)[0]
         u, total, share = y @ t.factor[0, 0].T, np.empty(6), np.empty((len(code), 2))
         for j in range(6):
             own = code == j
@@ -136,8 +136,8 @@ def test_classes_of_rows_against_a_grid(name):
 def test_likelihood_for_optimisers(fine, name):
     """Its value is that of `rows_of_clusters` at its parameters, its gradient is exact."""
     D = Arrays(INTEGRATED[name].design(trial()[0]))
-    units = mixture_data.by_cluster(D.units)[0]
-    density = mixture_modes.likelihood(units, D.layout)
+    units = mixture_data.by_cluster(D.units, D.q)[0]
+    density = mixture.likelihood(units, D.layout)
     for z in np.random.default_rng(1).normal(0, 0.5, (3, density.n_dim)):
         t = mixture_modes.parameters_at(units, D.layout, z)
         expected = mixture_draws.rows_of_clusters(units, t)[0].sum() + units.constant
@@ -202,7 +202,7 @@ def test_new_clusters_are_averaged_over(name):
     found = spec.expected(draws, design, arm="drug", clusters="new").to_numpy()[0, 0]
     t, T = D.parameters(draws), np.ones((len(D.arm), 1))
     z = np.random.default_rng(1).normal(size=(20_000, D.q))
-    prior = np.exp(mixture_draws.log_prior_probabilities(D.units, t.alpha))[0][D.code]
+    prior = np.exp(mixture_draws.log_prior_probabilities(D.units, t))[0][D.code]
     X = D.full.copy()
     X[:, 1] = 1
     rows, expected, error = np.arange(5), np.zeros(5), np.zeros(5)
@@ -272,7 +272,7 @@ def test_classes_of_individuals_with_varying_effects_are_found():
     """30 clusters of 25, means 4 residual SDs apart: class effects, SDs of intercepts and effects; how many classes."""
     frame, eta, _, rng = simulated(2, 30, 25, "individual", [0.5, 0.4])
     frame["y"] = eta + rng.normal(size=len(eta))
-    spec = bh.EffectMixture(**ROLES, class_of="individual", varying="drug", shared=("sigma",))
+    spec = bh.EffectMixture(**ROLES, class_of="individual", varying="drug", shared=("u", "sigma"))
     fit = bh.fit(spec, frame, seed=1, draws=400, tune=300, progress=False)
     assert fit.diagnosis.ok, fit.diagnosis
     truth = {"gamma0[class 1]": -1, "gamma0[class 2]": 3, "gamma1[class 1, drug]": 0, "gamma1[class 2, drug]": 1.2}
@@ -287,6 +287,6 @@ def test_classes_of_individuals_with_varying_effects_are_found():
     assert table.loc[2, "stability"] > 0.8
     best = table.loc[2, "log_likelihood"]
     D = Arrays(spec.design(frame))
-    units = mixture_data.by_cluster(D.units)[0]
+    units = mixture_data.by_cluster(D.units, D.q)[0]
     posterior = D.parameters(fit.posterior.isel(chain=[0], draw=slice(0, 400, 40)))
     assert (mixture_draws.rows_of_clusters(units, posterior)[0].sum(1) < best).all()  # no draw beats the maximum

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from cases import SPECS, frame
-from mixture_cases import SPECS as MIXTURES
-from mixture_cases import as_draws, random_points, trial
+from mixture_cases import EFFECTS, as_draws, random_points, trial
 from scipy import special, stats
 from scipy.special import logsumexp
 
@@ -89,11 +88,11 @@ def test_leaving_out_clusters():
     assert bh.prior_sensitivity(fit)["likelihood"].notna().all()
 
 
-@pytest.mark.parametrize("name", ["persons in clusters", "persons in clusters, binary", "persons in clusters, student"])
+@pytest.mark.parametrize("name", ["alike", "alike, binary", "alike, student"])
 def test_individuals_in_classes(name):
     """Clusters whose rows belong to classes, against a grid of the intercept that they share."""
     data, _ = trial(2, clusters=5)
-    design = (spec := MIXTURES[name]).design(data)
+    design = (spec := EFFECTS[name]).design(data)
     density = spec.marginal(design, spec.frozen_priors(design))
     draws = as_draws(density, random_points(density, 3))
     D = Mixture(design)

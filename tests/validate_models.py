@@ -319,13 +319,29 @@ SCENARIOS = {
         lambda: trial(low=15, high=25),
     ),
     "classes of individuals, varying effects": Scenario(
-        "two latent classes of persons, numbered by their intercepts, beside intercepts and effects that vary between clusters",
+        "two latent classes of persons, numbered by their intercepts, beside intercepts and effects that vary between clusters, "
+        "alike in both",
         bh.EffectMixture(
             **ROLES,
             class_of="individual",
             varying="treated",
+            shared=("u",),
             order="gamma0",
             priors=COEFFICIENTS | SPREAD | {"sigma": bh.LogNormal(0, 0.3), "pi": bh.Dirichlet(3)},
+        ),
+        lambda: trial(low=8, high=14),
+    ),
+    "classes of individuals, clusters": Scenario(
+        "two latent classes of persons, numbered by their intercepts; clusters differ in the intercepts of each class and in the "
+        "shares of the classes",
+        bh.EffectMixture(
+            **ROLES,
+            class_of="individual",
+            membership_varies=True,
+            order="gamma0",
+            priors=COEFFICIENTS
+            | {"sd": bh.HalfNormal(0.4), "sigma": bh.LogNormal(0, 0.3), "alpha": bh.Normal(0, 0.7)}
+            | {"sd_membership": bh.HalfNormal(1)},
         ),
         lambda: trial(low=8, high=14),
     ),

@@ -255,6 +255,9 @@ def fit_classes(
     numbers = sorted(set(classes))
     if not numbers:
         raise SpecError("classes= names no number of classes.")
+    most = Arrays(with_classes(spec, numbers[-1]).design(data))
+    if most.effect_dims:
+        mixture_data.check_effects(most.layout.effects(most.q))
     table = pd.DataFrame([_one(spec, data, K, bayesian, seed, sampling) for K in numbers])
     table = table.set_index(pd.Index(numbers, name="classes"))
     nodes, error = int(table.pop("nodes").max()), table.pop("quadrature_error").max()
@@ -273,8 +276,9 @@ def with_classes(spec: EffectMixture, K: int) -> EffectMixture:
     if K == 1:
         given = spec.priors
         if not isinstance(given, str):
-            given = {k: p for k, p in given.items() if k.split("[")[0] not in ("pi", "alpha")}
-        return replace(spec, classes=1, membership="", order=None, shared=(), priors=given)
+            given = {k: p for k, p in given.items() if k.split("[")[0] not in ("pi", "alpha", "sd_membership")}
+        one = {"membership": "", "membership_varies": False, "order": None, "shared": (), "priors": given}
+        return replace(spec, classes=1, **one)
     return replace(spec, classes=K)
 
 

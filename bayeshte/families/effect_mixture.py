@@ -5,7 +5,15 @@ indicators T (one for every arm but the reference) and covariates X at any level
 
     P(class_j = c) = pi_c,  or with covariates W of the units  softmax_c(alpha_c' W_j),  sum_c alpha_c = 0
     eta_ij = (gamma0_c + U0_j) + (gamma1_c + U1_j) T_ij + gamma2_c' X_ij
-    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c);  with classes of individuals the same tau in all
+    (U0_j, U1_j) ~ N(0, tau_c),  tau_c = diag(sd_c) corr_c diag(sd_c)
+
+If rows belong to classes, a cluster has rows of all of them, and effects of its own in each: (U0_cj, U1_cj) ~ N(0, tau_c),
+independently (Lyu, Kim & Suk, 2022); with ``shared=("u",)`` one (U0_j, U1_j) for all its rows. Class probabilities can vary
+between clusters too:
+
+    P(class_ij = c) = softmax_c(alpha_c' W_ij + a_cj),  a_j ~ N(0, s^2 / 2) in every class given sum_c a_cj = 0
+
+so that s, `sd_membership`, is the SD across clusters of the log odds of any class against any other, a_cj - a_lj.
 
     Gaussian    Y_ij ~ N(eta_ij, sigma_c^2)           logit      Y_ij ~ Binomial(trials_ij, 1 / (1 + exp(-eta_ij)))
     Student t   Y_ij ~ t_nu_c(eta_ij, sigma_c)        Poisson    Y_ij ~ Poisson(exp(eta_ij))
@@ -29,6 +37,7 @@ from bayeshte.families import effect_mixture_outcomes as outcomes
 from bayeshte.families.effect_mixture_arrays import LATENT, Arrays, linear_predictor
 from bayeshte.families.effect_mixture_description import describe, equations
 from bayeshte.families.effect_mixture_design import build, check_spec
+from bayeshte.families.effect_mixture_graph import class_labels, random_effects
 from bayeshte.families.effect_mixture_priors import resolve
 from bayeshte.marginal import mixture_modes
 from bayeshte.marginal.density import Density, Output
@@ -59,15 +68,18 @@ class EffectMixture(ModelSpec):
         Formula right-hand side of covariates at any level, ``"age + C(site)"``.
     membership : str
         Formula right-hand side of what the class depends on; with classes of clusters constant within them.
+    membership_varies : bool
+        Whether the class probabilities of individuals vary between clusters.
     intercept_varies : bool
         Whether the outcome in the reference arm varies between the clusters of a class; with classes of individuals between
-        clusters, alike in all classes.
+        clusters, in each class in its own way.
     varying : str or tuple of str
         Arms whose effect varies in that way: ``"all"``, an arm, several, or ``()``; at most two of them, but for classes of
         clusters with a Gaussian outcome.
     shared : tuple of str
         Parameters that are the same in all classes: ``"gamma0"``, ``"gamma1"``, ``"gamma2"``, ``"sd"`` (with the correlations),
-        ``"sigma"``, ``"nu"``.
+        ``"sigma"``, ``"nu"``. With classes of individuals also ``"u"``: a cluster has the same random effects in all classes,
+        which have one ``"sd"`` then.
     family : str
         ``"gaussian"``, ``"student"``, ``"logit"`` or ``"poisson"``.
     trials : str, optional
@@ -96,6 +108,7 @@ class EffectMixture(ModelSpec):
     class_of: str = "cluster"
     covariates: str = ""
     membership: str = ""
+    membership_varies: bool = False
     intercept_varies: bool = True
     varying: str | tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
@@ -136,11 +149,11 @@ class EffectMixture(ModelSpec):
         with pm.Model(coords=D.coords) as model:
             arm = pm.Data("arm_code", D.arm, dims="row")  # pm.do({"arm_code": ...}) sets everybody's treatment
             T = pt.eq(arm[:, None], np.arange(1, len(D.contrasts) + 1)).astype("float64")
-            label = _labels(D, priors)
+            label = class_labels(D, priors, centred)
             gamma0 = parameter("gamma0")
             gamma1 = parameter("gamma1", (D.treatment,)) if D.contrasts else pt.zeros((K, 0))
             gamma2 = parameter("gamma2", ("covariate",)) if D.X.shape[1] else pt.zeros((K, 0))
-            u0, u1 = _random_effects(D, priors, parameter, label, centred) if D.q else (0.0, 0.0)
+            u0, u1 = random_effects(D, priors, parameter, label, centred) if D.q else (0.0, 0.0)
             own = label[D.code]
             eta = linear_predictor(T, D.X, gamma0[own], gamma1[own], gamma2[own], u0, u1)
             match self.family:
@@ -174,7 +187,7 @@ class EffectMixture(ModelSpec):
         return mixture_modes.density(D.units, D.layout, *given, self._outputs(D))
 
     def _outputs(self, D: Arrays) -> tuple[Output, ...]:
-        """What the kernel stores, in its order: coefficients, sd, sigma, nu, factors of the correlations, membership."""
+        """What the kernel stores, in its order: coefficients, SDs, factors of the correlations, membership, effects."""
         sizes = {str(k): v for k, v in D.design.sizes.items()}
         named = dict(D.coefficients)
         if D.q:
@@ -183,13 +196,14 @@ class EffectMixture(ModelSpec):
             named["sigma"] = D.with_class("sigma", ())
         if D.family == "student":
             named["nu"] = D.with_class("nu", ())
+        if D.varies:
+            named["sd_membership"] = ()
         named["_corr_factor"] = D.with_class("sd", ("varying", "varying_"))
         if D.logit_membership:
             named["alpha"] = ("member", "class")
         else:
             named["pi" if D.classes > 1 else "_pi"] = ("class",)
-        if D.q and D.unit == "row":
-            named["u"] = (D.cluster, "varying")
+        named |= D.effect_dims
         return tuple(Output(name, tuple(sizes[d] for d in dims), dims) for name, dims in named.items())
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
@@ -278,45 +292,12 @@ def scalar_priors(D: Arrays, priors: Mapping[str, Prior]) -> list[Prior]:
     inner = {"gamma0": [""], "gamma1": D.contrasts, "gamma2": D.labels("covariate"), "sd": D.varying}
     names = [*D.coefficients, *(["sd"] if D.q else []), *(["sigma"] if D.sigmas else [])]
     out = []
-    for name in [*names, *(["nu"] if D.family == "student" else [])]:
+    for name in [*names, *(["nu"] if D.family == "student" else []), *(["sd_membership"] if D.varies else [])]:
         one = [priors[f"{name}[{v}]" if v else name] for v in inner.get(name, [""])]
         out += one * (D.classes if "class" in D.with_class(name, ()) else 1)
     for w in D.labels("member"):
         out += [priors[f"alpha[{w}]"] if D.logit_membership else Flat()] * (D.classes - 1)
     return out
-
-
-def _labels(D: Arrays, priors: Mapping[str, Prior]):
-    """The class of every unit, in a model context."""
-    if D.classes == 1:
-        return np.zeros(D.n_units, int)
-    if not D.logit_membership:
-        pi = random_variable("pi", [priors["pi"]], "class", size=D.classes)
-        return pm.Categorical("label", p=pi, dims=D.unit)
-    sigma = np.array([priors[f"alpha[{w}]"]["sigma"] for w in D.labels("member")])
-    alpha = pm.ZeroSumNormal("alpha", sigma=sigma[:, None], dims=("member", "class"))
-    return pm.Categorical("label", logit_p=pt.dot(D.W, alpha), dims=D.unit)
-
-
-def _random_effects(D: Arrays, priors: Mapping[str, Prior], parameter, label, centred: bool):
-    """U0 (row,) and U1 (row, contrast), in a model context."""
-    sd, same = parameter("sd", ("varying",)), "class" not in D.with_class("sd", ())
-    factor = sd[:, :, None] * pt.eye(D.q)
-    if D.q > 1:
-        names = ["_corr_factor"] if same else [f"_corr_factor_{k}" for k in range(D.classes)]
-        L = pt.stack([random_variable(v, [priors["corr"]], size=D.q) for v in names])
-        corr = L @ L.mT
-        pm.Deterministic("corr", corr[0] if same else corr, dims=D.with_class("sd", ("varying", "varying_")))
-        factor = sd[:, :, None] * (pt.stack([L[0]] * D.classes) if same else L)
-    own = factor[np.zeros(len(D.labels(D.cluster)), int) if D.unit == "row" else label]
-    if centred:
-        u = pm.MvNormal("u", 0, chol=own, dims=(D.cluster, "varying"))
-    else:
-        z = pm.Normal("_z", 0, 1, dims=(D.cluster, "varying"))
-        u = pm.Deterministic("u", (own @ z[..., None])[..., 0], dims=(D.cluster, "varying"))
-    pick = np.array([[v == a for a in D.contrasts] for v in D.varying], float).reshape(D.q, len(D.contrasts))
-    code = D.design["cluster_code"].to_numpy()
-    return u[code, 0], u[code] @ pick
 
 
 def _position(D: Arrays, name: str, element: str) -> int:

@@ -5,20 +5,23 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from bayeshte.labelled import Labelled, flatten
-from bayeshte.marginal.mixture import Layout
+from bayeshte.marginal.mixture import Layout, basis
 from bayeshte.marginal.mixture_data import Units, subset, units
 from bayeshte.marginal.mixture_draws import Parameters
+from bayeshte.marginal.structural_integration import rule
 
 #: variables of a posterior, in the order of the tables
-LATENT = ("label", "u", "effect")
+LATENT = ("label", "u", "u_membership", "effect")
 COEFFICIENTS = ("gamma0", "gamma1", "gamma2")
-STORED = (*COEFFICIENTS, "sd", "corr", "sigma", "nu", "pi", "alpha", *LATENT)
+STORED = (*COEFFICIENTS, "sd", "corr", "sigma", "nu", "pi", "alpha", "sd_membership", *LATENT)
 #: parameters that may be the same in all classes
-SHAREABLE = (*COEFFICIENTS, "sd", "sigma", "nu")
+SHAREABLE = (*COEFFICIENTS, "sd", "sigma", "nu", "u")
 INTERCEPT = "intercept"
+#: classes: nodes of Gauss-Hermite quadrature over each of the coordinates of a cluster's effects on its class probabilities
+MEMBER_NODES = {2: 25, 3: 11, 4: 7, 5: 5, 6: 4, 7: 3, 8: 3}
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,18 @@ class Arrays(Labelled):
 
     @property
     def logit_membership(self) -> bool:
-        """Whether membership has covariates, alpha, in place of plain class probabilities, pi."""
-        return bool(self.design.attrs["membership"])
+        """Whether membership has coefficients, alpha, in place of plain class probabilities, pi."""
+        return bool(self.design.attrs["membership"]) or self.varies
+
+    @property
+    def varies(self) -> bool:
+        """Whether class probabilities vary between clusters."""
+        return bool(self.design.attrs["membership_varies"])
+
+    @property
+    def own_effects(self) -> bool:
+        """Whether a cluster has other random effects in each class: where its rows belong to classes."""
+        return self.unit == "row" and self.q > 0 and "u" not in self.shared
 
     @property
     def sigmas(self) -> bool:
@@ -96,9 +109,16 @@ class Arrays(Labelled):
         return {v: self.with_class(v, dims[v]) for v in COEFFICIENTS if present[v]}
 
     def with_class(self, name: str, dims: tuple[str, ...]) -> tuple[str, ...]:
-        """Dims of a parameter: the class in front unless it is shared, as random effects of rows that are units are."""
-        shared = name in self.shared or (name == "sd" and self.unit == "row")
+        """Dims of a parameter: the class in front unless it is shared, SDs with the random effects if these are."""
+        shared = name in (*self.shared, "sd_membership") or (name == "sd" and "u" in self.shared)
         return dims if shared else ("class", *dims)
+
+    @cached_property
+    def effect_dims(self) -> dict[str, tuple[str, ...]]:
+        """Dims of the effects of clusters that are sampled."""
+        of = ("class",) if self.own_effects else ()
+        out = {"u": (*of, self.cluster, "varying")} if self.q and self.unit == "row" else {}
+        return out | ({"u_membership": (self.cluster, "class")} if self.varies else {})
 
     @cached_property
     def units(self) -> Units:
@@ -107,7 +127,7 @@ class Arrays(Labelled):
             self.full_terms.index(INTERCEPT if v == INTERCEPT else f"{self.treatment}[{v}]") for v in self.varying
         ]
         by_row = self.unit == "row"
-        cluster = self.design["cluster_code"].to_numpy() if by_row and self.q else None
+        cluster = self.design["cluster_code"].to_numpy() if self.effect_dims else None
         return units(self.full, self.y, self.code, self.W, self.family, random, self.trials, by_row, cluster)
 
     @property
@@ -115,7 +135,8 @@ class Arrays(Labelled):
         """Which parameters the classes have of their own."""
         sizes = {"gamma0": 1, "gamma1": len(self.contrasts), "gamma2": self.X.shape[1]}
         groups = tuple((sizes[v], v not in self.shared) for v in self.coefficients)
-        return Layout(self.classes, groups, *("class" in self.with_class(v, ()) for v in ("sd", "sigma", "nu")))
+        own = ("class" in self.with_class(v, ()) for v in ("sd", "sigma", "nu"))
+        return Layout(self.classes, groups, *own, own_effects=self.own_effects, varies=self.varies)
 
     def by_class(self, draws: xr.Dataset, name: str) -> np.ndarray:
         """Draws of a parameter in every class, chains stacked: (draw, class, ...)."""
@@ -136,8 +157,19 @@ class Arrays(Labelled):
         if q:
             corr = self.by_class(draws, "corr") if "corr" in draws else np.ones((S, K, 1, 1))
             factor = np.linalg.cholesky(corr) * self.by_class(draws, "sd")[..., None]
-        u = flatten(draws["u"]) if len(self.units.cluster) and "u" in draws else np.zeros((S, 0, q))
-        return Parameters(beta, shape, factor, self.alpha(draws), u)
+        return Parameters(beta, shape, factor, self.alpha(draws), *self.effects(draws))
+
+    def effects(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draws of effects that rows share: u (draw, 1 or class, cluster, q), u_membership (draw, cluster, class), its SD."""
+        S = draws.sizes["chain"] * draws.sizes["draw"]
+        sets = self.classes if self.own_effects else 1
+        u, member, sd = np.zeros((S, sets, 0, self.q)), np.zeros((S, 0, self.classes)), np.zeros(S)
+        if "u" in self.effect_dims and "u" in draws:
+            u = flatten(draws["u"].transpose("chain", "draw", *self.effect_dims["u"]))
+            u = u if self.own_effects else u[:, None]
+        if self.varies and "u_membership" in draws:
+            member = flatten(draws["u_membership"].transpose("chain", "draw", *self.effect_dims["u_membership"]))
+        return u, member, flatten(draws["sd_membership"]) if self.varies else sd
 
     def alpha(self, draws: xr.Dataset) -> np.ndarray:
         """Draws of the membership coefficients (draw, member, class); logarithms of plain class probabilities."""
@@ -149,11 +181,27 @@ class Arrays(Labelled):
         return np.zeros((draws.sizes["chain"] * draws.sizes["draw"], 1, 1))
 
     def class_sizes(self, draws: xr.Dataset) -> np.ndarray:
-        """Share of every class in the population of units: membership averaged over those in the data, (draw, class)."""
+        """Share of every class in the population of units, (draw, class): membership averaged over those in the data.
+
+        If class probabilities vary between clusters, over the population of clusters.
+        """
         alpha = self.alpha(draws)
         if not self.logit_membership:
             return np.exp(alpha[:, 0])
+        if self.varies:
+            weights, shares = self.cluster_shares(draws)
+            return np.einsum("g,sgc->sc", weights, shares)
         return np.stack([np.exp(log_softmax(self.W @ a, axis=1)).mean(0) for a in alpha])
+
+    def cluster_shares(self, draws: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Shares of the classes in clusters, a grid of the population, averaged over rows: weights (g,), (draw, g, class)."""
+        weights, odds = member_grid(self.classes, flatten(draws["sd_membership"]))
+        rows, count = np.unique(self.W, axis=0, return_counts=True)
+        out = np.exp(odds)
+        for shares, a in zip(out, self.alpha(draws), strict=True):
+            p = softmax(rows @ a, axis=1)  # of class c in cluster g: p_rc out_gc / sum_l p_rl out_gl
+            shares *= (1 / (p @ shares.T)).T @ (p * (count / count.sum())[:, None])
+        return weights, out
 
 
 def linear_predictor(T, X, gamma0, gamma1, gamma2, u0, u1):
@@ -169,3 +217,9 @@ def linear_predictor(T, X, gamma0, gamma1, gamma2, u0, u1):
         Random effects of each row's cluster, or 0.
     """
     return gamma0 + u0 + ((gamma1 + u1) * T).sum(-1) + (gamma2 * X).sum(-1)
+
+
+def member_grid(classes: int, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Effects of clusters on the log odds of the classes, a grid for each of the SDs (draw,): weights (g,), (draw, g, class)."""
+    nodes, log_weights = rule(classes - 1, MEMBER_NODES[classes])
+    return np.exp(log_weights), sd[:, None, None] * np.sqrt(0.5) * (nodes @ basis(classes).T)

@@ -1,5 +1,6 @@
 """What was integrated drawn back, and labels put in order: P(class | data), the class of each cluster, its random effects."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,36 +10,35 @@ from scipy.special import log_softmax, logsumexp
 from bayeshte.families.effect_mixture_arrays import COEFFICIENTS, STORED, Arrays
 from bayeshte.labelled import flatten, unstack
 from bayeshte.marginal import mixture_draws, relabel
+from bayeshte.marginal.mixture_draws import Parameters
 
 CHUNK = 2_000_000  # values (draw, unit, class) held at once
 RELABELLED = 400  # units by whose classification draws are relabelled
 
 
-def terms(D: Arrays, draws: xr.Dataset, part: slice = slice(None)) -> np.ndarray:
+def terms(D: Arrays, t: Parameters) -> np.ndarray:
     """log pi_jc + log p(y_j | c) of every unit and class, constants of counts left out: (draw, unit, class)."""
-    t = D.parameters(draws)[part]
-    chance = log_softmax(t.alpha, axis=-1) if not D.logit_membership else None  # the same for all units
     values = mixture_draws.class_log_likelihood(D.units, t)
-    values += mixture_draws.log_prior_probabilities(D.units, t.alpha) if chance is None else chance
+    alike = not D.logit_membership  # in all units
+    values += log_softmax(t.alpha, axis=-1) if alike else mixture_draws.log_prior_probabilities(D.units, t)
     return values
 
 
-def _pieces(D: Arrays, draws: xr.Dataset):
-    S = draws.sizes["chain"] * draws.sizes["draw"]
-    step = max(1, CHUNK // (D.n_units * D.classes))
-    return (slice(k, k + step) for k in range(0, S, step))
+def _pieces(D: Arrays, draws: xr.Dataset) -> Iterator[Parameters]:
+    t, step = D.parameters(draws), max(1, CHUNK // (D.n_units * D.classes))
+    return (t[k : k + step] for k in range(0, len(t.beta), step))
 
 
-def class_probabilities(D: Arrays, draws: xr.Dataset, part: slice) -> np.ndarray:
-    """P(class | data) of every unit given the parameters of some draws: (draw, unit, class)."""
-    values = terms(D, draws, part)
+def class_probabilities(D: Arrays, t: Parameters) -> np.ndarray:
+    """P(class | data) of every unit given the parameters of draws: (draw, unit, class)."""
+    values = terms(D, t)
     mixture_draws.summarise(values, np.zeros(values.shape[1:]))
     return values
 
 
 def probabilities(D: Arrays, draws: xr.Dataset) -> np.ndarray:
     """P(class | data) of every unit given the parameters of every draw: (draw, unit, class)."""
-    return np.concatenate([class_probabilities(D, draws, s) for s in _pieces(D, draws)])
+    return np.concatenate([class_probabilities(D, t) for t in _pieces(D, draws)])
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ def classification(D: Arrays, draws: xr.Dataset) -> Classification:
     """See `Classification`."""
     S = draws.sizes["chain"] * draws.sizes["draw"]
     probability = np.zeros((D.n_units, D.classes))
-    parts = [mixture_draws.summarise(terms(D, draws, s), probability) for s in _pieces(D, draws)]
+    parts = [mixture_draws.summarise(terms(D, t), probability) for t in _pieces(D, draws)]
     total, share, doubt = (np.concatenate(v) for v in zip(*parts, strict=True))
     return Classification(total, share, 1 - doubt / max(np.log(D.classes), 1e-300), probability / S)
 
 
 def unit_log_likelihood(D: Arrays, draws: xr.Dataset) -> np.ndarray:
     """log p(y_j) of every unit, its class and random effects integrated, constants of counts left out: (draw, unit)."""
-    return np.concatenate([logsumexp(terms(D, draws, s), axis=-1) for s in _pieces(D, draws)])
+    return np.concatenate([logsumexp(terms(D, t), axis=-1) for t in _pieces(D, draws)])
 
 
 def recover(spec, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
@@ -146,11 +146,7 @@ def renumbered(draws: xr.Dataset, order: np.ndarray) -> xr.Dataset:
 
 def _drawn_back(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
     """Adds the class of every cluster and its random effects, drawn from their exact conditional distribution."""
-    S = draws.sizes["chain"] * draws.sizes["draw"]
-    label = np.empty((S, D.n_units), np.int64)
-    for s in _pieces(D, draws):
-        p = class_probabilities(D, draws, s).cumsum(-1)
-        label[s] = (rng.random((*p.shape[:2], 1)) > p[..., :-1]).sum(-1)
+    label = np.concatenate([drawn(class_probabilities(D, t), rng) for t in _pieces(D, draws)])
     exact = {"drawn_exactly": 1}
     units = {D.cluster: D.labels(D.cluster)}
     if D.classes > 1:
@@ -159,6 +155,11 @@ def _drawn_back(D: Arrays, draws: xr.Dataset, rng: np.random.Generator) -> xr.Da
         u = mixture_draws.draw_effects(D.units, D.parameters(draws), label, rng)
         draws = draws.assign(u=unstack(u, draws, **units, varying=D.varying).assign_attrs(exact))
     return draws
+
+
+def drawn(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Classes drawn with their probabilities (draw, unit, class)."""
+    return (rng.random((*p.shape[:2], 1)) > p.cumsum(-1)[..., :-1]).sum(-1)
 
 
 def _with_effects(draws: xr.Dataset, D: Arrays) -> xr.Dataset:

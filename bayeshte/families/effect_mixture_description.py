@@ -56,9 +56,17 @@ def _sentence(spec, D: Arrays) -> str:
     if D.q:
         named = " and ".join("the intercept" if v == INTERCEPT else f"the effect of {v}" for v in D.varying)
         where = "" if D.unit == "row" else "within a class "
-        words.append(f"; {where}{named} {'vary' if D.q > 1 else 'varies'} across {D.cluster}")
-    if D.shared:
-        words.append(f"; {', '.join(D.shared)} the same in all classes")
+        how = (
+            f", {'in each class in its own way' if D.own_effects else 'alike in all classes'}"
+            if D.unit == "row"
+            else ""
+        )
+        words.append(f"; {where}{named} {'vary' if D.q > 1 else 'varies'} across {D.cluster}{how}")
+    if D.varies:
+        words.append(f"; class probabilities vary across {D.cluster}")
+    same = [v for v in D.shared if v != "u"]
+    if same:
+        words.append(f"; {', '.join(same)} the same in all classes")
     return "".join(words)
 
 
@@ -101,12 +109,16 @@ def _parameters(D: Arrays) -> Iterator[tuple[str, str, str]]:
     if D.labels("covariate"):
         yield r"\gamma_{2c}", "gamma2[c, x]", f"difference in the outcome for one unit of covariate x {own('gamma2')}"
     if D.q:
-        one = D.unit == "row" or "sd" in D.shared
+        one, within = "class" not in D.with_class("sd", ()), "in" if D.unit == "row" else "of"
         symbol, name = (r"\text{sd}", "sd[v]") if one else (r"\text{sd}_c", "sd[c, v]")
-        yield symbol, name, f"SD of random effect v across clusters{', alike in all classes' if one else ' of class c'}"
+        yield (
+            symbol,
+            name,
+            f"SD of random effect v across clusters{', alike in all classes' if one else f' {within} class c'}",
+        )
     if D.q > 1:
-        symbol, name = (r"\text{corr}", "corr[v, w]") if D.unit == "row" else (r"\text{corr}_c", "corr[c, v, w]")
-        yield symbol, name, "their correlations" if D.unit == "row" else f"their correlations {own('sd')}"
+        symbol, name = (r"\text{corr}", "corr[v, w]") if one else (r"\text{corr}_c", "corr[c, v, w]")
+        yield symbol, name, f"their correlations {'the same in all classes' if one else 'in class c'}"
     if D.sigmas:
         yield (
             r"\sigma_c",
@@ -119,9 +131,16 @@ def _parameters(D: Arrays) -> Iterator[tuple[str, str, str]]:
         yield (
             r"\alpha_c",
             "alpha[c, w]",
-            "change of the log odds of class c, compared with the average class, per unit of w",
+            "log odds of class c, compared with the average class, where W is zero but for its 1; their change per unit of w",
         )
-    elif D.classes > 1:
+    if D.varies:
+        yield (
+            r"a_{cj}",
+            "u_membership",
+            f"effect of {D.cluster} j on the log odds of class c; over classes they add up to 0",
+        )
+        yield "s", "sd_membership", f"SD across {D.cluster} of the log odds of one class against another, whichever two"
+    if D.classes > 1 and not D.logit_membership:
         yield r"\pi_c", "pi[c]", f"share of class c in the population of {_units(D)}"
 
 
@@ -171,12 +190,13 @@ def equations(spec, design: xr.Dataset) -> list[str]:
 
     y = rf"{text(spec.outcome)}_{{ij}}"
     base = r"\gamma_{0c}" if "gamma0" not in D.shared else r"\gamma_0"
-    terms = [f"({base} + U_{{0j}})" if D.q else base]
+    of = "cj" if D.own_effects else "j"
+    terms = [f"({base} + U_{{0{of}}})" if D.q else base]
     for arm in D.contrasts:
         index = text(arm)
         effect = rf"\gamma_{{1c,{index}}}" if "gamma1" not in D.shared else rf"\gamma_{{1,{index}}}"
         if arm in D.varying:
-            effect = rf"({effect} + U_{{{index},j}})"
+            effect = rf"({effect} + U_{{{index},{of}}})"
         terms.append(rf"{effect}\,[{text(D.treatment)}_{{ij}} = {index}]")
     if D.X.shape[1]:
         terms.append((r"\gamma_{2c}" if "gamma2" not in D.shared else r"\gamma_2") + r"^\top X_{ij}")
@@ -192,13 +212,16 @@ def equations(spec, design: xr.Dataset) -> list[str]:
     who = "ij" if D.unit == "row" else "j"
     lines = [rf"{y} &\sim {noise}", rf"\eta_{{ij}} &= {' + '.join(terms)}"]
     if D.q:
-        names = ["U_{0j}", *(rf"U_{{{text(a)},j}}" for a in D.varying[1:])]
+        names = [rf"U_{{0{of}}}", *(rf"U_{{{text(a)},{of}}}" for a in D.varying[1:])]
         left = names[0] if D.q == 1 else rf"({r',\ '.join(names)})^\top"
         tau = rf"{own(r'\text{sd}', 'sd')}^2" if D.q == 1 else own(r"\tau", "sd")
         lines.append(rf"{left} &\sim N(0,\ {tau}),\quad j = {text(D.cluster)}")
     if D.classes > 1:
-        chance = r"\text{softmax}_c(\alpha_c^\top W_j)" if D.logit_membership else r"\pi_c"
+        more = " + a_{cj}" if D.varies else ""
+        chance = rf"\text{{softmax}}_c(\alpha_c^\top W_j{more})" if D.logit_membership else r"\pi_c"
         lines.append(
             rf"P(\text{{class}}_{{{who}}} = c) &= {chance.replace('W_j', f'W_{{{who}}}')},\quad c = 1, \dots, {D.classes}"
         )
+    if D.varies:
+        lines.append(r"a_{cj} - a_{lj} &\sim N(0,\ s^2),\quad \textstyle\sum_c a_{cj} = 0")
     return lines

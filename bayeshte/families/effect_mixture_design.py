@@ -43,6 +43,7 @@ def check_spec(spec) -> None:
     if spec.classes == 1 and (spec.membership or spec.order is not None):
         raise SpecError("membership and order tell classes apart: with classes=1 there is one; take them out.")
     _check_random_effects(spec)
+    _check_membership_varies(spec)
 
 
 def _check_random_effects(spec) -> None:
@@ -52,6 +53,26 @@ def _check_random_effects(spec) -> None:
         raise SpecError(
             "intercept_varies=True needs clusters: name their column with cluster=, or write intercept_varies=False."
         )
+
+    if "u" in spec.shared and (spec.class_of == "cluster" or not spec.intercept_varies):
+        raise SpecError(
+            "shared='u': random effects of a cluster can be the same in all classes where its individuals belong to classes and "
+            "intercept_varies=True. Take it out."
+        )
+
+
+def _check_membership_varies(spec) -> None:
+    if not spec.membership_varies:
+        return
+    if spec.class_of == "cluster":
+        raise SpecError(
+            "membership_varies=True lets the class probabilities of individuals vary between clusters: write "
+            "class_of='individual', or take it out. A cluster that belongs to a class has no probabilities of its own."
+        )
+    if spec.cluster is None:
+        raise SpecError("membership_varies=True needs clusters: name their column with cluster=.")
+    if spec.classes == 1:
+        raise SpecError("membership_varies=True needs two classes or more: with classes=1 take it out.")
 
 
 def _check_types(spec) -> None:
@@ -71,8 +92,9 @@ def _check_types(spec) -> None:
             raise SpecError(f"{name}={value!r}: names in a tuple, such as {name}=('a', 'b') or {name}=('a',).")
     if isinstance(spec.classes, bool) or not isinstance(spec.classes, int) or not 1 <= spec.classes <= MAX_CLASSES:
         raise SpecError(f"classes={spec.classes!r}: a whole number from 1 to {MAX_CLASSES}.")
-    if not isinstance(spec.intercept_varies, bool):
-        raise SpecError(f"intercept_varies={spec.intercept_varies!r}: write True or False.")
+    for name in ("intercept_varies", "membership_varies"):
+        if not isinstance(getattr(spec, name), bool):
+            raise SpecError(f"{name}={getattr(spec, name)!r}: write True or False.")
     if not (spec.order is None or isinstance(spec.order, str)):
         raise SpecError(f"order={spec.order!r}: the label of a parameter of the classes, such as 'gamma0', or None.")
     if not isinstance(spec.priors, str | Mapping):
@@ -117,6 +139,7 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
         "unit": "row" if by_row else spec.cluster,
         "shared": list(spec.shared),
         "membership": member.labels,
+        "membership_varies": int(spec.membership_varies),
         "rows_given": len(data),
         "missing": [f"{k}: {v}" for k, v in missing.items()],
         "data_hash": columns.fingerprint(frame),
@@ -221,13 +244,17 @@ def _check(spec, D: Arrays) -> None:
         raise DataError(
             f"{D.classes} classes of {D.n_units} units of {D.unit!r}: there must be at least two units a class. Lower classes=."
         )
-    present = {*D.coefficients} | ({"sd"} if D.q and D.unit != "row" else set()) | ({"sigma"} if D.sigmas else set())
-    present |= {"nu"} if D.family == "student" else set()
-    absent = [v for v in D.shared if v not in present]
+    present = {*D.coefficients} | ({"sigma"} if D.sigmas else set()) | ({"nu"} if D.family == "student" else set())
+    random = {"sd", "u"} if D.q else set()
+    absent = [v for v in D.shared if v not in present | random]
     if absent:
         raise SpecError(f"shared={D.shared!r}: the model has no {absent[0]!r}; take it out.")
-    if D.classes > 1 and present == {*D.shared}:
-        raise SpecError("All parameters are shared: the classes do not differ in anything. Take one out of shared=.")
+    different = present | (random - {"u"} if D.unit != "row" else set())
+    if D.classes > 1 and different <= {*D.shared}:
+        more = "" if D.unit != "row" or not D.q else " but random effects of clusters"
+        raise SpecError(
+            f"All parameters are shared: the classes do not differ in anything{more}. Take one out of shared=."
+        )
     _check_order(spec, D)
 
 

@@ -27,17 +27,27 @@ def estimands(spec, design: xr.Dataset) -> list[Estimand]:
         out.append(Estimand("class mean", text, _class_means, "mean", headline=True))
     units = D.cluster if D.unit != "row" else "individuals"
     size = f"share of the class in the population of {units}"
-    size += ", averaged over the covariates of membership in the data" if D.logit_membership else ""
+    size += f", averaged over {D.cluster}" if D.varies else ""
+    size += ", averaged over the covariates of membership in the data" if spec.membership else ""
     out.append(Estimand("class size", size, _sizes, "share", headline=True))
     if D.unit != "row":
         these = f"share of these {D.n_units} clusters that belong to the class"
         out.append(Estimand("class size, these clusters", these, _sizes_these, "share"))
+    if D.varies:
+        text = f"SD across {D.cluster} of the share of the class"
+        text += ", averaged over the covariates of membership in the data" if spec.membership else ""
+        out.append(Estimand("SD of class size", text, _size_spread, "sd"))
     if D.q and D.unit == "row":
-        text = f"SD across {D.cluster} of the intercepts, alike in all classes"
-        out.append(Estimand("SD of clusters", text, partial(_shared_sd, of=INTERCEPT), "sd"))
+        text = f"SD across {D.cluster} of the intercepts{_in_class(D)}"
+        out.append(Estimand("SD of clusters", text, partial(_cluster_sd, of=INTERCEPT), "sd"))
     text = f"how clearly the {units} of the data are classified: 0 not at all, 1 without doubt (relative entropy)"
     out.append(Estimand("entropy", text, _entropy, "share", headline=True))
     return out
+
+
+def _in_class(D: Arrays) -> str:
+    """Whose SDs of random effects these are."""
+    return " in the class" if "class" in D.with_class("sd", ()) else ", alike in all classes"
 
 
 def _zero(D: Arrays) -> str:
@@ -69,7 +79,8 @@ def _average_effects(spec, D: Arrays) -> list[Estimand]:
 def _average(posterior, design, *, spec, clusters):
     """Difference of the mean expected outcomes had everybody been in the arm and in the reference arm."""
     D = Arrays(design)
-    if D.unit == "row" and clusters == "these" and _linear(D):
+    alike = not (D.own_effects and {*D.contrasts} & {*D.varying})  # whatever the class of a person in a cluster
+    if D.unit == "row" and clusters == "these" and _linear(D) and alike:
         share, effect = classification(D, posterior).share, D.by_class(posterior, "gamma1")
         values = (share[..., None] * effect).sum(1)
         for k, arm in enumerate(D.contrasts):
@@ -114,8 +125,8 @@ def _class_effects(D: Arrays, arm: str) -> list[Estimand]:
         text = f"SD of the effect over the population {within}{scale}"
         out.append(Estimand(f"SD of effects{of}", text, by(_total_spread), "sd"))
         if D.unit == "row":
-            text = f"SD across {D.cluster} of the effect, alike in all classes{scale}"
-            out.append(Estimand(f"SD of clusters, effect{of}", text, partial(_shared_sd, of=arm), "sd"))
+            text = f"SD across {D.cluster} of the effect{_in_class(D)}{scale}"
+            out.append(Estimand(f"SD of clusters, effect{of}", text, partial(_cluster_sd, of=arm), "sd"))
     if not _linear(D):
         text = f"difference of expected outcomes in the class, over the covariates of the persons in the data{_zero(D)}{more}"
         out.append(Estimand(f"class effect{of}, outcome", text, by(_outcome_effect)))
@@ -166,7 +177,7 @@ def class_outcomes(posterior, D: Arrays, arm: int) -> np.ndarray:
     return out
 
 
-def _shared_sd(posterior, design, *, of):
+def _cluster_sd(posterior, design, *, of):
     return posterior["sd"].sel(varying=of, drop=True)
 
 
@@ -184,6 +195,14 @@ def _class_means(posterior, design):
 def _sizes(posterior, design):
     D = Arrays(design)
     return unstack(D.class_sizes(posterior), posterior, **{"class": D.labels("class")})
+
+
+def _size_spread(posterior, design):
+    D = Arrays(design)
+    weights, shares = D.cluster_shares(posterior)
+    mean = np.einsum("g,sgc->sc", weights, shares)
+    spread = np.sqrt(np.einsum("g,sgc->sc", weights, (shares - mean[:, None]) ** 2))
+    return unstack(spread, posterior, **{"class": D.labels("class")})
 
 
 def _sizes_these(posterior, design):

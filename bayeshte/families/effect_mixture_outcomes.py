@@ -1,19 +1,22 @@
 """Potential outcomes of an EffectMixture, draw by draw: expected outcomes over classes, the likelihood, new outcomes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import stats
-from scipy.special import betaln, expit, gammaln, logsumexp
+from scipy.special import betaln, expit, gammaln, softmax
 
 from bayeshte import design as columns
 from bayeshte import formulas
 from bayeshte.errors import SpecError, near
 from bayeshte.families import effect_mixture_classes as latent_classes
-from bayeshte.families.effect_mixture_arrays import INTERCEPT, Arrays, linear_predictor
+from bayeshte.families.effect_mixture_arrays import INTERCEPT, Arrays, linear_predictor, member_grid
 from bayeshte.labelled import flatten, indicators, unstack
 from bayeshte.marginal import glmm_outcomes, mixture_draws
 from bayeshte.marginal.mixture_data import by_cluster
+from bayeshte.marginal.mixture_draws import Parameters
 
 CHUNK = 4_000_000  # values held at once
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(31)
@@ -75,33 +78,37 @@ def expected(spec, draws, design, arm, clusters, frame, weight) -> xr.DataArray:
     coefficients = Coefficients(D, draws)
     S, N = draws.sizes["chain"] * draws.sizes["draw"], len(X)
     out = np.empty((S, N if weight is None else len(weight)))
-    alpha, label = D.alpha(draws), labels(D, draws) if own else None
+    t, label = D.parameters(draws), labels(D, draws) if own else None
     u = flatten(draws["u"]) if own and D.q else None
     for s in _pieces(S, N * D.classes):
         if own:
             eta = coefficients.in_own(s, label[s], None if u is None else u[s], code, T, X)
             values = mean_outcome(D.family, eta)
         else:
-            p = latent_classes.class_probabilities(D, draws, s) if clusters == "these" else _prior(W, alpha[s])
-            values = sum(p[..., c] * mean for c, mean in enumerate(_means(D, draws, coefficients, s, clusters, T, X)))
+            if clusters == "these":
+                p = latent_classes.class_probabilities(D, t[s])
+            else:
+                p = _prior(W, t.alpha[s], t.sd_member[s] if D.varies and clusters == "new" else None)
+            means = _means(D, t[s], coefficients, s, clusters, T, X)
+            values = sum(p[..., c] * mean for c, mean in enumerate(means))
         out[s] = values if weight is None else values @ np.asarray(weight, float).T
     if weight is not None:
         return unstack(out, draws, group=np.arange(out.shape[1]))
     return unstack(out, draws, row=design["row"].to_numpy() if frame is None else frame.index.to_numpy())
 
 
-def _means(D: Arrays, draws: xr.Dataset, coefficients: Coefficients, s: slice, clusters: str, T, X):
+def _means(D: Arrays, t: Parameters, coefficients: Coefficients, s: slice, clusters: str, T, X):
     """Expected outcome of rows in one class after the other: random effects as drawn, integrated, or zero."""
     shift: np.ndarray | float = 0.0
-    if D.q and clusters == "these":
-        shift = random_part(D, flatten(draws["u"])[s], D.design["cluster_code"].to_numpy(), T)
+    these = D.q > 0 and clusters == "these"
     integrated = D.q and clusters == "new" and D.family in ("logit", "poisson")
-    factor = D.parameters(draws).factor[s] if integrated else None
     for c in range(D.classes):
-        if factor is None:
+        if these and (c == 0 or D.own_effects):
+            shift = random_part(D, t.u[:, c], D.design["cluster_code"].to_numpy(), T)
+        if not integrated:
             yield mean_outcome(D.family, coefficients.in_class(s, c, T, X, shift))
         else:
-            sd = np.sqrt(((random_columns(D, T) @ factor[:, c]) ** 2).sum(-1))  # of the random part of each row
+            sd = np.sqrt(((random_columns(D, T) @ t.factor[:, c]) ** 2).sum(-1))  # of the random part of each row
             nodes = zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True)
             yield sum(w * mean_outcome(D.family, coefficients.in_class(s, c, T, X, z * sd)) for z, w in nodes)
 
@@ -133,10 +140,17 @@ def _reduced(D: Arrays, T, X, W, code, same, weight):
     return *joined, summed
 
 
-def _prior(W: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Chances of the classes before the outcome is seen: (draw, row, class)."""
-    values = np.einsum("rm,smk->srk", W, alpha)
-    return np.exp(values - logsumexp(values, axis=-1, keepdims=True))
+def _prior(W: np.ndarray, alpha: np.ndarray, sd: np.ndarray | None = None) -> np.ndarray:
+    """Chances of the classes before the outcome is seen, in new clusters if they vary with an `sd`: (draw, row, class)."""
+    p = softmax(np.einsum("rm,smk->srk", W, alpha), axis=-1)
+    if sd is None:
+        return p
+    weights, odds = member_grid(alpha.shape[-1], sd)
+    out = np.zeros_like(p)
+    for k, w in enumerate(weights):
+        values = p * np.exp(odds[:, k, None])
+        out += w / values.sum(-1, keepdims=True) * values
+    return out
 
 
 def labels(D: Arrays, draws: xr.Dataset) -> np.ndarray:
@@ -188,7 +202,7 @@ def row_constants(D: Arrays) -> np.ndarray:
 def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
     """Pointwise log-likelihood; see `ModelSpec.log_likelihood`."""
     D = Arrays(design)
-    if unit == "cluster" and D.q and (D.unit == "row" or D.units.nodes):
+    if unit == "cluster" and (D.effect_dims or D.units.nodes):
         return _integrated(D, draws)
     if unit == "cluster" or D.unit == "row":
         values = latent_classes.unit_log_likelihood(D, draws) + np.bincount(D.code, row_constants(D), D.n_units)
@@ -215,7 +229,7 @@ def log_likelihood(draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataA
 
 def _integrated(D: Arrays, draws: xr.Dataset) -> xr.DataArray:
     """By cluster, classes and random effects integrated by quadrature; see `Fit.cluster_log_likelihood`."""
-    data = by_cluster(D.units)[0] if D.unit == "row" else D.units
+    data = by_cluster(D.units, D.layout.effects(D.q))[0] if D.unit == "row" else D.units
     found = mixture_draws.log_likelihood_of_clusters(data, D.parameters(draws))
     constant = np.bincount(D.design["cluster_code"], row_constants(D), found.values.shape[1])
     return unstack(found.values + constant, draws, **{D.cluster: D.labels(D.cluster)}).assign_attrs(found.attributes)
@@ -228,25 +242,29 @@ def _in_own(D: Arrays, draws: xr.Dataset, name: str, label: np.ndarray) -> np.nd
     return D.by_class(draws, name)[np.arange(len(label))[:, None], label[:, D.code]]
 
 
+def _of_new_clusters(D: Arrays, t: Parameters, rng: np.random.Generator) -> Parameters:
+    """Parameters with other effects of clusters that rows share, from their distributions."""
+    u = (t.factor[:, : t.u.shape[1], None] @ rng.normal(size=(*t.u.shape, 1)))[..., 0]
+    z = rng.normal(size=t.u_member.shape)
+    return replace(t, u=u, u_member=np.sqrt(0.5) * t.sd_member[:, None, None] * (z - z.mean(-1, keepdims=True)))
+
+
 def replicates(draws: xr.Dataset, design: xr.Dataset, seed: int, clusters: str) -> xr.Dataset:
     """New outcomes `y` (draw, row), one data set for each of the draws, which are one chain."""
     D, rng = Arrays(design), np.random.default_rng(seed)
-    S = draws.sizes["draw"]
+    t, u, s = D.parameters(draws), None, np.arange(draws.sizes["draw"])[:, None]
+    if clusters == "new":
+        t = _of_new_clusters(D, t, rng)
     if clusters == "these" and D.unit != "row":
         label, u = labels(D, draws), flatten(draws["u"]) if D.q else None
     else:
-        p = np.exp(mixture_draws.log_prior_probabilities(D.units, D.alpha(draws))).cumsum(-1)
-        label = (rng.random((*p.shape[:2], 1)) > p[..., :-1]).sum(-1)
-        u = None
+        label = latent_classes.drawn(np.exp(mixture_draws.log_prior_probabilities(D.units, t)), rng)
         if D.q and D.unit != "row":
-            factor = D.parameters(draws).factor[np.arange(S)[:, None], label]
-            u = (factor @ rng.normal(size=(S, D.n_units, D.q, 1)))[..., 0]
+            u = (t.factor[s, label] @ rng.normal(size=(*label.shape, D.q, 1)))[..., 0]
     eta = Coefficients(D, draws).in_own(slice(None), label, u, D.code, D.T, D.X)
     if D.q and D.unit == "row":
-        shared = flatten(draws["u"])
-        if clusters == "new":
-            shared = (D.parameters(draws).factor[:, :1] @ rng.normal(size=(*shared.shape, 1)))[..., 0]
-        eta += random_part(D, shared, design["cluster_code"].to_numpy(), D.T)
+        of_rows = t.u[s, label if D.own_effects else 0, design["cluster_code"].to_numpy()]
+        eta += (of_rows * random_columns(D, D.T)).sum(-1)
     sigma, nu = (_in_own(D, draws, v, label) for v in ("sigma", "nu"))
     match D.family:
         case "gaussian":

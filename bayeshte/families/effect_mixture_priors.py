@@ -1,10 +1,11 @@
 """Default priors of EffectMixture, resolved to numbers before anything is sampled; the same in all classes.
 
 With s the outcome's SD (1 on a link scale) and s_x that of a column: coefficients are Normal(0, 2.5 s / s_x), SDs of random
-effects HalfNormal(s / s_x), correlations LKJ(2). Two priors keep classes from collapsing. Class probabilities are
-Dirichlet(2), whose density is zero where a class is empty. Residual SDs are LogNormal around 0.7 s: the likelihood of a
-mixture grows without bound where a class shrinks to a few equal values (Day, 1969), and only a prior that falls faster than
-every power of sigma keeps the posterior proper there. Nothing keeps two classes from being alike; `bh.class_check` says so.
+effects HalfNormal(s / s_x), correlations LKJ(2); the SD across clusters of the log odds of one class against another is
+HalfNormal(1), whichever two classes these are. Two priors keep classes from collapsing. Class probabilities are Dirichlet(2),
+whose density is zero where a class is empty. Residual SDs are LogNormal around 0.7 s: the likelihood of a mixture grows without
+bound where a class shrinks to a few equal values (Day, 1969), and only a prior that falls faster than every power of sigma keeps
+the posterior proper there. Nothing keeps two classes from being alike; `bh.class_check` says so.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ from bayeshte.prior import LKJ, Dirichlet, Gamma, HalfNormal, LogNormal, Normal,
 
 
 def resolve(given: str | Mapping[str, Prior], design: xr.Dataset) -> dict[str, Prior]:
-    """Priors by label without its class: gamma0, gamma1[arm], gamma2[x], sd[v], sigma, nu, corr, pi or alpha[w]."""
+    """Priors by label without its class: gamma0, gamma1[arm], gamma2[x], sd[v], sigma, nu, corr, pi or alpha[w],
+    sd_membership."""
     D = Arrays(design)
     if isinstance(given, str) and given != "default":
         raise SpecError(f"priors={given!r}: write 'default' or a mapping of labels to priors.")
@@ -53,6 +55,8 @@ def _default(D: Arrays) -> dict[str, Prior]:
         out |= {f"alpha[{w}]": Normal(0, 1.5 / sd) for w, sd in zip(D.labels("member"), spread, strict=True)}
     elif D.classes > 1:
         out["pi"] = Dirichlet(2)
+    if D.varies:
+        out["sd_membership"] = HalfNormal(1)
     return out
 
 

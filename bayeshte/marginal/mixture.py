@@ -5,14 +5,14 @@ coefficients, random-effect SDs and residual SD are the class's own or common to
 effects within a class too. `mixture_modes` finds the modes of such a density.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import gammaln
 
 from bayeshte.marginal.density import Density, Output, lkj_constant, prior_tables
 from bayeshte.marginal.mixture_data import FAMILIES, Units
-from bayeshte.prior import Prior
+from bayeshte.prior import Flat, Gamma, HalfNormal, LogNormal, Prior
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Layout:
         Of the coefficients: how many, and whether each class has its own.
     own_sd, own_sigma, own_nu : bool
         Whether each class has its own covariance matrix of random effects, residual SD, degrees of freedom.
+    own_effects, varies : bool
+        Where rows are units that clusters share: whether a cluster has other random effects in each class; whether class
+        probabilities vary between clusters.
     """
 
     classes: int
@@ -33,6 +36,16 @@ class Layout:
     own_sd: bool
     own_sigma: bool
     own_nu: bool
+    own_effects: bool = False
+    varies: bool = False
+
+    def effects(self, q: int) -> int:
+        """Number of effects that the rows of a cluster share."""
+        return q * (self.classes if self.own_effects else 1) + (self.classes - 1 if self.varies else 0)
+
+    def plain(self) -> "Layout":
+        """The same with random effects that are alike in all classes, and class probabilities alike in all clusters."""
+        return replace(self, own_sd=self.own_sd and not self.own_effects, own_effects=False, varies=False)
 
     def beta_at(self) -> np.ndarray:
         """Position among the scalars of each coefficient of each class, (K, p)."""
@@ -51,6 +64,7 @@ class Layout:
             "sd": q * (K if self.own_sd else 1),
             "sigma": (K if self.own_sigma else 1) if family in ("gaussian", "student") else 0,
             "nu": (K if self.own_nu else 1) if family == "student" else 0,
+            "sd_member": int(self.varies),
             "member": m * (K - 1),
         }
 
@@ -88,7 +102,8 @@ def tables(
     Parameters
     ----------
     priors : list of Prior
-        Of the scalars: coefficients, SDs of random effects, residual SDs, degrees of freedom, membership coordinates.
+        Of the scalars: coefficients, SDs of random effects, residual SDs, degrees of freedom, the SD of membership,
+        membership coordinates.
     lkj : Prior or None
         Of each correlation matrix; None with fewer than two random effects.
     dirichlet : float
@@ -106,7 +121,9 @@ def tables(
     at_sd = size["beta"]
     at_sigma = at_sd + size["sd"]
     at_nu = at_sigma + size["sigma"]
-    codes, hyper, constant = prior_tables(priors, signed=range(at_sd, at_sigma))
+    at_member = at_nu + size["nu"] + size["sd_member"]
+    signed = [*range(at_sd, at_sigma), *range(at_member - size["sd_member"], at_member)]
+    codes, hyper, constant = prior_tables(priors, signed)
     eta = lkj["eta"] if lkj is not None else 1.0
     if q > 1:
         constant += blocks * lkj_constant(eta, q)
@@ -114,8 +131,9 @@ def tables(
         constant += gammaln(K * dirichlet) - K * gammaln(dirichlet) + 0.5 * np.log(K)
     constant = data.constant + (0.0 if bare else constant)
     head = [d, n, K, p, q, blocks, U, data.first[-1], FAMILIES[data.family], m]
-    head += [at_sd, at_sigma, size["sigma"], at_nu, size["nu"], at_nu + size["nu"]]
+    head += [at_sd, at_sigma, size["sigma"], at_nu, size["nu"], at_member]
     head += [int(bare), int(data.by_row), data.n_sampled, len(data.rule[1])]
+    head += [K if layout.own_effects else 1, int(layout.varies)]
     ints = np.concatenate([head, codes, layout.beta_at().ravel(), data.random, data.last]).astype(np.int64)
     floats = np.concatenate(
         [[constant, eta, 0.0 if bare else dirichlet], hyper, np.zeros(d), np.eye(d).ravel()]
@@ -128,5 +146,18 @@ def tables(
         + ([data.pilot.table()] if data.pilot is not None else [])
         + [*data.rule]
     )
-    n_dim = d + data.n_sampled * q
+    n_dim = d + data.n_sampled * layout.effects(q)
     return Density(kernel.log_density_c, kernel.expand_c, ints, floats, n_dim, outputs, at=3 + 4 * n, n_top=d)
+
+
+def likelihood(data: Units, layout: Layout) -> Density:
+    """The log-likelihood as a function of unconstrained coordinates."""
+    return tables(data, layout, any_priors(data, layout), None, 0.0, (), bare=True)
+
+
+def any_priors(data: Units, layout: Layout) -> list[Prior]:
+    """Priors of the scalars that say which values they can take, and no more."""
+    size = layout.sizes(data.family, data.shape[2], data.shape[3])
+    kinds = {"beta": Flat(), "sd": HalfNormal(1), "sigma": LogNormal(0, 1), "nu": Gamma(2, 0.1)}
+    kinds |= {"sd_member": HalfNormal(1), "member": Flat()}
+    return [kinds[k] for k, n in size.items() for _ in range(n)]

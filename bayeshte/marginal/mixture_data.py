@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import gammaln
 
+from bayeshte.errors import SpecError
 from bayeshte.marginal import gaussian, glmm
 from bayeshte.marginal.structural_integration import rule
 
@@ -14,9 +15,9 @@ FAMILIES = {"student": 0, "logit": 1, "poisson": 3, "gaussian": 4}
 #: outcome family: nodes of the quadrature for each random effect where there are one, two, three. Few binary outcomes a cluster,
 #: whose likelihood is least like a normal density, need most.
 NODES = {"student": (9, 7, 5), "logit": (15, 11, 7), "poisson": (9, 7, 5)}
-#: of clusters whose rows belong to classes
-NODES_OF_ROWS = (11, 11, 7)
-MOST_INTEGRATED = 3
+#: of clusters whose rows belong to classes, by the number of effects that these share
+NODES_OF_ROWS = (11, 11, 7, 5, 3)
+MOST_INTEGRATED, MOST_OF_ROWS = 3, len(NODES_OF_ROWS)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Units:
         Where rows are units that share random effects, the cluster of each; else empty.
     nodes : int
         Of the quadrature that integrates random effects, for each of them; 0 where it is exact, or where they are sampled.
+    effects : int
+        How many it integrates.
     pilot : Pilot, optional
         Where random effects that rows share are expected.
     """
@@ -59,6 +62,7 @@ class Units:
     by_row: bool
     cluster: np.ndarray
     nodes: int = 0
+    effects: int = 0
     pilot: "Pilot | None" = None
 
     @property
@@ -80,8 +84,8 @@ class Units:
 
     @cached_property
     def rule(self) -> tuple[np.ndarray, np.ndarray]:
-        """Nodes (Q q) and log weights (Q) of the quadrature."""
-        nodes, log_weights = rule(len(self.random), self.nodes) if self.nodes else (np.empty(0), np.empty(0))
+        """Nodes (Q effects) and log weights (Q) of the quadrature."""
+        nodes, log_weights = rule(self.effects, self.nodes) if self.nodes else (np.empty(0), np.empty(0))
         return nodes.ravel(), log_weights
 
     @property
@@ -121,14 +125,14 @@ class Units:
 
 @dataclass(frozen=True)
 class Pilot:
-    """Coordinates of random effects that rows share; see kernels/information.py.
+    """Coordinates of the G effects of a cluster whose rows are units, in P parameters; see kernels/mixture_effects.py.
 
     Attributes
     ----------
-    offset : ndarray (K, p)
-    A : ndarray (J, q, q)
-    g : ndarray (J, q)
-    B : ndarray (J, q, K p)
+    offset : ndarray (P,)
+    A : ndarray (J, G, G)
+    g : ndarray (J, G)
+    B : ndarray (J, G, P)
     """
 
     offset: np.ndarray
@@ -138,7 +142,7 @@ class Pilot:
 
     def table(self) -> np.ndarray:
         """The kernel's table."""
-        return np.concatenate([self.offset.ravel(), *(np.moveaxis(v, 0, -1).ravel() for v in (self.A, self.g, self.B))])
+        return np.concatenate([self.offset, *(np.moveaxis(v, 0, -1).ravel() for v in (self.A, self.g, self.B))])
 
 
 def units(
@@ -200,6 +204,7 @@ def units(
         by_row,
         np.empty(0, np.int64) if cluster is None else cluster,
         0 if by_row or not len(random) else NODES[family][len(random) - 1],
+        0 if by_row else len(random),
     )
 
 
@@ -216,7 +221,18 @@ def subset(data: Units, pick: np.ndarray) -> Units:
     return replace(data, table=table, first=first, W=data.W[pick], cluster=cluster)
 
 
-def by_cluster(data: Units) -> tuple[Units, np.ndarray]:
-    """Rows that share random effects sorted by their cluster, these to be integrated by quadrature; and the order."""
+def check_effects(effects: int) -> None:
+    """Whether quadrature can integrate so many effects of a cluster whose rows belong to classes."""
+    if effects > MOST_OF_ROWS:
+        raise SpecError(
+            f"The rows of a cluster share {effects} effects over all classes, and quadrature integrates at most {MOST_OF_ROWS}: "
+            "there is no likelihood of whole clusters, nor its maximum. Leave out rows, bh.loo(fit, 'row'), or write fewer "
+            "classes or shared=('u',)."
+        )
+
+
+def by_cluster(data: Units, effects: int) -> tuple[Units, np.ndarray]:
+    """Rows that share effects sorted by their cluster, these to be integrated by quadrature; and the order."""
+    check_effects(effects)
     order = np.argsort(data.cluster, kind="stable")
-    return replace(subset(data, order), nodes=NODES_OF_ROWS[len(data.random) - 1]), order
+    return replace(subset(data, order), nodes=NODES_OF_ROWS[effects - 1], effects=effects), order

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from bayeshte.marginal.glmm_integral import Integral, by_piece, chosen
+from bayeshte.marginal.mixture import basis
 from bayeshte.marginal.mixture_data import FAMILIES, Units
 
 CHUNK = 4_000_000  # values held at once
@@ -15,7 +16,8 @@ CHUNK = 4_000_000  # values held at once
 class Parameters:
     """S draws: beta (S, K, p), shape = (sigma, nu) (S, K, 2), factor C (S, K, q, q), membership alpha (S, m, K).
 
-    u (S, J, q) are random effects that rows share which are units, J = 0 without.
+    Of clusters whose rows are units: random effects u (S, E, J, q), E = K if classes have their own, else 1; effects on the log
+    odds of the classes u_member (S, J, K) and their SD sd_member (S,). J = 0 without.
     """
 
     beta: np.ndarray
@@ -23,6 +25,8 @@ class Parameters:
     factor: np.ndarray
     alpha: np.ndarray
     u: np.ndarray
+    u_member: np.ndarray
+    sd_member: np.ndarray
 
     def __getitem__(self, part: slice) -> "Parameters":
         return replace(self, **{k: v[part] for k, v in vars(self).items()})
@@ -46,9 +50,9 @@ def class_log_likelihood(data: Units, t: Parameters) -> np.ndarray:
 
     U = data.shape[0]
     if data.by_row:
-        shift = np.zeros((len(t.beta), U))
-        for k, column in enumerate(data.random if len(data.cluster) else []):
-            shift += t.u[:, data.cluster, k] * data.rows[0][:, column]
+        shift = np.zeros((len(t.beta), t.u.shape[1], U))
+        for k, column in enumerate(data.random if t.u.shape[2] else []):
+            shift += t.u[:, :, data.cluster, k] * data.rows[0][:, column]
         given = _contiguous(t.beta, t.shape, shift)
         return mixture_rows.row_likelihoods(FAMILIES[data.family], data.table, U, *given)
     if data.nodes:
@@ -76,19 +80,19 @@ def log_likelihood_of_clusters(data: Units, t: Parameters) -> Integral:
             if data.by_row:
                 out[:] = rows_of_clusters(some, t[part])[0]
             else:
-                values = class_log_likelihood(some, t[part]) + log_prior_probabilities(some, t[part].alpha)
+                values = class_log_likelihood(some, t[part]) + log_prior_probabilities(some, t[part])
                 out[:] = logsumexp(values, axis=-1)
 
         return by_piece(piece, len(t.beta), data.n_clusters if data.by_row else len(data.W))
 
-    return chosen(integrate, tuple(vars(t).values()), len(data.random))
+    return chosen(integrate, tuple(vars(t).values()), data.effects)
 
 
 def quadrature_error(data: Units, t: Parameters) -> float:
     """How much the log-likelihood of a draw changes at most with twice as many nodes, the changes of clusters added."""
 
     def at(nodes: int) -> np.ndarray:
-        values = class_log_likelihood(replace(data, nodes=nodes), t) + log_prior_probabilities(data, t.alpha)
+        values = class_log_likelihood(replace(data, nodes=nodes), t) + log_prior_probabilities(data, t)
         return logsumexp(values, axis=-1)
 
     return float(np.abs(at(2 * data.nodes) - at(data.nodes)).sum(1).max())
@@ -97,14 +101,17 @@ def quadrature_error(data: Units, t: Parameters) -> float:
 def rows_of_clusters(data: Units, t: Parameters, share: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of clusters (S, J) whose rows belong to classes, and the mean over draws of P(class | data) of rows (N, K).
 
-    Random effects are integrated by quadrature, rows are sorted by cluster; the latter is empty unless a `share` is asked for.
+    Effects of clusters are integrated by quadrature, rows are sorted by cluster; the latter is empty unless `share` asks for it.
     """
     from bayeshte.marginal.kernels import mixture_draws
 
     (S, K, _), N = t.beta.shape, len(data.W)
     out, chance = np.empty((S, data.n_clusters)), np.zeros((K, N if share else 0))
-    given = FAMILIES[data.family], data.table, data.W.T.ravel(), N, data.last, data.random, *data.rule
-    mixture_draws.clusters_of_rows(*given, *_contiguous(t.alpha, t.beta, t.shape, t.factor), out, chance)
+    sets = t.u.shape[1]
+    members = basis(K)[:, : data.effects - sets * len(data.random)]  # none, or all
+    given = FAMILIES[data.family], data.table, data.W.T.ravel(), N, data.last, data.random
+    given = *given, (sets, np.ascontiguousarray(members)), *data.rule
+    mixture_draws.clusters_of_rows(*given, *_contiguous(t.alpha, t.beta, t.shape, t.factor, t.sd_member), out, chance)
     return out, chance.T / S
 
 
@@ -115,9 +122,12 @@ def summarise(values: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, 
     return mixture_units.summarise(values, probability)
 
 
-def log_prior_probabilities(data: Units, alpha: np.ndarray) -> np.ndarray:
-    """Log probabilities of the classes before the outcome is seen, from membership coefficients (S, m, K): (S, U, K)."""
-    return log_softmax(np.einsum("um,smk->suk", data.W, alpha), axis=-1)
+def log_prior_probabilities(data: Units, t: Parameters) -> np.ndarray:
+    """Log probabilities of the classes before the outcome is seen, in its cluster if they vary between clusters: (S, U, K)."""
+    odds = np.einsum("um,smk->suk", data.W, t.alpha)
+    if t.u_member.shape[1]:
+        odds += t.u_member[:, data.cluster]
+    return log_softmax(odds, axis=-1)
 
 
 def _random_terms(data: Units, t: Parameters, label: np.ndarray):

@@ -10,7 +10,8 @@ from bayeshte import sampler
 from bayeshte.convergence import diagnose
 
 ROLES = dict(outcome="y", treatment="t", cluster="c", classes=3)
-PERSONS = bh.EffectMixture(**ROLES, class_of="individual")
+PERSONS = bh.EffectMixture(**ROLES, class_of="individual", shared=("u",))
+OWN = bh.EffectMixture(**ROLES, class_of="individual")
 CLUSTERS = bh.EffectMixture(**ROLES)
 
 
@@ -52,6 +53,7 @@ def section() -> str:
     """The part of the benchmark page on latent classes."""
     rows = {
         "classes of individuals, 10,000 rows, 100 clusters with random intercepts": timed(PERSONS, persons()),
+        "the same, random intercepts of their own in each class": timed(OWN, persons()),
         "classes of clusters, 10,000 rows, 1,000 clusters": timed(CLUSTERS, schools(10_000)),
         "classes of clusters, 1,000,000 rows, 1,000 clusters": timed(CLUSTERS, schools(1_000_000)),
     }

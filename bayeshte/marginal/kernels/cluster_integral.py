@@ -1,8 +1,11 @@
 """Likelihood of a cluster whose random effects are integrated by adaptive quadrature, with its derivatives.
 
-Rows i of the cluster belong to classes c with chances pi_ic and share random effects u = C y, y ~ N(0, I):
+Rows i of the cluster belong to classes c with chances pi_ic and share effects v = C y, y ~ N(0, I):
 
-    f(y) = sum_i log sum_c pi_ic p(y_i | eta_ic + z_i' C y) - |y|^2 / 2.
+    f(y) = sum_i log sum_c pi_ic(v) p(y_i | eta_ic + z_i' U_c) - |y|^2 / 2.
+
+`sets` = (E, V) says what v holds: E = K random effects U_c (q), or one for all classes, E = 1; then r effects on the log odds of
+the classes, V (K, r) times them, which move pi: r = 0 where they do not vary.
 
 With the mode m of f, H = -f''(m) = R R', and the nodes x_k and weights w_k of Gauss-Hermite quadrature for N(0, I),
 
@@ -25,15 +28,16 @@ from bayeshte.marginal.kernels.mixture_rows import dot, point_of_family
 from bayeshte.marginal.kernels.rows import LOGIT, POISSON, STUDENT, SUMS, exp, log1p
 
 STEPS, CLOSE = 60, 1e-4  # of Newton's method: at most; in posterior SDs, when it ends
-A, CHANCE, SCORE, DSIGMA, DNU, ETA = 0, 1, 2, 3, 4, 5  # of a class: log pi p, P(class | y_i, y), derivatives, eta
+#: of a class: log pi p, P(class | y_i, y), derivatives, eta, pi
+A, CHANCE, SCORE, DSIGMA, DNU, ETA, PRIOR = 0, 1, 2, 3, 4, 5, 6
 N_ROW, S_ROW, TOP, LOG, WEIGHT = 0, 1, 2, 3, 4  # of rows
 
 
 @njit(**OPTIONS)
-def workspace(K, rows, q, Q):
-    """Arrays for clusters of at most that many rows: by class, of rows, of nodes (y, u, f, v), and of effects."""
+def workspace(K, rows, G, Q):
+    """Arrays for clusters of at most that many rows and G effects: by class, of rows, of nodes (y, u, f, v), and of effects."""
     size = rows * max(Q, 1)
-    return np.zeros((6, K, size)), np.empty((5, size)), np.empty((2, q + 1, max(Q, 1))), np.zeros((4, q, q + 1))
+    return np.zeros((7, K, size)), np.empty((5, size)), np.empty((2, G + 1, max(Q, 1))), np.zeros((6, G + 2, G + 2))
 
 
 @njit(**SUMS)
@@ -91,16 +95,41 @@ def add_repeated(values, B, Q, out):
 
 
 @njit(**OPTIONS)
-def log_likelihoods(family, n, s, fixed, chance, shape, Z, B, u, Q, work, f):
-    """f_k = sum_i log sum_c pi_ic p(y_i | fixed_ci + z_i' u_k); what derivatives need stays in `work`."""
-    classes, rows, size, K = work[0], work[1], B * Q, len(shape)
+def chances(sets, q, chance, B, u, Q, work):
+    """log pi of the classes, added to their likelihoods; pi stays in `work`. Shapes: chance (K, B), u (G, Q)."""
+    E, V = sets
+    classes, rows, size = work[0], work[1], B * Q
+    for c in range(len(V)):
+        out = classes[PRIOR, c]
+        repeat(chance[c], B, Q, out)
+        for l in range(V.shape[1]):
+            for i in range(B):
+                for k in range(Q):
+                    out[i * Q + k] += V[c, l] * u[E * q + l, k]
+        for i in range(size):
+            classes[A, c, i] += out[i]
+    log_sums(classes[PRIOR], size, len(V), rows[TOP], classes[PRIOR], rows[LOG])
+    for c in range(len(V)):
+        for i in range(size):
+            classes[A, c, i] -= rows[LOG, i]
+
+
+@njit(**OPTIONS)
+def log_likelihoods(family, n, s, fixed, chance, shape, Z, B, sets, u, Q, work, f):
+    """f_k = sum_i log sum_c pi_ic p(y_i | fixed_ci + z_i' u_ck); what derivatives need stays in `work`.
+
+    Where chances do not vary with u, `chance` may be log pi but for a constant of each row, which f then has too.
+    """
+    classes, rows, size, K, q = work[0], work[1], B * Q, len(shape), len(Z)
     for c in range(K):
-        eta = classes[ETA, c, :size]
-        spread(fixed[c], Z, B, u, Q, eta)
+        eta, at = classes[ETA, c, :size], c * q if sets[0] > 1 else 0
+        spread(fixed[c], Z, B, u[at : at + q], Q, eta)
         out = classes[A, c, :size], classes[SCORE, c, :size], classes[DSIGMA, c, :size], classes[DNU, c, :size]
         point_of_family(family, eta, n[:size], s[:size], shape[c], *out)
-        if K > 1:
+        if K > 1 and sets[1].shape[1] == 0:
             add_repeated(chance[c], B, Q, classes[A, c])
+    if sets[1].shape[1] > 0:
+        chances(sets, q, chance, B, u, Q, work)
     log_sums(classes[A], size, K, rows[TOP], classes[CHANCE], rows[LOG])
     for k in range(Q):
         f[k] = 0.0
@@ -125,44 +154,84 @@ def information_of_row(family, eta, n, s, score, shape):
 
 
 @njit(**OPTIONS)
-def slope_and_curvature(family, n, s, shape, Z, B, C, y, work, gradient, H):
+def row_of_classes(i, family, n, s, shape, sets, work, slope, H):
+    """Slope and -Hessian (lower triangle) of a row in eta, of each class or of all (E), then in the r coordinates of log odds.
+
+    With r = P(class | y_i), the covariance matrix of the class C(r) = diag(r) - r r', scores s: diag(r w) - s C(r) s in eta,
+    V' [C(pi) - C(r)] V in the log odds, -V' C(r) s between them.
+    """
+    classes, (E, V), K = work[0], sets, len(shape)
+    r, pi, score = classes[CHANCE, :, i], classes[PRIOR, :, i], classes[SCORE, :, i]
+    mean = 0.0
+    for c in range(K):
+        mean += r[c] * score[c]
+    H[0, 0] = 0.0
+    for c in range(K):
+        known = information_of_row(family, classes[ETA, c, i], n[i], s[i], score[c], shape[c])
+        if E == 1:
+            H[0, 0] += r[c] * (known - score[c] * (score[c] - mean))
+        else:
+            slope[c] = r[c] * score[c]
+            for l in range(c):
+                H[c, l] = slope[c] * slope[l]
+            H[c, c] = r[c] * (known - score[c] * score[c]) + slope[c] * slope[c]
+    if E == 1:
+        slope[0] = mean
+    after, before = work[3][5, 0], work[3][5, 1]
+    for k in range(V.shape[1]):
+        after[k], before[k] = 0.0, 0.0
+        for c in range(K):
+            after[k] += V[c, k] * r[c]
+            before[k] += V[c, k] * pi[c]
+        slope[E + k] = after[k] - before[k]
+        for e in range(E):
+            H[E + k, e] = 0.0
+        for c in range(K):
+            H[E + k, c if E > 1 else 0] -= (V[c, k] - after[k]) * r[c] * score[c]
+        for l in range(k + 1):
+            H[E + k, E + l] = after[k] * after[l] - before[k] * before[l]
+            for c in range(K):
+                H[E + k, E + l] += V[c, k] * V[c, l] * (pi[c] - r[c])
+
+
+@njit(**OPTIONS)
+def slope_and_curvature(family, n, s, shape, Z, B, C, sets, y, work, gradient, H):
     """f'(y) and -f''(y), from what `log_likelihoods` with one node left in `work`."""
-    classes, K, q = work[0], len(shape), len(C)
-    ZZ, ZC = work[3][0], work[3][1]
-    for a in range(q):
+    G, q, E = len(C), len(Z), sets[0]
+    vv, vC, of_row, slope = work[3][0], work[3][1], work[3][4], work[3][5, 2]
+    group, left = np.empty(G, np.int64), np.ones(G)
+    for a in range(G):
+        group[a] = a // q if a < E * q else E + a - E * q
+    for a in range(G):
         gradient[a] = 0.0
-        for b in range(q):
-            ZZ[a, b] = 0.0
+        for b in range(G):
+            vv[a, b] = 0.0
     for i in range(B):
-        mean, left = 0.0, 0.0
-        for c in range(K):
-            mean += classes[CHANCE, c, i] * classes[SCORE, c, i]
-        for c in range(K):
-            score = classes[SCORE, c, i]
-            known = information_of_row(family, classes[ETA, c, i], n[i], s[i], score, shape[c])
-            left += classes[CHANCE, c, i] * (known - score * (score - mean))
-        for a in range(q):
-            gradient[a] += Z[a, i] * mean
+        row_of_classes(i, family, n, s, shape, sets, work, slope, of_row)
+        for a in range(E * q):
+            left[a] = Z[a - group[a] * q, i]
+        for a in range(G):
+            gradient[a] += left[a] * slope[group[a]]
             for b in range(a + 1):
-                ZZ[a, b] += Z[a, i] * Z[b, i] * left
-    for a in range(q):
-        for b in range(q):
-            ZC[a, b] = 0.0
-            for c in range(b, q):
-                ZC[a, b] += (ZZ[a, c] if c <= a else ZZ[c, a]) * C[c, b]
-    for a in range(q):
+                vv[a, b] += left[a] * left[b] * of_row[group[a], group[b]]
+    for a in range(G):
+        for b in range(G):
+            vC[a, b] = 0.0
+            for c in range(b, G):
+                vC[a, b] += (vv[a, c] if c <= a else vv[c, a]) * C[c, b]
+    for a in range(G):
         t = -y[a]
-        for c in range(a, q):
+        for c in range(a, G):
             t += C[c, a] * gradient[c]
         gradient[a] = t  # those of c > a are still to be read, those before are not
         for b in range(a + 1):
             H[a, b] = 1.0 if a == b else 0.0
-            for c in range(a, q):
-                H[a, b] += C[c, a] * ZC[c, b]
+            for c in range(a, G):
+                H[a, b] += C[c, a] * vC[c, b]
 
 
 @njit(**OPTIONS)
-def mode(family, n, s, fixed, chance, shape, Z, B, C, work, y, R):
+def mode(family, n, s, fixed, chance, shape, Z, B, C, sets, work, y, R):
     """Newton's method from 0 to the mode y of f; R at the mode is set, the log of its determinant returned."""
     q, nodes, vectors = len(C), work[2], work[3][2]
     u, f, H = nodes[1], nodes[0, q], work[3][3]
@@ -175,7 +244,7 @@ def mode(family, n, s, fixed, chance, shape, Z, B, C, work, y, R):
             u[a, 0] = 0.0
             for b in range(a + 1):
                 u[a, 0] += C[a, b] * moved[b]
-        log_likelihoods(family, n, s, fixed, chance, shape, Z, B, u, 1, work, f)
+        log_likelihoods(family, n, s, fixed, chance, shape, Z, B, sets, u, 1, work, f)
         value = f[0] - 0.5 * square
         if not value >= best:
             for a in range(q):
@@ -185,7 +254,7 @@ def mode(family, n, s, fixed, chance, shape, Z, B, C, work, y, R):
         best, size = value, 0.0
         for a in range(q):
             y[a] = moved[a]
-        slope_and_curvature(family, n, s, shape, Z, B, C, y, work, gradient, H)
+        slope_and_curvature(family, n, s, shape, Z, B, C, sets, y, work, gradient, H)
         logdet = factor(H, q, R)
         for a in range(q):
             step[a] = gradient[a]
@@ -202,13 +271,13 @@ def mode(family, n, s, fixed, chance, shape, Z, B, C, work, y, R):
 
 
 @njit(**OPTIONS)
-def integrate(family, n, s, fixed, chance, shape, Z, B, C, nodes, log_weights, work, y, R):
-    """log p(y) of a cluster with B rows; y_k and v_k stay in `work`. Shapes: fixed and chance (K, B), Z (q, B), nodes (Q q)."""
+def integrate(family, n, s, fixed, chance, shape, Z, B, C, sets, nodes, log_weights, work, y, R):
+    """log p(y) of a cluster with B rows; y_k and v_k stay in `work`. Shapes: fixed and chance (K, B), Z (q, B), nodes (Q G)."""
     q, Q = len(C), len(log_weights)
     places, f, u, v = work[2][0], work[2][0, q], work[2][1], work[2][1, q]
     for a in range(q):
         y[a] = 0.0
-    logdet = mode(family, n, s, fixed, chance, shape, Z, B, C, work, y, R)
+    logdet = mode(family, n, s, fixed, chance, shape, Z, B, C, sets, work, y, R)
     x = work[3][2, 0]
     for k in range(Q):
         v[k] = log_weights[k]
@@ -226,7 +295,7 @@ def integrate(family, n, s, fixed, chance, shape, Z, B, C, nodes, log_weights, w
     rows = work[1]
     repeat(n, B, Q, rows[N_ROW])
     repeat(s, B, Q, rows[S_ROW])
-    log_likelihoods(family, rows[N_ROW], rows[S_ROW], fixed, chance, shape, Z, B, u, Q, work, f)
+    log_likelihoods(family, rows[N_ROW], rows[S_ROW], fixed, chance, shape, Z, B, sets, u, Q, work, f)
     top, total = -math.inf, 0.0
     for k in range(Q):
         v[k] += f[k]
@@ -240,13 +309,21 @@ def integrate(family, n, s, fixed, chance, shape, Z, B, C, nodes, log_weights, w
 
 
 @njit(**OPTIONS)
-def derivatives(Z, B, K, q, Q, work, score, share, dshape, dC):
-    """After `integrate`: those in eta (K, B), P(class | the cluster's rows) (K, B), in sigma and nu (K, 2), and in C."""
+def derivatives(Z, B, K, G, Q, sets, work, score, share, before, dshape, dC):
+    """After `integrate`: those in eta (K, B), in sigma and nu (K, 2), in E blocks (q, q) and r diagonal elements of C.
+
+    P(class | the cluster's rows), `share` (K, B), and what it is compared with, the mean of pi over nodes, `before` (K, B), which
+    is not touched where pi does not vary.
+    """
+    (E, V), q = sets, len(Z)
     classes, weight, total = work[0], work[1][WEIGHT], work[1][LOG]
-    places, v, size = work[2][0], work[2][1, q], B * Q
+    places, v, size = work[2][0], work[2][1, G], B * Q
     for i in range(B):
         for k in range(Q):
             weight[i * Q + k] = v[k]
+    for a in range(G):
+        for b in range(a + 1):
+            dC[a, b] = 0.0
     for i in range(size):
         total[i] = 0.0
     for c in range(K):
@@ -258,17 +335,34 @@ def derivatives(Z, B, K, q, Q, work, score, share, dshape, dC):
         dshape[c, 0] = dot(chance[:size], classes[DSIGMA, c])
         dshape[c, 1] = dot(chance[:size], classes[DNU, c])
         for i in range(B):
-            s, r = 0.0, 0.0
+            t, r = 0.0, 0.0
             for k in range(Q):
-                s += slope[i * Q + k]
+                t += slope[i * Q + k]
                 r += chance[i * Q + k]
-            score[c, i], share[c, i] = s, r
-    for a in range(q):
-        for b in range(a + 1):
-            dC[a, b] = 0.0
+            score[c, i], share[c, i] = t, r
+        if E > 1:
+            add_to_factor(Z, B, Q, c * q, places, slope, dC)
+        if V.shape[1] > 0:
+            prior = classes[PRIOR, c]
+            for i in range(B):
+                before[c, i] = 0.0
+                for k in range(Q):
+                    prior[i * Q + k] *= v[k]
+                    before[c, i] += prior[i * Q + k]
+                    for l in range(V.shape[1]):
+                        more = V[c, l] * (chance[i * Q + k] - prior[i * Q + k])
+                        dC[E * q + l, E * q + l] += more * places[E * q + l, k]
+    if E == 1:
+        add_to_factor(Z, B, Q, 0, places, total, dC)
+
+
+@njit(**OPTIONS)
+def add_to_factor(Z, B, Q, at, places, slope, dC):
+    """The derivative in a block of C that begins at `at`, from those in eta of rows at nodes."""
+    for a in range(len(Z)):
         for i in range(B):
             for b in range(a + 1):
-                dC[a, b] += Z[a, i] * dot(places[b], total[i * Q : (i + 1) * Q])
+                dC[at + a, at + b] += Z[a, i] * dot(places[at + b], slope[i * Q : (i + 1) * Q])
 
 
 @njit(**OPTIONS)

@@ -11,18 +11,19 @@ density is prod pi_c^alpha times a constant, because the Jacobian of K - 1 proba
 Parameters may be the same in all classes: `beta_at` says which scalar each coefficient of each class is; there are `blocks`
 (1 or K) sets of random-effect SDs with their correlations, `sigmas` residual SDs, `nus` degrees of freedom.
 
-Where rows are the units, their clusters may have random effects u_j = C y_j, the same in all classes. If they are sampled, they
-have the coordinates t_j of information.py, with tables of a pilot fit about u_j and all coefficients beta (K p) of the classes
-together. If quadrature integrates them, rows are sorted by cluster.
+Where rows are the units, their clusters may have effects v_j = C y_j: mixture_effects.py. If they are sampled, they have the
+coordinates t_j of information.py, with tables of a pilot fit about v_j and P parameters: all coefficients beta (K p) of the
+classes and, if class probabilities vary between clusters, alpha (m K). If quadrature integrates them, rows are sorted by cluster.
 
-Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row, J, Q,
-(transform, family) of the scalars, beta_at (K p), random (q), then the first row of each unit and N (U + 1); where rows are
-units, of each cluster, or the cluster of each row (N) if effects are sampled.
+Tables. ints: d, n, K, p, q, blocks, U, N, family, m, at_sd, at_sigma, sigmas, at_nu, nus, at_member, bare, by_row, J, Q, E,
+varies, (transform, family) of the scalars, beta_at (K p), random (q), then the first row of each unit and N (U + 1); where rows
+are units, of each cluster, or the cluster of each row (N) if effects are sampled.
 floats: constant, eta, alpha, hyper (4 a scalar), centre (d), scale (d d), offset (p), V (K (K - 1)), W (U m), data, and of the
-quadrature nodes (Q q) and log weights (Q), Q = 0 without. data: for the Gaussian family n, r'r, X'r (p), X'X (p p) of every unit
+quadrature nodes (Q G) and log weights (Q), Q = 0 without. data: for the Gaussian family n, r'r, X'r (p), X'X (p p) of every unit
 (with q < 2 the unit varying fastest, and W is (m U), see mixture_clusters.py); else X (p N), n (N), s (N), the row fastest.
 Where units are rows (`by_row`) all families have the latter form, and W is (m N): mixture_rows.py. Sampled effects of J clusters
-add offset (K p), A (q q J), g (q J), B (q K p J) to data, and t (J q) to the coordinates.
+add offset (P), A (G G J), g (G J), B (G P J) to data, and t (J G) to the coordinates; the SD of membership is the scalar before
+at_member.
 With `bare` the density is the likelihood: no priors, no Jacobians.
 """
 
@@ -31,13 +32,10 @@ import math
 import numpy as np
 from numba import njit, types
 
-from bayeshte.marginal.kernels.information import U as EFFECT
-from bayeshte.marginal.kernels.information import locate
-from bayeshte.marginal.kernels.information import pull_back as effects_gradient
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection
 from bayeshte.marginal.kernels.mixture_clusters import clusters_of_classes
-from bayeshte.marginal.kernels.mixture_integral import integrated_clusters
-from bayeshte.marginal.kernels.mixture_rows import rows_of_classes
+from bayeshte.marginal.kernels.mixture_effects import HEAD, SETS, VARIES, expand_effects, rows_with_effects
+from bayeshte.marginal.kernels.mixture_integral import clusters_of_rows, whole_clusters
 from bayeshte.marginal.kernels.mixture_units import GAUSSIAN, unit_in_class
 from bayeshte.marginal.kernels.parameters import (
     correlation,
@@ -47,9 +45,6 @@ from bayeshte.marginal.kernels.parameters import (
     scalars,
     unsigned,
 )
-
-HEAD = 20  # integers before the codes
-HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @njit(**OPTIONS)
@@ -133,55 +128,6 @@ def units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, d
 
 
 @njit(**OPTIONS)
-def place_effects(ints, t, C, beta, table, work):
-    """u of every cluster from the coordinates t, in work[-1]; log density of y with its Jacobian in t, summed."""
-    K, p, q, J = ints[2], ints[3], ints[4], ints[18]
-    delta = np.empty(K * p)
-    for c in range(K):
-        for a in range(p):
-            delta[c * p + a] = beta[c, a] - table[c * p + a]
-    total = locate(table[K * p :], 1.0, J, 0, J, t, 0, delta, C, K * p, q, *work)
-    return -0.5 * total - J * q * HALF_LOG_2PI
-
-
-@njit(**OPTIONS)
-def effects_workspace(q, J):
-    """Arrays of `place_effects`: r A C, R, W (q, q, J), and h, e, k, y, u (5, q, J)."""
-    return np.empty((q, q, J)), np.empty((q, q, J)), np.empty((q, q, J)), np.empty((5, q, J))
-
-
-@njit(**OPTIONS)
-def rows_with_effects(ints, t, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, dt):
-    """The likelihood of rows that are units, and the density of random effects, if there are any, with its gradient."""
-    n, K, p, q, N, m, J = ints[1], ints[2], ints[3], ints[4], ints[6], ints[9], ints[18]
-    at = HEAD + 2 * n + K * p
-    random, code, table = ints[at : at + q], ints[at + q :], data[(p + 2) * N :]
-    shift, dshift, work, lp = np.zeros(N), np.empty(N), effects_workspace(q, J), 0.0
-    if q > 0:
-        lp += place_effects(ints, t, C[0], beta, table, work)
-        for a in range(q):
-            u, Z = work[3][EFFECT, a], data[random[a] * N : random[a] * N + N]
-            for i in range(N):
-                shift[i] += u[code[i]] * Z[i]
-    lp += rows_of_classes(
-        *(ints[8], data, W, N, p, m, K, alpha, beta, shape, shift, dalpha, dbeta, dshape, dshift),
-    )
-    if q > 0:
-        du, ddelta, T = np.zeros((q, J)), np.zeros(K * p), np.empty((q, q, J))
-        vectors = np.empty((3, q, J))
-        for a in range(q):
-            Z = data[random[a] * N : random[a] * N + N]
-            for i in range(N):
-                du[a, code[i]] += dshift[i] * Z[i]
-        move = vectors[0], vectors[1], vectors[2], T, dt, 0, ddelta, dC[0]
-        effects_gradient(table[K * p :], 1.0, J, 0, J, C[0], K * p, q, *work, du, *move)
-        for c in range(K):
-            for a in range(p):
-                dbeta[c, a] += ddelta[c * p + a]
-    return lp
-
-
-@njit(**OPTIONS)
 def pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx):
     """Derivatives in the classes' parameters to those in the coordinates, added to dx; eta is LKJ's, if it has a say."""
     n, K, p, q, blocks, m = ints[1], ints[2], ints[3], ints[4], ints[5], ints[9]
@@ -254,22 +200,27 @@ def log_density(z, ints, floats, grad, of_rows, integrated):
             lp += dirichlet * (alpha[0, c] - norm)
             dalpha[0, c] += dirichlet * (1.0 - K * pi[c])
     dbeta, dshape, dC = np.zeros((K, p)), np.zeros((K, 2)), np.zeros((K, q, q))
+    spread, dspread = theta[at_member - 1] if ints[VARIES] else 0.0, np.zeros(1)
     at = HEAD + 2 * n + K * p
     random, first = ints[at : at + q], ints[at + q :]
     if integrated is not None:
-        Q, end = ints[19], len(data)
-        rule = data[end - Q * (q + 1) : end - Q], data[end - Q :]
-        N, whole = (U, False) if ints[17] else (ints[7], True)
-        given = (whole, ints[8], data, N, W, first, random, rule, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
-        lp += integrated_clusters(*given)
+        N, end = ints[7], len(data) - ints[19]
+        rows = ints[8], data, N, W, first, random, (data[(p + 2) * N : end], data[end:])
+        if ints[17]:
+            sets = ints[SETS], V.reshape(K, K - 1)[:, : (K - 1) * ints[VARIES]]
+            lp += clusters_of_rows(*rows, sets, alpha, beta, shape, C, spread, dalpha, dbeta, dshape, dC, dspread)
+        else:
+            lp += whole_clusters(*rows, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
     elif of_rows is not None:
-        given = (ints, z[d:], W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC, grad[d:])
+        given = (ints, z[d:], W, V, data, alpha, beta, shape, C, spread, dalpha, dbeta, dshape, dC, dspread, grad[d:])
         lp += rows_with_effects(*given)
     elif ints[8] == GAUSSIAN and q < 2:
         given = (data, W, U, p, q, random, m, K, offset, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
         lp += clusters_of_classes(*given)
     else:
         lp += units(ints, offset, W, data, alpha, beta, shape, C, dalpha, dbeta, dshape, dC)
+    if ints[VARIES]:
+        dx[at_member - 1] += dspread[0] * slope[at_member - 1]
     pull_back(ints, eta, x, theta, slope, corr, V, dalpha, dbeta, dshape, dC, dx)
     precondition_gradient(dx, d, scale, grad[:d])
     return lp
@@ -285,7 +236,7 @@ def checked(z, ints, floats, grad, lp, of_rows, integrated):
 @njit(inline="always")
 def expand(z, ints, floats, out, of_rows):
     """Coordinates to parameters: scalars, Cholesky factors of the correlations, class probabilities (K) or alpha (m, K);
-    then random effects (J, q) that are sampled.
+    then effects of clusters that are sampled: U (E, J, q), u (J, K).
     """
     d, n, K, p, q, blocks, m = ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[9]
     U, J, at_sd, at_member, codes = ints[6], ints[18], ints[10], ints[15], ints[HEAD:]
@@ -295,14 +246,16 @@ def expand(z, ints, floats, out, of_rows):
     scalars(x, n, codes[:n], codes[n:], hyper, theta, slope, unused)
     for k in range(at_member):
         out[k] = theta[k]
+    if ints[VARIES]:
+        out[at_member - 1] = abs(theta[at_member - 1])
     corr, pairs, to = np.empty((blocks, q, q)), q * (q - 1) // 2, at_member
     for block in range(blocks):
         correlation(x[n + block * pairs :], q, floats[1], corr[block])
         unsigned(out[at_sd + block * q : at_sd + (block + 1) * q], corr[block], q, out[to:])
         to += q * q
     at += d + d * d + p
-    alpha, pi = np.empty((m, K)), np.empty(K)
-    membership(x[at_member:], floats[at : at + K * (K - 1)], K, m, alpha)
+    alpha, pi, V = np.empty((m, K)), np.empty(K), floats[at : at + K * (K - 1)]
+    membership(x[at_member:], V, K, m, alpha)
     if floats[2] > 0.0:
         softmax(alpha[0], K, pi)
         for c in range(K):
@@ -315,11 +268,8 @@ def expand(z, ints, floats, out, of_rows):
         at += K * (K - 1) + U * m + (p + 2) * U
         beta, shape, C = np.empty((K, p)), np.empty((K, 2)), np.empty((K, q, q))
         class_parameters(ints, theta, corr, beta, shape, C)
-        work = effects_workspace(q, J)
-        place_effects(ints, z[d:], C[0], beta, floats[at:], work)
-        for j in range(J):
-            for a in range(q):
-                out[to + m * K + j * q + a] = work[3][EFFECT, a, j]
+        spread = theta[at_member - 1] if ints[VARIES] else 0.0
+        expand_effects(ints, z[d:], V, alpha, beta, C, spread, floats[at:], out[to + m * K :])
     return 0
 
 

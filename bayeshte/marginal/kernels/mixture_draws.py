@@ -1,7 +1,7 @@
 """Mixtures whose clusters' random effects are integrated by quadrature (cluster_integral.py), draw by draw of the parameters.
 
 Shapes: alpha (S, m, K), beta (S, K, p), shape (S, K, 2), C (S, K, q, q), nodes (Q q); data and first are those of the tables of
-mixture.py.
+mixture.py, sets is that of cluster_integral.py.
 """
 
 import math
@@ -17,10 +17,12 @@ from bayeshte.marginal.kernels.cluster_integral import (
     solve_transposed,
     workspace,
 )
+from bayeshte.marginal.kernels.mixture_effects import whole_factor
 from bayeshte.marginal.kernels.mixture_integral import longest, predictor
 from bayeshte.marginal.kernels.mixture_rows import normalise
 
 DEGREES, MARGIN = 4.0, 0.1  # of the proposals' t distribution; of the bound
+ONE = 1, np.empty((1, 0))  # sets of a cluster that belongs to a class
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -36,21 +38,40 @@ def cluster_in_classes(family, data, N, first, random, nodes, log_weights, beta,
         for t in range(S):
             for c in range(K):
                 predictor(data, N, p, lo, B, beta[t, c], fixed[0])
-                given = family, n, s, fixed, zero, shape[t, c : c + 1], Z, B, C[t, c], nodes, log_weights, work, y, R
+                given = (
+                    family,
+                    n,
+                    s,
+                    fixed,
+                    zero,
+                    shape[t, c : c + 1],
+                    Z,
+                    B,
+                    C[t, c],
+                    ONE,
+                    nodes,
+                    log_weights,
+                    work,
+                    y,
+                    R,
+                )
                 out[t, j, c] = integrate(*given)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def clusters_of_rows(family, data, W, N, first, random, nodes, log_weights, alpha, beta, shape, C, out, share):
+def clusters_of_rows(
+    family, data, W, N, first, random, sets, nodes, log_weights, alpha, beta, shape, C, spread, out, share
+):
     """Log-likelihood of every cluster whose rows belong to classes, to out (S, J); P(class | y) of every row is added to share.
 
-    Rows are sorted by cluster, W is (m N); share is (K, N), or empty if it is not asked for.
+    Rows are sorted by cluster, W is (m N), spread (S,) the SD of membership; share is (K, N), or empty if it is not asked for.
     """
-    (S, K, p), m, q, Q, most = beta.shape, alpha.shape[1], len(random), len(log_weights), longest(first)
-    work, Z, top = workspace(K, most, q, Q), np.empty((q, most)), np.empty(most)
+    (S, K, p), m, q, Q, most, (E, V) = beta.shape, alpha.shape[1], len(random), len(log_weights), longest(first), sets
+    G = E * q + V.shape[1]
+    work, Z, top = workspace(K, most, G, Q), np.empty((q, most)), np.empty(most)
     fixed, chance, pi = np.empty((K, most)), np.empty((K, most)), np.empty((K, most))
-    score, of_row, dshape, dC = np.empty((K, most)), np.empty((K, most)), np.empty((K, 2)), np.zeros((q, q))
-    y, R = np.empty(q), np.zeros((q, q))
+    score, of_row, dshape, dC = np.empty((K, most)), np.empty((K, most)), np.empty((K, 2)), np.zeros((G, G))
+    y, R = np.empty(G), np.zeros((G, G))
     for j in range(len(first) - 1):
         lo, B = first[j], first[j + 1] - first[j]
         n, s = data[p * N + lo : p * N + lo + B], data[p * N + N + lo : p * N + N + lo + B]
@@ -59,11 +80,12 @@ def clusters_of_rows(family, data, W, N, first, random, nodes, log_weights, alph
             for c in range(K):
                 predictor(data, N, p, lo, B, beta[t, c], fixed[c])
                 predictor(W, N, m, lo, B, alpha[t, :, c], chance[c])
-            norm = normalise(chance, B, K, top, pi)
-            given = family, n, s, fixed, chance, shape[t], Z, B, C[t, 0], nodes, log_weights, work, y, R
+            norm = normalise(chance, B, K, top, pi) if V.shape[1] == 0 else 0.0
+            whole = whole_factor(E, G, C[t], spread[t])
+            given = family, n, s, fixed, chance, shape[t], Z, B, whole, sets, nodes, log_weights, work, y, R
             out[t, j] = integrate(*given) - norm
             if share.shape[1] > 0:
-                derivatives(Z, B, K, q, Q, work, score, of_row, dshape, dC)
+                derivatives(Z, B, K, G, Q, sets, work, score, of_row, pi, dshape, dC)
                 for c in range(K):
                     for i in range(B):
                         share[c, lo + i] += of_row[c, i]
@@ -87,7 +109,7 @@ def effects(rng, family, data, N, first, random, nodes, log_weights, beta, shape
             c = label[t, j]
             one, own = shape[t, c : c + 1], C[t, c]
             predictor(data, N, p, lo, B, beta[t, c], fixed[0])
-            integrate(family, n, s, fixed, zero, one, Z, B, own, nodes, log_weights, work, y, R)
+            integrate(family, n, s, fixed, zero, one, Z, B, own, ONE, nodes, log_weights, work, y, R)
             places, values, bound = work[2][0], work[2][0, q], -math.inf
             for k in range(Q):
                 size, square = 0.0, 0.0
@@ -109,7 +131,7 @@ def effects(rng, family, data, N, first, random, nodes, log_weights, beta, shape
                     u[a, 0] = 0.0
                     for b in range(a + 1):
                         u[a, 0] += own[a, b] * x[b]
-                log_likelihoods(family, n, s, fixed, zero, one, Z, B, u, 1, work, f)
+                log_likelihoods(family, n, s, fixed, zero, one, Z, B, ONE, u, 1, work, f)
                 ratio = f[0] - 0.5 * square + 0.5 * (DEGREES + q) * math.log1p(size / DEGREES)
                 bound = max(bound, ratio)
                 if math.log(rng.random()) < ratio - bound:
@@ -133,5 +155,5 @@ def given_effects(family, data, N, first, random, beta, shape, u, label, out):
             predictor(data, N, p, lo, B, beta[t, c], fixed[0])
             for a in range(q):
                 own[a, 0] = u[t, j, a]
-            log_likelihoods(family, n, s, fixed, zero, shape[t, c : c + 1], Z, B, own, 1, work, f)
+            log_likelihoods(family, n, s, fixed, zero, shape[t, c : c + 1], Z, B, ONE, own, 1, work, f)
             out[t, j] = f[0]

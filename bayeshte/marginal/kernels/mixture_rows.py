@@ -1,9 +1,10 @@
 """A finite mixture whose units are rows: blocks of rows at a time, every loop over rows vectorised.
 
-    log p(y) = sum_i log sum_c pi_ic p(y_i | eta_ic),   eta_ic = x_i' beta_c + shift_i.
+    log p(y) = sum_i log sum_c pi_ic p(y_i | eta_ic),   eta_ic = x_i' beta_c + shift_ic,   pi_i = softmax(w_i' alpha + odds_i).
 
 With r_ic = P(class c | y_i), the derivative in beta_c is sum_i r_ic s_ic x_i with the score s_ic of row i in class c, that in
-alpha_rc is sum_i W_ir (r_ic - pi_ic), that in shift_i is sum_c r_ic s_ic.
+alpha_rc is sum_i W_ir (r_ic - pi_ic), that in odds_ic is r_ic - pi_ic, that in shift_ic is r_ic s_ic, summed over classes if
+they have one shift.
 """
 
 import math
@@ -132,39 +133,47 @@ def normalise(a, size, K, top, out):
 
 
 @njit(**OPTIONS)
-def rows_of_classes(family, data, W, N, p, m, K, alpha, beta, shape, shift, dalpha, dbeta, dshape, dshift):
-    """Sum over rows of log sum_c pi_ic p(y_i | c); derivatives are added, that in shift is set. W holds columns (m N)."""
+def rows_of_classes(family, data, W, N, p, m, K, alpha, beta, shape, shift, odds, dalpha, dbeta, dshape, dshift, dodds):
+    """Sum over rows of log sum_c pi_ic p(y_i | c); derivatives are added, those in shift and odds are set.
+
+    W holds columns (m N), shift is (K, N) or the same in all classes (1, N), odds is (K, N) or empty.
+    """
     a, r, pi = np.empty((K, BLOCK)), np.empty((K, BLOCK)), np.empty((K, BLOCK))
     score, dsigma, dnu = np.empty((K, BLOCK)), np.zeros((K, BLOCK)), np.zeros((K, BLOCK))
     eta, top = np.empty(BLOCK), np.empty(BLOCK)
-    total = 0.0
+    total, each, own = 0.0, m > 1 or len(odds) > 0, 1 if len(shift) > 1 else 0
     for lo in range(0, N, BLOCK):
         hi = min(lo + BLOCK, N)
         B = hi - lo
-        if m > 1 or lo == 0 or hi == N:  # plain class probabilities are the same in all rows
+        if each or lo == 0 or hi == N:  # plain class probabilities are the same in all rows
             for c in range(K):
                 for i in range(B):
-                    a[c, i] = 0.0
+                    a[c, i] = odds[c, lo + i] if len(odds) > 0 else 0.0
                 add_columns(W, N, m, lo, alpha[:, c], a[c, :B])
             norm = normalise(a, B, K, top, pi)
         total -= norm
         for c in range(K):
             points(
-                *(family, data, N, p, lo, hi, beta[c], shape[c], shift, eta, r[c, :B], score[c, :B]),
+                *(family, data, N, p, lo, hi, beta[c], shape[c], shift[own * c], eta, r[c, :B], score[c, :B]),
                 *(dsigma[c, :B], dnu[c, :B]),
             )
             for i in range(B):
-                r[c, i] += a[c, i] if m > 1 else alpha[0, c]
+                r[c, i] += a[c, i] if each else alpha[0, c]
         total += normalise(r, B, K, top, r)
-        for i in range(B):
-            dshift[lo + i] = 0.0
+        for e in range(len(shift)):
+            for i in range(B):
+                dshift[e, lo + i] = 0.0
         for c in range(K):
             dshape[c, 0] += dot(r[c, :B], dsigma[c, :B])
             dshape[c, 1] += dot(r[c, :B], dnu[c, :B])
+            moved = dshift[own * c]
             for i in range(B):
                 score[c, i] *= r[c, i]
-                dshift[lo + i] += score[c, i]
+                moved[lo + i] += score[c, i]
                 r[c, i] -= pi[c, i]
+            if len(odds) > 0:
+                for i in range(B):
+                    dodds[c, lo + i] = r[c, i]
             for b in range(p):
                 dbeta[c, b] += dot(score[c, :B], data[b * N + lo : b * N + hi])
             for k in range(m):
@@ -174,17 +183,18 @@ def rows_of_classes(family, data, W, N, p, m, K, alpha, beta, shape, shift, dalp
 
 @njit(cache=True, error_model="numpy")
 def row_likelihoods(family, data, N, beta, shape, shift):
-    """Log-likelihood of every row in every class, draw by draw: (S, N, K), for beta (S, K, p), shape (S, K, 2), shift (S, N)."""
+    """Log-likelihood of every row in every class, draw by draw: (S, N, K); beta (S, K, p), shape (S, K, 2), shift (S, E, N)."""
     S, K, p = beta.shape
     eta, ll, score = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     dsigma, dnu, out = np.empty(BLOCK), np.empty(BLOCK), np.empty((S, N, K))
+    own = 1 if shift.shape[1] > 1 else 0
     for t in range(S):
         for lo in range(0, N, BLOCK):
             hi = min(lo + BLOCK, N)
             for c in range(K):
                 points(
-                    *(family, data, N, p, lo, hi, beta[t, c], shape[t, c], shift[t], eta, ll[: hi - lo]),
-                    *(score[: hi - lo], dsigma[: hi - lo], dnu[: hi - lo]),
+                    *(family, data, N, p, lo, hi, beta[t, c], shape[t, c], shift[t, own * c], eta),
+                    *(ll[: hi - lo], score[: hi - lo], dsigma[: hi - lo], dnu[: hi - lo]),
                 )
                 for i in range(hi - lo):
                     out[t, lo + i, c] = ll[i]
