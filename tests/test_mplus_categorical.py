@@ -352,3 +352,20 @@ def test_standardised_probit_regression_by_hand(monkeypatch):
     found = pd.DataFrame([[v, "", 1.0, 0.0, 2.0, ""] for v in ("PPP", "DIC, marginal", "pD, marginal", "BIC", "elpd")])
     monkeypatch.setattr(output, "model_fit", lambda _: found.set_axis([*COLUMNS], axis=1))
     assert [*output.fit_statistics(fit)["statistic"]] == ["PPP", "elpd", "elapsed"]
+
+
+def test_standardised_probit_regression_of_clusters_by_hand():
+    data = frame(240)
+    noise = np.random.default_rng(9).normal(size=40)[data["school"]]
+    data["u"] = (data["z"] + noise > 0).astype(int)
+    spec = bh.SEM(cluster="school", within="y3 ~ x1", between="y3 ~~ y3; u ~ z", categorical=["u"], priors="mplus")
+    fit = short(spec, data)
+    path, tau = flat(fit.posterior, "path")["between: u ~ z"], flat(fit.posterior, "threshold")["between: u | t1"]
+    z = data.groupby("school")["z"].first().std(ddof=0)
+    total = np.sqrt(1 + path**2 * z**2)
+    assert_lines(output.summary(fit), {("Between", "U ON", "Z"): path, ("Between", "Thresholds", "U$1"): tau})
+    assert_lines(
+        output.standardized(fit),
+        {("Between", "U ON", "Z"): path * z / total, ("Between", "Thresholds", "U$1"): tau / total},
+    )
+    assert_lines(output.rsquare(fit), {("Between", "R-Square", "U"): 1 - 1 / total**2})

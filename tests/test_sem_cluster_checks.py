@@ -209,7 +209,7 @@ def test_priors_of_the_mplus_set():
 def recovered():
     """A programme of schools that treatment brings about, and that acts on pupils; an ordinal rating of schools."""
     rng = np.random.default_rng(5)
-    J, n = 80, 5
+    J, n = 60, 5
     treat = np.arange(J) % 2
     response = 0.9 * treat - 0.3 + rng.normal(size=J)
     b = 0.6 * response + 0.3 * treat + 0.5 * rng.normal(size=J)
@@ -256,7 +256,7 @@ def test_checks_of_a_fit(recovered):
     effects = bh.effects(fit).set_index("estimand")
     assert effects.loc["effect of treat on P(adopted), between", "estimate"] == pytest.approx(0.34, abs=0.2)
     assert {*bh.factor_scores(fit)["header"]} == {"cluster means"}
-    assert headline(fit).startswith("SEM (gaussian and categorical): y, adopted, rating in 80 clusters")
+    assert headline(fit).startswith("SEM (gaussian and categorical): y, adopted, rating in 60 clusters")
 
 
 def test_the_path_diagram_marks_latent_responses():

@@ -142,7 +142,8 @@ def _integrated(structure: Structure, design: xr.Dataset) -> str:
     missing = np.isnan(design["Y"].to_numpy()).any() or ("V" in design and np.isnan(design["V"].to_numpy()).any())
     parts = ["latent cluster means"] if structure.both and not structure.links else []
     factors = structure.levels[-1:] if structure.links and structure.two_level else structure.levels
-    factors = [] if structure.links and not structure.two_level else factors
+    own = {*structure.own} & {*structure.links}
+    factors = [] if structure.links and (own or not structure.two_level) else factors
     known = {*structure.known}
     parts += ["factors"] if any({*structure.table.factors(level)} - known for level in factors) else []
     parts += ["missing values, taken as missing at random,"] if missing else []
