@@ -96,7 +96,7 @@ def conditional_effects(
         Variables with a way along paths from the first to the second.
     at : mapping of str to sequence of float, optional
         Values of moderators, ``{"ses": [-1, 0, 1]}``; by default all values of one that has at most five, else its mean and
-        an SD around it. Other covariates are at their means.
+        an SD around it; of a latent or modelled one those that the model implies. Other covariates are at their means.
     change : (float, float)
         From which value of the cause to which. It matters where the cause multiplies a mediator: the total effect is then
         split in two ways, pure direct + total indirect and total direct + pure indirect (Valeri & VanderWeele, 2013).

@@ -198,7 +198,10 @@ class SEM(ModelSpec):
         return out | given_labels(s, design, out)
 
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
-        """The log density that is sampled: cluster means, factors and missing values integrated exactly."""
+        """The log density that is sampled: cluster means, factors and missing values integrated exactly.
+
+        Of every product of two latent variables one is sampled by row, see marginal/kernels/structural_products.py.
+        """
         s, m = self.structure_of(design), self._matrices(design)
         factors = sem_priors.factors(s, priors)
         scalars = sampled_priors(s, factors)
@@ -298,9 +301,10 @@ class SEM(ModelSpec):
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with all latent variables integrated, or by row given the cluster means and random slopes.
 
-        Random slopes, and with categorical variables all that is latent, are integrated numerically: the largest number of
-        `nodes` and the `quadrature_error`, in nats (see `Integral` in marginal/structural_integration.py and
-        marginal/structural_categorical_integration.py), are attributes beside `integrated`, which says it in words.
+        Random slopes, members of products of latent variables, and with categorical variables all that is latent, are integrated
+        numerically: the largest number of `nodes` and the `quadrature_error`, in nats (see `Integral` in
+        marginal/structural_integration.py, structural_product_integration.py and structural_categorical_integration.py), are
+        attributes beside `integrated`, which says it in words.
         """
         return sem_likelihood.log_likelihood(self.structure_of(design), self._matrices(design), draws, design, unit)
 

@@ -148,9 +148,10 @@ def _integrated(structure: Structure, design: xr.Dataset) -> str:
     parts += ["factors"] if any({*structure.table.factors(level)} - known for level in factors) else []
     parts += ["missing values, taken as missing at random,"] if missing else []
     sampled = [f for level in structure.levels for f in structure.known if f in structure.table.factors(level)]
+    which = "which was" if len(sampled) == 1 else "which were"
     if sampled and parts:
         return (
-            f"{listed(parts)} were integrated out of the likelihood exactly, given {listed(sampled)}, which was sampled"
+            f"{listed(parts)} were integrated out of the likelihood exactly, given {listed(sampled)}, {which} sampled"
         )
     return f"{listed(parts)} were integrated out of the likelihood exactly" if parts else ""
 

@@ -157,14 +157,14 @@ def _moderators(structure: Structure, level: str, found: list[list[Row]], cause:
         out += [v for r in structure.table.at("between") if r.op == "~" and r.lhs == slope for v in r.parts]
     between = structure.levels[-1]
     modelled = [v for r in rows if r in structure.interactions(level) for v in r.parts]
-    modelled = [v for v in dict.fromkeys(modelled) if not structure.leads(level, cause, v)]
+    modelled = [v for v in dict.fromkeys(modelled) if not structure.table.leads(level, cause, v)]
     return [v for v in dict.fromkeys(out) if _plain(structure, level, v) or _plain(structure, between, v)] + modelled
 
 
 def _bends(structure: Structure, level: str, found: list[list[Row]], cause: str) -> bool:
     """Whether the cause leads to both members of a product on a way, or is one and leads to the other."""
     rows = [r for way in found for r in way if r in structure.interactions(level)]
-    return any(all(structure.leads(level, cause, v) for v in r.parts) for r in rows)
+    return any(all(structure.table.leads(level, cause, v) for v in r.parts) for r in rows)
 
 
 def _plain(structure: Structure, level: str, name: str) -> bool:

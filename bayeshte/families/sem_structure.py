@@ -11,12 +11,12 @@ make.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_blocks import Block, Parameter, element_of
+from bayeshte.families.sem_interactions import check_interactions, fewest, members
 from bayeshte.marginal.structural import Entry, Matrices, Product, Slope
 from bayeshte.model_text import ParameterTable, Row
 
@@ -105,16 +105,7 @@ class Structure:
     def interactions(self, level: str) -> list[Row]:
         """Paths of the product of two latent or modelled variables."""
         rows = [r for r in self._products(level) if not self._plain_covariates(level) & {*r.parts}]
-        if rows and self.two_level:
-            raise SpecError(
-                f"{rows[0].name}: a product of two latent or modelled variables is one of models of one level, model='...'. With "
-                "two levels one of them may be a covariate that the model takes as it is."
-            )
-        if rows and self.table.categorical:
-            raise SpecError(
-                f"{rows[0].name}: a product of two latent or modelled variables is not supported beside categorical ones "
-                f"({', '.join(self.table.categorical)})."
-            )
+        check_interactions(self.table, rows)
         return rows
 
     def _products(self, level: str) -> list[Row]:
@@ -125,12 +116,7 @@ class Structure:
     @cached_property
     def known(self) -> tuple[str, ...]:
         """Of every interaction a member whose values the likelihood is given: the fewest, observed ones rather than factors."""
-        rows = self.interactions(self.levels[-1])
-        members = list(dict.fromkeys(v for r in rows for v in r.parts))
-        factors = {*self.table.factors(self.levels[-1])}
-        sets = [some for k in range(len(members) + 1) for some in combinations(members, k)]
-        enough = [some for some in sets if all({*some} & {*r.parts} for r in rows)]
-        return min(enough, key=lambda some: (len(factors & {*some}), len(some)))
+        return fewest(self.interactions(self.levels[-1]), {*self.table.factors(self.levels[-1])})
 
     @cached_property
     def moderators(self) -> list[str]:
@@ -351,24 +337,10 @@ class Structure:
         )
 
     def _product(self, row: Row) -> Product:
-        """The path of an interaction; SpecError if a member of it depends on another one."""
-        at = self.variables(row.level).index
-        for part in row.parts:
-            if before := [r.name for r in self.interactions(row.level) if self.leads(row.level, r.lhs, part)]:
-                raise SpecError(
-                    f"{row.name}: {part} itself depends on a product of latent or modelled variables, {before[0]}; products of "
-                    "products are not supported."
-                )
-        known = next(v for v in self.known if v in row.parts)
-        other = next((v for v in row.parts if v != known), known)
-        free = () if row.fixed is not None else (self.place(row),)
+        """The path of an interaction."""
+        known, other = members(row, self.known)
+        at, free = self.variables(row.level).index, () if row.fixed is not None else (self.place(row),)
         return Product(at(row.lhs), at(known), at(other), 1.0 if row.fixed is None else row.fixed, free)
-
-    def leads(self, level: str, start: str, end: str) -> bool:
-        """Whether a way along paths and loadings leads from one variable to another, or they are the same."""
-        steps = [(v, r.lhs) for r in self.table.at(level) if r.op == "~" for v in r.parts]
-        steps += [(r.lhs, r.rhs) for r in self.table.at(level) if r.op == "=~"]
-        return start == end or any(self.leads(level, to, end) for by, to in steps if by == start)
 
     def _entries(self, row: Row) -> list[Entry]:
         """The cells that a row of the table fills."""

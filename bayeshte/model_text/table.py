@@ -142,6 +142,12 @@ class ParameterTable:
         exogenous = {*self.exogenous(level)}
         return tuple(name for name in self.observed(level) if name in exogenous and name not in modelled)
 
+    def leads(self, level: str, start: str, end: str) -> bool:
+        """Whether a way along paths and loadings leads from one variable to another, or they are the same."""
+        steps = [(v, r.lhs) for r in self.at(level) if r.op == "~" for v in r.parts]
+        steps += [(r.lhs, r.rhs) for r in self.at(level) if r.op == "=~"]
+        return start == end or any(self.leads(level, to, end) for by, to in steps if by == start)
+
     @property
     def both_levels(self) -> tuple[str, ...]:
         """Observed variables that vary within and between clusters."""
