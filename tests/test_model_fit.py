@@ -16,8 +16,9 @@ from bayeshte import gallery
 from bayeshte.checks.ppp import discrepancies
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
+from bayeshte.marginal.matrices import implied
 from bayeshte.marginal.saturated import Saturated, guess, maximum
-from bayeshte.marginal.structural import Data, implied
+from bayeshte.marginal.sufficient import Data
 
 
 def quick(spec, data, draws=300) -> bh.Fit:

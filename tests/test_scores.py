@@ -15,7 +15,7 @@ from bayeshte.errors import SpecError
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.marginal import structural_draws, structural_scores
-from bayeshte.marginal.structural import implied
+from bayeshte.marginal.matrices import implied
 from bayeshte.marginal.structural_scores import draw_between, draw_within
 
 DRAWS = 5_000

@@ -10,7 +10,7 @@ from test_sem import draws_at, graph_point, log_posterior, points_of
 from bayeshte import SEM, InverseWishart
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
-from bayeshte.marginal import structural
+from bayeshte.marginal.matrices import implied
 
 BOTH = dict(cluster="school", between="m ~ x; y ~ m + x", within="m ~ x; y ~ m + x")
 MODELS = {  # nothing of a row is sampled
@@ -119,7 +119,7 @@ def test_gradient_is_exact(name):
 def boxes(spec, design, posterior) -> float:
     """Log likelihood of a model of one level from bivariate normal boxes, with a factor from its conditional boxes."""
     s, m, data = spec.structure_of(design), spec._matrices(design), data_of(design)
-    S, K = (x[0, 0, 0] for x in structural.implied(m, stacked(s, posterior)))
+    S, K = (x[0, 0, 0] for x in implied(m, stacked(s, posterior)))
     cuts = {}
     for v, rows in s.thresholds.items():
         tau = np.array([posterior["threshold"].sel(thresholds=s.label(r)).item() for r in rows])

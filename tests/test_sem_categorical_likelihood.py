@@ -16,7 +16,7 @@ from bayeshte.checks.loo import without
 from bayeshte.families.sem_categorical import responses
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
-from bayeshte.marginal.structural import moments
+from bayeshte.marginal.matrices import moments
 from bayeshte.marginal.structural_categorical import cuts_at, varying, without_logistic
 from bayeshte.marginal.structural_draws import implied_within
 from bayeshte.simulate import _prior_draws

@@ -19,7 +19,7 @@ from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_structure import VARIABLES
 from bayeshte.marginal.cluster_categories import answers_of_clusters, causes_of, responses_before
 from bayeshte.marginal.kernels.structural import HEADER
-from bayeshte.marginal.structural import moments
+from bayeshte.marginal.matrices import moments
 from bayeshte.marginal.structural_categorical import cuts_at, links_of, varying, without_categories, without_logistic
 from bayeshte.marginal.structural_draws import implied_within
 

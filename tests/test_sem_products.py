@@ -17,7 +17,7 @@ from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_graph import patterns
 from bayeshte.families.sem_moments import covariances
-from bayeshte.marginal.structural import cells
+from bayeshte.marginal.matrices import cells
 from bayeshte.marginal.structural_product_integration import quadrature
 from bayeshte.marginal.structural_products import Law, Split, regressors
 

@@ -9,7 +9,8 @@ from scipy import stats
 from bayeshte.marginal import structural
 from bayeshte.marginal.density import Output, lkj_constant, prior_tables
 from bayeshte.marginal.kernels.structural import HEADER
-from bayeshte.marginal.structural import Data, Entry, Matrices
+from bayeshte.marginal.matrices import Entry, Matrices
+from bayeshte.marginal.sufficient import Data, statistics
 from bayeshte.prior import LKJ, HalfNormal, HalfStudentT, Normal, Uniform
 
 # observed: y0, y1 on both levels, y2 within only, v3, v4 of clusters; latent: f5 on both levels. Regressors 1, x, 1, z.
@@ -67,7 +68,7 @@ def density(matrices, data):
     d = len(NAMES) + 3
     outputs = (Output("scalars", (len(NAMES),)), Output("correlations", (3,)))
     made = structural.density(
-        matrices, structural.statistics(data), priors, list(SDS), [LKJ(1.5)], outputs, np.full(d, 0.3), np.full(d, 0.3)
+        matrices, statistics(data), priors, list(SDS), [LKJ(1.5)], outputs, np.full(d, 0.3), np.full(d, 0.3)
     )
     return made, [*priors, LKJ(1.5)]
 
@@ -213,9 +214,7 @@ def test_one_level_with_missing_values():
     Y[rng.random(Y.shape) < 0.3] = np.nan
     data = Data(Y, rng.normal(size=(40, 1)), None, np.empty((0, 0)), np.empty((0, 0)), np.zeros(40, int))
     priors = [HalfNormal(2), HalfNormal(1), Normal(0, 1), Normal(0, 1)]
-    f = structural.density(
-        m, structural.statistics(data), priors, [0, 1], [], (Output("scalars", (4,)),), np.ones(4), np.ones(4)
-    )
+    f = structural.density(m, statistics(data), priors, [0, 1], [], (Output("scalars", (4,)),), np.ones(4), np.ones(4))
     for z in rng.normal(size=(20, 4)):
         t = f.parameters(z)["scalars"]
         prior = sum(p.row()[2] for p in priors) - np.log(4) - 0.5 * (t**2 / [4, 1, 1, 1]).sum()

@@ -14,7 +14,7 @@ from bayeshte.families import SEM
 from bayeshte.families.sem_draws import collapsed, stacked
 from bayeshte.families.sem_structure import Structure
 from bayeshte.fit import Fit
-from bayeshte.marginal.structural import cells
+from bayeshte.marginal.matrices import cells
 
 COLUMNS = ("statistic", "level", "value", "lower", "upper", "definition")
 

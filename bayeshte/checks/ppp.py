@@ -21,8 +21,9 @@ from bayeshte.families.sem_latent_responses import draw_latent_responses
 from bayeshte.families.sem_replication import replicate
 from bayeshte.fit import Fit
 from bayeshte.marginal.density import Density
+from bayeshte.marginal.matrices import Matrices, implied
 from bayeshte.marginal.saturated import Saturated, guess, maximum
-from bayeshte.marginal.structural import Data, Matrices, implied
+from bayeshte.marginal.sufficient import Data
 
 
 def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -45,6 +45,8 @@ from bayeshte.marginal import (
     structural_products,
 )
 from bayeshte.marginal.density import Density, Output
+from bayeshte.marginal.matrices import Matrices
+from bayeshte.marginal.sufficient import statistics
 from bayeshte.model_text import ParameterTable, parameter_table
 from bayeshte.model_text.parts import split
 from bayeshte.prior import OTHERS, Prior
@@ -171,7 +173,7 @@ class SEM(ModelSpec):
         """
         return sem_priors.resolve(self.priors, self.structure_of(design), design, data_of(design))
 
-    def _matrices(self, design: xr.Dataset) -> structural.Matrices:
+    def _matrices(self, design: xr.Dataset) -> Matrices:
         return self.structure_of(design).matrices(design["slots"].to_numpy())
 
     def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
@@ -226,7 +228,7 @@ class SEM(ModelSpec):
         if m.products:
             return structural_products.density(m, data, *given)
         if not m.slopes:
-            return structural.density(m, structural.statistics(data), *given)
+            return structural.density(m, statistics(data), *given)
         return structural_pilot.density(m, data, *given, means, spreads)
 
     def recover(self, draws: xr.Dataset, design: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:

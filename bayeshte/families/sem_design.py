@@ -8,7 +8,7 @@ from bayeshte import design as columns
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_categorical import check_counts, check_links, check_thresholds, codes
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Data
+from bayeshte.marginal.sufficient import Data
 from bayeshte.model_text.parts import MEAN, split
 
 #: dims of the design and of the posterior

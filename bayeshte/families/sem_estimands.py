@@ -12,7 +12,7 @@ from bayeshte.families.sem_draws import row_draws, stacked
 from bayeshte.families.sem_moderation import moderated
 from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, cells
+from bayeshte.marginal.matrices import Matrices, cells
 from bayeshte.model_text import Row
 from bayeshte.model_text.parts import MEAN, observed_part, split
 from bayeshte.spec import Estimand

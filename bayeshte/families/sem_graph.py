@@ -22,10 +22,11 @@ from bayeshte.families.sem_graph_products import EXPLAINED, add_products
 from bayeshte.families.sem_priors import factors
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal.density import lkj_constant, wishart_constant
+from bayeshte.marginal.matrices import Matrices
 from bayeshte.marginal.plans import plan, plan_of_clusters
-from bayeshte.marginal.structural import Data, Matrices
 from bayeshte.marginal.structural_categorical import Response, links_of, varying, without_logistic
 from bayeshte.marginal.structural_products import Split
+from bayeshte.marginal.sufficient import Data
 from bayeshte.prior import LKJ, Prior, random_variable
 
 

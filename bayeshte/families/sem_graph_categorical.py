@@ -10,8 +10,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from bayeshte.marginal.matrices import Matrices
 from bayeshte.marginal.plans import Plan
-from bayeshte.marginal.structural import Matrices
 from bayeshte.marginal.structural_categorical import Response
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayeshte.marginal.structural import Data, Matrices
+from bayeshte.marginal.matrices import Matrices
 from bayeshte.marginal.structural_products import Plan, Split, regressors
+from bayeshte.marginal.sufficient import Data
 
 EXPLAINED = "_explained"
 

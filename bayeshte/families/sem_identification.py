@@ -17,7 +17,7 @@ import numpy as np
 
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, implied
+from bayeshte.marginal.matrices import Matrices, implied
 from bayeshte.marginal.structural_products import Law
 
 CONTEXTS = 8  # at most so many of them are taken where products of latent variables are explained

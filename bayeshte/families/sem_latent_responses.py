@@ -15,8 +15,9 @@ from scipy.special import ndtr, ndtri
 
 from bayeshte.families.sem_categorical import responses
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Data, Matrices, moments
+from bayeshte.marginal.matrices import Matrices, moments
 from bayeshte.marginal.structural_categorical import Response, cuts, cuts_at
+from bayeshte.marginal.sufficient import Data
 
 #: How often every variable is drawn anew in a draw of the parameters.
 SWEEPS = 20

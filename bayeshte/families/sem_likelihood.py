@@ -11,7 +11,6 @@ from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal import (
-    structural,
     structural_categorical,
     structural_categorical_integration,
     structural_draws,
@@ -19,7 +18,8 @@ from bayeshte.marginal import (
     structural_product_integration,
 )
 from bayeshte.marginal.cluster_categories import causes_of
-from bayeshte.marginal.structural import Data, Matrices
+from bayeshte.marginal.matrices import Matrices, implied
+from bayeshte.marginal.sufficient import Data
 
 
 def log_likelihood(s: Structure, m: Matrices, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
@@ -70,7 +70,7 @@ def _given_clusters(
         S, K = (np.stack(x, axis=1) for x in zip(*moments, strict=True))
         data = replace(data, code=code, context=np.arange(len(there)))
     else:
-        S, K = (x[:, 0] for x in structural.implied(m, t))
+        S, K = (x[:, 0] for x in implied(m, t))
     return structural_draws.row_likelihood(data, S, K, b)
 
 

@@ -30,7 +30,7 @@ from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, cells
+from bayeshte.marginal.matrices import Matrices, cells
 from bayeshte.marginal.structural_products import Law, regressors
 from bayeshte.model_text import Row
 from bayeshte.spec import Estimand

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, implied
+from bayeshte.marginal.matrices import Matrices, implied
 from bayeshte.marginal.structural_products import Law
 
 PIECE = 100_000  # means held at once, rows times draws

@@ -9,7 +9,7 @@ from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_design import products, values_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, implied
+from bayeshte.marginal.matrices import Matrices, implied
 from bayeshte.marginal.structural_draws import implied_within
 from bayeshte.marginal.structural_products import Law
 

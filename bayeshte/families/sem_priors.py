@@ -27,8 +27,8 @@ from bayeshte.families.sem_categorical import categories_of, check_priors
 from bayeshte.families.sem_identification import check_identified
 from bayeshte.families.sem_propriety import check_proper
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Data
 from bayeshte.marginal.structural_categorical import UNITS, cuts
+from bayeshte.marginal.sufficient import Data
 from bayeshte.model_text import Row
 from bayeshte.prior import LKJ, OTHERS, Flat, HalfNormal, InverseWishart, Normal, Power, Prior, Uniform, override
 

@@ -27,7 +27,7 @@ from scipy.special import expit, ndtr
 from bayeshte.families.sem_categorical import category_labels, responses
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, cells
+from bayeshte.marginal.matrices import Matrices, cells
 from bayeshte.marginal.structural_categorical import cuts_at, without_residuals
 from bayeshte.spec import Estimand
 

@@ -19,7 +19,8 @@ import numpy as np
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families.sem_identification import random_point
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Data, Matrices, cells
+from bayeshte.marginal.matrices import Matrices, cells
+from bayeshte.marginal.sufficient import Data
 from bayeshte.prior import LKJ, Power, Prior
 
 SINGULAR = 1e-9  # smallest over largest eigenvalue

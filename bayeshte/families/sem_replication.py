@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Data, Matrices, moments
+from bayeshte.marginal.matrices import Matrices, moments
 from bayeshte.marginal.structural_categorical import Response, cuts_at, without_logistic
 from bayeshte.marginal.structural_draws import implied_within, normal_noise
 from bayeshte.marginal.structural_products import Law
+from bayeshte.marginal.sufficient import Data
 
 
 def replicate(

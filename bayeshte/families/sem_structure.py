@@ -17,7 +17,7 @@ import numpy as np
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_blocks import Block, Parameter, element_of
 from bayeshte.families.sem_interactions import check_interactions, fewest, members
-from bayeshte.marginal.structural import Entry, Matrices, Product, Slope
+from bayeshte.marginal.matrices import Entry, Matrices, Product, Slope
 from bayeshte.model_text import ParameterTable, Row
 
 #: variable: what its elements are, in the order of tables

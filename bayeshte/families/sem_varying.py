@@ -13,7 +13,7 @@ import xarray as xr
 from bayeshte.families.sem_draws import row_draws, stacked
 from bayeshte.families.sem_moments import covariances, with_covariates
 from bayeshte.families.sem_structure import Structure
-from bayeshte.marginal.structural import Matrices, implied
+from bayeshte.marginal.matrices import Matrices, implied
 from bayeshte.marginal.structural_draws import implied_within
 from bayeshte.model_text import Row
 

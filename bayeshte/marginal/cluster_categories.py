@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from bayeshte.marginal.matrices import Matrices
 from bayeshte.marginal.plans import Plan, plan_of_clusters
-from bayeshte.marginal.structural import Data, Matrices
+from bayeshte.marginal.sufficient import Data
 
 
 @dataclass(frozen=True)

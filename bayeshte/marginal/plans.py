@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bayeshte.marginal.structural import Matrices, moments
+from bayeshte.marginal.matrices import Matrices, moments
 from bayeshte.marginal.structural_draws import implied_within
 
 ZERO = 1e-8  # of a covariance of standardised variables that counts as none

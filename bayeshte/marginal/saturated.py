@@ -23,7 +23,8 @@ import numpy as np
 from bayeshte.errors import DataError
 from bayeshte.marginal import structural
 from bayeshte.marginal.density import Density, Output
-from bayeshte.marginal.structural import Data, Entry, Matrices
+from bayeshte.marginal.matrices import Entry, Matrices, implied
+from bayeshte.marginal.sufficient import Data, statistics
 from bayeshte.prior import Flat
 
 #: What the log-likelihood may lack of its maximum.
@@ -136,8 +137,8 @@ class Saturated:
         """Log-likelihood of a data set, with its gradient, as a function of the parameters (n,)."""
         n, (x, z) = len(self.level), self.centres
         one_context = np.zeros(len(data.context), int)
-        statistics = structural.statistics(replace(data, X=data.X - x, Z=data.Z - z, context=one_context))
-        return structural.tables(self.matrices, statistics, [Flat()] * n, [], [], (Output("t", (n,)),))
+        reduced = statistics(replace(data, X=data.X - x, Z=data.Z - z, context=one_context))
+        return structural.tables(self.matrices, reduced, [Flat()] * n, [], [], (Output("t", (n,)),))
 
     def point(self, S: np.ndarray, K: np.ndarray) -> np.ndarray:
         """Parameters (..., n) that are covariances S (..., level, P, P) and mean coefficients K (..., level, P, Q)."""
@@ -149,7 +150,7 @@ class Saturated:
 
     def moments(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Covariances S (level, P, P) and coefficients K (level, P, Q) of the centred regressors at the parameters (n,)."""
-        S, K = structural.implied(self.matrices, t[None])
+        S, K = implied(self.matrices, t[None])
         return S[0, :, 0], K[0, :, 0]
 
 

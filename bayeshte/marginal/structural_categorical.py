@@ -14,8 +14,9 @@ from scipy.special import ndtri
 from bayeshte.marginal import structural, structural_pilot
 from bayeshte.marginal.cluster_categories import answers_of_clusters, causes_of, own_order, responses_before
 from bayeshte.marginal.density import Density, Output, precondition
+from bayeshte.marginal.matrices import Entry, Matrices
 from bayeshte.marginal.plans import Plan, plan
-from bayeshte.marginal.structural import LOG_2PI, Data, Entry, Matrices, Statistics
+from bayeshte.marginal.sufficient import LOG_2PI, Data, Statistics, statistics
 from bayeshte.prior import LogNormal, Prior
 
 LINKS = {"probit": 2, "logit": 1}  # as kernels/rows.py numbers them
@@ -136,7 +137,7 @@ def density(
     if m.slopes:
         rough = structural_pilot.density(m, like, *given, means, spreads)
     else:
-        rough = structural.density(m, structural.statistics(like), *given)
+        rough = structural.density(m, statistics(like), *given)
     centre = rough.floats[rough.at : rough.at + rough.n_top]
     scale = rough.floats[rough.at + rough.n_top :][: rough.n_top**2].reshape(rough.n_top, rough.n_top)
     theta = rough.parameters(np.zeros(rough.n_dim))

@@ -20,7 +20,7 @@ from bayeshte.marginal.cluster_categories import (
     own_order,
     responses_before,
 )
-from bayeshte.marginal.structural import Data, Matrices, cells, implied
+from bayeshte.marginal.matrices import Matrices, cells, implied
 from bayeshte.marginal.structural_categorical import (
     LINKS,
     Response,
@@ -39,6 +39,7 @@ from bayeshte.marginal.structural_integration import (
     slope_cells,
     some,
 )
+from bayeshte.marginal.sufficient import Data
 
 #: Nodes a latent variable of a row that are tried; quasi-Monte Carlo has `POINTS` times as many in all.
 ROW_NODES = (4, 8, 16, 32)

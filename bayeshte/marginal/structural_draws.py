@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayeshte.marginal.structural import LOG_2PI, Data, Matrices, cells, implied
+from bayeshte.marginal.matrices import Matrices, cells, implied
+from bayeshte.marginal.sufficient import LOG_2PI, Data
 
 CHUNK = 4_000_000  # values held at once
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayeshte.marginal.structural import Data, Matrices, cells, implied
+from bayeshte.marginal.matrices import Matrices, cells, implied
+from bayeshte.marginal.sufficient import Data
 
 #: Nodes a slope that are tried, while twice as many make no more than `MOST` in all; largest error of a draw's log-likelihood.
 NODES = (3, 5, 8, 12, 20, 32)

@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from bayeshte.marginal.density import Density, Output, precondition
-from bayeshte.marginal.structural import Data, Entry, Matrices, implied, statistics, tables
+from bayeshte.marginal.matrices import Entry, Matrices, implied
+from bayeshte.marginal.structural import tables
 from bayeshte.marginal.structural_draws import implied_within
+from bayeshte.marginal.sufficient import Data, statistics
 from bayeshte.prior import Prior
 
 #: The second pass knows the correlations of slopes and intercepts, which say what a cluster's mean tells of its slopes.

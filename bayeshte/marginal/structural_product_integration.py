@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayeshte.marginal.structural import Data, Matrices, cells, moments
+from bayeshte.marginal.matrices import Matrices, cells, moments
 from bayeshte.marginal.structural_integration import TOLERANCE, rule, some
 from bayeshte.marginal.structural_products import Split, equations, pattern, runs, values
+from bayeshte.marginal.sufficient import Data
 
 #: Nodes a variable that are tried, while twice as many make no more than `MOST` in all.
 NODES = (4, 8, 16, 32)

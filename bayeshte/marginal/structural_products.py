@@ -19,8 +19,9 @@ import numpy as np
 
 from bayeshte.marginal import structural
 from bayeshte.marginal.density import Density, Output, precondition
-from bayeshte.marginal.structural import Data, Matrices, Statistics
+from bayeshte.marginal.matrices import Matrices, cells, moments
 from bayeshte.marginal.structural_draws import normal_noise
+from bayeshte.marginal.sufficient import Data, Statistics
 from bayeshte.prior import Prior
 
 NOTHING = Statistics((), (), (), (), 0.0)
@@ -215,8 +216,8 @@ class Law:
     def of(cls, m: Matrices, t: np.ndarray, context: int = 0) -> "Law":
         """At draws t (draw, scalars + correlations)."""
         split = Split.of(m)
-        S, K = structural.moments(split.m, t, 0, context)
-        _, B, c = structural.cells(split.m, t, 1, context)
+        S, K = moments(split.m, t, 0, context)
+        _, B, c = cells(split.m, t, 1, context)
         G, full = np.zeros((len(t), m.size, len(m.products))), np.column_stack([np.ones(len(t)), t])
         for k, p in enumerate(m.products):
             G[:, p.row, k] = p.coef * full[:, list(p.factors)].prod(1)

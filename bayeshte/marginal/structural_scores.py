@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bayeshte.marginal.structural import Data, Matrices, moments
+from bayeshte.marginal.matrices import Matrices, moments
 from bayeshte.marginal.structural_draws import implied_within, normal_noise
+from bayeshte.marginal.sufficient import Data
 
 CHUNK = 4_000_000  # values held at once
 SINGULAR = 1e-10  # share of the largest eigenvalue of a correlation matrix below which one counts as zero

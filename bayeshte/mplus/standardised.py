@@ -15,7 +15,7 @@ from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
 from bayeshte.families.sem_varying import by_cluster
 from bayeshte.fit import Fit
-from bayeshte.marginal.structural import Matrices
+from bayeshte.marginal.matrices import Matrices
 from bayeshte.model_text import Row
 
 #: of the random slopes (draw, slope) and SDs of all variables by name (draw,): a value, (draw,)

@@ -8,7 +8,7 @@ import pandas as pd
 import bayeshte as bh
 from bayeshte import gallery, sampler
 from bayeshte.families.sem_design import data_of
-from bayeshte.marginal.structural import statistics
+from bayeshte.marginal.sufficient import statistics
 from bayeshte.summary import rows
 
 PROCESS = """
