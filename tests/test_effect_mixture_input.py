@@ -1,11 +1,13 @@
 """EffectMixture: what it refuses, and what it says then."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from mixture_cases import ROLES, SPECS, trial
 
 import bayeshte as bh
+from bayeshte.report.model import set_by
 
 PERSONS = {"class_of": "individual"}
 
@@ -80,3 +82,11 @@ def test_bad_trials():
 def test_labels_cannot_be_sampled_by_nuts():
     with pytest.raises(bh.SpecError, match="marginal=False: the joint graph holds label"):
         bh.fit(bh.EffectMixture(**ROLES), trial()[0], marginal=False, progress=False)
+
+
+def test_reports_say_which_priors_the_authors_set():
+    spec = bh.EffectMixture(**ROLES, priors={"sigma": bh.LogNormal(0, 1), "gamma0": bh.Normal(0, 9)})
+    design = spec.design(trial()[0])
+    fit = SimpleNamespace(spec=spec, design=design, priors=spec.frozen_priors(design))
+    found = dict(zip(fit.priors, set_by(fit), strict=True))
+    assert {k for k, who in found.items() if who == "authors"} == {"sigma", "gamma0"}

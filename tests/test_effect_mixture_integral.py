@@ -108,7 +108,7 @@ def test_classes_of_rows_against_a_grid(name):
     """Clusters whose rows belong to classes: likelihood, P(class | data) of rows, and the kernel's likelihood for optimisers."""
     data = trial(2, clusters=6)[0]
     spec, design, _, density = built(name, data)
-    D, draws = Arrays(design), as_draws(density, 0.7 * random_points(density, 2))
+    D, draws = Arrays(design), as_draws(density, 0.5 * random_points(density, 2))
     code = design["cluster_code"].to_numpy()
     units, order = mixture_data.by_cluster(D.units, D.q)
     y, log_weight = grid(D.q)
@@ -273,7 +273,7 @@ def test_classes_of_individuals_with_varying_effects_are_found():
     frame, eta, _, rng = simulated(2, 30, 25, "individual", [0.5, 0.4])
     frame["y"] = eta + rng.normal(size=len(eta))
     spec = bh.EffectMixture(**ROLES, class_of="individual", varying="drug", shared=("u", "sigma"))
-    fit = bh.fit(spec, frame, seed=1, draws=400, tune=300, progress=False)
+    fit = bh.fit(spec, frame, seed=1, draws=800, tune=400, progress=False)
     assert fit.diagnosis.ok, fit.diagnosis
     truth = {"gamma0[class 1]": -1, "gamma0[class 2]": 3, "gamma1[class 1, drug]": 0, "gamma1[class 2, drug]": 1.2}
     near(bh.summary(fit), truth | {"pi[class 2]": 0.4, "sd[intercept]": 0.5, "sd[drug]": 0.4, "sigma": 1})
@@ -288,5 +288,5 @@ def test_classes_of_individuals_with_varying_effects_are_found():
     best = table.loc[2, "log_likelihood"]
     D = Arrays(spec.design(frame))
     units = mixture_data.by_cluster(D.units, D.q)[0]
-    posterior = D.parameters(fit.posterior.isel(chain=[0], draw=slice(0, 400, 40)))
+    posterior = D.parameters(fit.posterior.isel(chain=[0], draw=slice(0, 800, 80)))
     assert (mixture_draws.rows_of_clusters(units, posterior)[0].sum(1) < best).all()  # no draw beats the maximum

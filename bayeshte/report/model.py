@@ -88,7 +88,8 @@ def set_by(fit: Fit) -> list[str]:
     covariances = {
         k: p for k, p in fit.spec.priors.items() if k.startswith("cov[")
     }  # they decide which others there are
-    unchanged = replace(fit.spec, priors={**covariances, OTHERS: base}).frozen_priors(fit.design)
+    others = {**covariances, OTHERS: base} if covariances or OTHERS in fit.spec.priors else base
+    unchanged = replace(fit.spec, priors=others).frozen_priors(fit.design)
     own = {k for k, p in fit.priors.items() if k in covariances or p.support == "covariance"}
     return [name if unchanged[k] == prior and k not in own else "authors" for k, prior in fit.priors.items()]
 
