@@ -1,8 +1,6 @@
 """Shared fixtures."""
 
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,18 +13,6 @@ from bayeshte import cli
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cases import ONE_PATH
-
-KERNELS = "bayeshte.marginal.kernels"
-
-
-def pytest_sessionstart(session):
-    """Compile the kernels before several workers start, which would each compile them."""
-    if not getattr(session.config.option, "numprocesses", None) or hasattr(session.config, "workerinput"):
-        return
-    folder = Path(bh.__file__).parents[1] / KERNELS.replace(".", "/")
-    callbacks = [path.stem for path in folder.glob("*.py") if "@cfunc" in path.read_text(encoding="utf-8")]
-    with ProcessPoolExecutor(session.config.option.numprocesses, get_context("spawn")) as pool:
-        list(pool.map(exec, [f"import {KERNELS}.{name}" for name in callbacks]))  # importing compiles them
 
 
 @pytest.fixture

@@ -112,6 +112,7 @@ def test_marginal_and_joint_define_the_same_posterior(case):
         assert joint - conditional == pytest.approx(log_posterior(density, priors, z), abs=1e-8 * abs(joint))
 
 
+@pytest.mark.slow
 def test_parametrisations_of_the_joint_graph_agree(case):
     """log p(y, u) + log |du/dz| = log p(y, z) for u = C z."""
     spec, design, priors, density = case

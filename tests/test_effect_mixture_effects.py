@@ -214,6 +214,7 @@ def test_the_highest_mode_is_the_true_one(shared):
     np.testing.assert_allclose(mode["pi"][order], [0.5, 0.3, 0.2], atol=0.05)
 
 
+@pytest.mark.slow
 def test_effects_of_each_class_and_shares_that_vary_are_found():
     """40 clusters of 40, class means 5 residual SDs apart: SDs and effects of clusters in each class, and of log odds."""
     rng = np.random.default_rng(4)

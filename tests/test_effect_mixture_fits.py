@@ -294,6 +294,7 @@ def test_fit_classes(fitted):
         bh.plot_fit_classes(data)
 
 
+@pytest.mark.slow
 def test_fit_classes_finds_one(fitted):
     """One population: BIC prefers one class."""
     data, _ = trial(5, clusters=30, rows=(8, 14), effects=(0.5, 0.5), intercepts=(0, 0))

@@ -1,6 +1,11 @@
-"""What was compiled is thrown away with the sources that it was compiled from."""
+"""What was compiled is thrown away with the sources that it was compiled from; one compiles at a time."""
 
-from bayeshte.marginal.kernels import forget_stale
+from threading import Thread
+
+import pytest
+
+from bayeshte.marginal import kernels
+from bayeshte.marginal.kernels import LOCK, forget_stale
 
 
 def test_compiled_functions_of_other_sources_are_deleted(tmp_path):
@@ -23,3 +28,19 @@ def test_compiled_functions_of_other_sources_are_deleted(tmp_path):
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     (tmp_path / "__pycache__").write_text("a file where the folder should be")
     forget_stale(tmp_path)
+
+
+def test_who_comes_second_waits():
+    waiting = Thread(target=lambda: kernels.__getattr__("counts"))
+    with LOCK:
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert not waiting.is_alive()
+    assert not LOCK.is_locked
+
+
+def test_what_is_no_kernel():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        kernels.nothing  # noqa: B018

@@ -81,6 +81,7 @@ def test_what_is_left_out_is_found():
     assert ppp(quick(bh.SEM(model="m ~ x; u ~ x; o ~ m", categorical=["u", "o"]), data))[""] < 0.01
 
 
+@pytest.mark.slow
 def test_many_categories_give_that_of_continuous_data():
     rng = np.random.default_rng(3)
     f = rng.normal(size=300)

@@ -231,6 +231,7 @@ def wrong_recovery(monkeypatch):
     monkeypatch.setattr(gaussian, "draw_effects", narrow)
 
 
+@pytest.mark.slow
 def test_the_right_model_is_calibrated():
     result = calibrate(SPEC, template(), simulations=60, seed=7, **FAST)
     assert result.ok, result

@@ -1,8 +1,16 @@
 """Compiled log densities: each function is compiled once on a machine and takes all data and structure as tables."""
 
 import hashlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+
+from filelock import FileLock
+
+HERE = Path(__file__).parent
+LOCK = FileLock(HERE / "__pycache__" / "compiling.lock")
 
 
 def forget_stale(here: Path) -> None:
@@ -24,4 +32,25 @@ def forget_stale(here: Path) -> None:
         mark.write_text(sources.hexdigest())
 
 
-forget_stale(Path(__file__).parent)
+def __getattr__(name: str) -> ModuleType:
+    """A kernel, compiled by one process at a time: the others wait for it and find it compiled.
+
+    Two that compile different signatures of one function at once would each write it to the same file of numba's cache.
+    """
+    if not (HERE / f"{name}.py").is_file():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _alone():
+        return import_module(f"{__name__}.{name}")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    held = ExitStack()
+    with suppress(OSError):  # a folder that cannot be written to has no cache to spoil
+        held.enter_context(LOCK)
+    with held:
+        yield
+
+
+with _alone():
+    forget_stale(HERE)
