@@ -68,6 +68,14 @@ def test_simulated_one_level_by_hand():
     assert stats.kstest(z, "norm").pvalue > 0.01
 
 
+def test_simulated_thresholds_are_above_a_first_one_that_is_fixed():
+    priors = {"path": bh.Normal(0, 1), "threshold": bh.Normal(0, 2)}
+    spec = bh.SEM(model="o ~ x; o | 0*t1 + t2", categorical=["o"], priors=priors)
+    drawn = np.array([truth["threshold"].to_numpy().ravel() for truth, _ in simulate(spec, frame(), n=40, seed=5)])
+    assert drawn.min() > 0
+    assert drawn.mean() == pytest.approx(2 * np.sqrt(2 / np.pi), abs=4 * 1.2 / np.sqrt(drawn.size))
+
+
 def test_simulated_labels_and_gaps_are_those_of_the_data():
     data = frame(missing=True)
     labels = ["never, ever", "some", "often", "always"]
