@@ -6,7 +6,8 @@
 The cluster means b_j of the variables on both levels come first, random slopes and the clusters' own variables v_j given them.
 Rows with different missing values are separate variables of the graph, `y_0`, `y_1`, ...: the missing cells are integrated (with
 categorical variables, see sem_graph_categorical.py). Potentials are -inf where Psi is not positive definite or thresholds are not
-above a first one that is fixed: priors are truncated there. Priors of covariances that SDs and correlations make are potentials too.
+above a first one that is fixed: priors are truncated there. Priors of covariances that SDs and correlations make are potentials
+too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,7 +45,9 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         _add_priors_of_covariances(structure, m, t, priors)
         if m.checks:
             pm.Potential("_positive_definite", _truncation(m, t))
-        if above := [cuts[v][1] > 0 for v, rows in structure.thresholds.items() if rows[0].fixed is not None and rows[1:]]:
+        if above := [
+            cuts[v][1] > 0 for v, rows in structure.thresholds.items() if rows[0].fixed is not None and rows[1:]
+        ]:
             pm.Potential("_in_order", pt.switch(pt.all(above), 0.0, -np.inf))
         if m.products:
             moments = [_given_products(m, t, slots) for slots in m.slots]

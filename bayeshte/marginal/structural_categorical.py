@@ -16,12 +16,11 @@ from bayeshte.marginal.cluster_categories import answers_of_clusters, causes_of,
 from bayeshte.marginal.density import Density, Output, precondition
 from bayeshte.marginal.matrices import Entry, Matrices
 from bayeshte.marginal.plans import Plan, plan
-from bayeshte.marginal.sufficient import LOG_2PI, Data, Statistics, statistics
+from bayeshte.marginal.sufficient import LOG_2PI, NOTHING, Data, statistics
 from bayeshte.prior import LogNormal, Prior
 
 LINKS = {"probit": 2, "logit": 1}  # as kernels/rows.py numbers them
 UNITS = {"probit": 1.0, "logit": float(np.pi / np.sqrt(3))}  # SDs of the residuals of latent responses
-NOTHING = Statistics((), (), (), (), 0.0)
 
 
 @dataclass(frozen=True)

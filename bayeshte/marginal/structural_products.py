@@ -21,10 +21,8 @@ from bayeshte.marginal import structural
 from bayeshte.marginal.density import Density, Output, precondition
 from bayeshte.marginal.matrices import Matrices, cells, moments
 from bayeshte.marginal.structural_draws import normal_noise
-from bayeshte.marginal.sufficient import Data, Statistics
+from bayeshte.marginal.sufficient import NOTHING, Data
 from bayeshte.prior import Prior
-
-NOTHING = Statistics((), (), (), (), 0.0)
 
 
 @dataclass(frozen=True)

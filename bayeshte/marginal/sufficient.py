@@ -73,6 +73,9 @@ class Statistics:
     constant: float
 
 
+NOTHING = Statistics((), (), (), (), 0.0)
+
+
 @dataclass(frozen=True)
 class Data:
     """Observed values in the order of the model.
