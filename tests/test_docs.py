@@ -14,9 +14,9 @@ DOCS = Path(__file__).parents[1] / "docs"
     [
         "guide.md",
         pytest.param("sem.md", marks=pytest.mark.slow),
-        "categorical.md",
+        pytest.param("categorical.md", marks=pytest.mark.slow),
         pytest.param("item-response.md", marks=pytest.mark.slow),
-        "item-analysis.md",
+        pytest.param("item-analysis.md", marks=pytest.mark.slow),
         pytest.param("effect-mixture.md", marks=pytest.mark.slow),
         "from-mplus.md",
         "new-family.md",

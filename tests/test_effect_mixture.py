@@ -162,6 +162,7 @@ def test_renumbering_changes_nothing(case):
     np.testing.assert_allclose(unit_log_likelihood(D, again), unit_log_likelihood(D, draws), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_rows_and_labels_do_not_matter(case):
     """Rows in another order and clusters under other names: the same density at the same parameters."""
     spec, design, priors, density = case

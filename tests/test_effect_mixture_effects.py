@@ -45,6 +45,7 @@ MANY = {
 }  # nodes: an integrand can have a mode for each way in which a cluster's rows can be divided into classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTEGRATED)
 def test_clusters_against_a_grid(name):
     """Effects of clusters integrated: likelihood, P(class | data) of rows, and the kernel's likelihood for optimisers."""
@@ -81,6 +82,7 @@ def test_clusters_against_a_grid(name):
         assert error < 2 * stated.attrs["quadrature_error"] + 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTEGRATED)
 def test_likelihood_for_optimisers(name):
     """Its value is that of `rows_of_clusters` at its parameters, its gradient is exact but for the error of the quadrature."""
@@ -244,6 +246,7 @@ def test_effects_of_each_class_and_shares_that_vary_are_found():
     assert float((each[0] - each[1]).mean()) == pytest.approx(effects.loc[("ATE", "drug vs control"), "mean"], abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::bayeshte.ConvergenceWarning")
 def test_fit_classes_with_effects_of_each_class():
     """12 clusters of 25: two classes are preferred, and no draw of the posterior beats the maximum."""

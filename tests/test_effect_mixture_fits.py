@@ -21,6 +21,8 @@ from bayeshte.families.effect_mixture_classes import renumbered
 from bayeshte.marginal import mixture_draws, mixture_modes
 from bayeshte.plots import figures
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NO_EFFECTS = np.zeros((1, 1, 0, 0)), np.zeros((1, 0, 1)), np.zeros(1)  # of clusters whose rows belong to classes
 

@@ -24,6 +24,8 @@ from bayeshte.families.effect_mixture_outcomes import random_columns
 from bayeshte.families.random_slope_arrays import Arrays as RandomSlopeArrays
 from bayeshte.marginal import glmm, glmm_integral, glmm_outcomes, mixture, mixture_data, mixture_draws, mixture_modes
 
+pytestmark = pytest.mark.slow
+
 OF_CLUSTERS = [name for name in INTEGRATED if not name.startswith("persons")]
 OF_PERSONS = [name for name in INTEGRATED if name.startswith("persons")]
 

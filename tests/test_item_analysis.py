@@ -291,6 +291,7 @@ def test_bridge_between_priors_is_the_ratio_by_importance_sampling():
     assert found.mcse < 0.02
 
 
+@pytest.mark.slow
 def test_strong_evidence_is_measured_by_further_fits_whatever_the_prior_it_starts_from():
     data = trial(4, 300, 10, 0.6)
     fits = [
@@ -322,6 +323,7 @@ def test_narrow_prior_is_integrated_where_it_is():
     assert evidence.savage_dickey(effects_of(fit), 400).log_bf == pytest.approx(0, abs=0.004)
 
 
+@pytest.mark.slow
 def test_evidence_that_draws_cannot_measure_is_bounded():
     fit = bh.fit(SPEC, trial(1, 300, 12, 1.0), seed=1, progress=False)
     table = bh.item_heterogeneity(fit, draws=200).table.set_index("quantity")

@@ -20,6 +20,8 @@ from bayeshte.items.likelihood import likelihood_ratio
 from bayeshte.marginal.item_categories import LOGIT, Form, ability_information
 from bayeshte.plots.items import _curves
 
+pytestmark = pytest.mark.slow
+
 PRIORS = {"sigma_zeta": bh.HalfNormal(0.5), "sigma_a": bh.HalfNormal(0.2), "beta1": bh.Normal(0, 1)}
 GPC = bh.ItemResponse(**ROLES, model="generalized partial credit")
 

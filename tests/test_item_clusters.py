@@ -11,6 +11,8 @@ from scipy.special import logsumexp
 import bayeshte as bh
 from bayeshte.families.item_response_arrays import Arrays
 
+pytestmark = pytest.mark.slow
+
 SPECS = {
     "rasch": dict(model="rasch", varying=()),
     "graded": dict(model="graded", varying=(), covariates="pretest"),

@@ -122,6 +122,7 @@ def test_published_trials(tmp_path):
     assert bh.trials_html(summary, items, tmp_path / "a.html").stat().st_size < 300_000
 
 
+@pytest.mark.slow
 def test_tables_of_many_fits_can_be_drawn(tmp_path):
     models = {
         "A": bh.ItemResponse(**ROLES),

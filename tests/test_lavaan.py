@@ -41,7 +41,7 @@ SCRIPTS = Path(__file__).parent / "lavaan"
 
 
 WHY_NOT = missing("lavaan")
-pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT), pytest.mark.slow]
 
 
 @dataclass(frozen=True)

@@ -279,6 +279,7 @@ def test_a_misfit_shows_at_its_own_level(activity):
     assert found["between"] == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_unbalanced_incomplete_data_with_factors(fitted):
     """Right, then wrong at each level."""
     assert all(0.1 < p < 0.9 for p in ppp(fitted).values())

@@ -75,8 +75,9 @@ def test_latent_responses_are_those_of_the_normal_distribution_cut():
         np.testing.assert_allclose(drawn[:, i, 1:].std(0), exact.std(0), rtol=0.2)
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_found():
-    data = trial(200)
+    data = trial(400)
     assert 0.1 < ppp(quick(MEDIATION, data))[""] < 0.9
     assert ppp(quick(bh.SEM(model="m ~ x; u ~ x; o ~ m", categorical=["u", "o"]), data))[""] < 0.01
 

@@ -218,6 +218,7 @@ def test_mplus_random_slope():
     assert table.loc["vs1 ~~ vs1", "lower"] < 0.1
 
 
+@pytest.mark.slow
 def test_bmlm_random_paths():
     """Bolger & Laurenceau's diary data, 1-1-1 mediation with three random paths: bmlm and Mplus (bmlm's table 6)."""
     data = pd.read_csv(DATA / "bmlm_blch9" / "BLch9.csv")
@@ -239,6 +240,7 @@ def test_bmlm_random_paths():
     assert abs(effects["total effect of x on y, within"] - 0.161) < 0.005
 
 
+@pytest.mark.slow
 def test_bauer_preacher_gil_random_paths():
     """Raw predictors: random intercepts are slopes of the constant. nlme's and brms's indirect effect (multilevelmediation)."""
     data = pd.read_csv(DATA / "bpg06" / "BPG06dat.csv")

@@ -11,6 +11,8 @@ import bayeshte as bh
 from bayeshte.checks import rivals
 from bayeshte.checks.rivals import Rivals, comparison
 
+pytestmark = pytest.mark.slow
+
 PERSONS = bh.EffectMixture(outcome="y", treatment="arm", class_of="individual", intercept_varies=False)
 
 

@@ -297,6 +297,7 @@ def test_expected_values():
         spec.expected(posterior, design, arm="1")
 
 
+@pytest.mark.slow
 def test_indirect_effect_of_varying_paths():
     """a = b = 0 and cov(a_j, b_j) = 0.1: the indirect effect is 0.1, and 0 without the covariance."""
     rng = np.random.default_rng(4)

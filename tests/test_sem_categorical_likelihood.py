@@ -201,6 +201,7 @@ def test_rows_given_their_clusters(name):
             assert found[0, k, i].item() == pytest.approx(expected.item(), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_leaving_out_a_cluster_agrees_with_an_exact_refit():
     rng = np.random.default_rng(1)
     j = np.repeat(np.arange(25), 8)

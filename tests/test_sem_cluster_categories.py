@@ -124,6 +124,7 @@ def small(name: str, missing=False):
     return spec, spec.design(data[data["school"] < 8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MODELS, *SAMPLED])
 def test_what_is_sampled_of_a_cluster_integrates_to_its_likelihood(name):
     """The kernel over the coordinates of each cluster, by the trapezoidal rule."""
