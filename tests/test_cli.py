@@ -169,6 +169,7 @@ def test_version_names_what_a_fit_rests_on():
     assert all(word in text for word in ("pymc", "nutpie", "python"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", gallery.names())
 def test_check_passes_the_gallery(name):
     if name == "high_school_and_beyond":

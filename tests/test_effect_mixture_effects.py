@@ -23,6 +23,8 @@ from bayeshte.families.effect_mixture_arrays import Arrays
 from bayeshte.families.effect_mixture_outcomes import mean_outcome, random_columns
 from bayeshte.marginal import mixture, mixture_data, mixture_draws, mixture_modes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=EFFECTS, scope="module")
 def case(request):

@@ -16,6 +16,8 @@ from bayeshte.families.item_response_curves import log_probability
 from bayeshte.marginal.abilities import SPACING
 from bayeshte.marginal.occasion_abilities import abilities_of_pairs
 
+pytestmark = pytest.mark.slow
+
 ROLES = dict(person="child", item="word", response="right", occasion="wave")
 TRIAL = ROLES | dict(treatment="arm", reference="control")
 SINGLE = ROLES | dict(treatment="now", reference="control")  # everybody is treated after

@@ -133,6 +133,7 @@ def unpacked(model: Saturated, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return L @ L.swapaxes(-1, -2), K
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("two_level", "both"), [(True, (0, 1)), (True, (1,)), (False, ())])
 def test_the_saturated_likelihood_and_its_maximum_are_those_of_dense_normals(two_level, both):
     data = simulated(two_level)
@@ -229,6 +230,7 @@ def test_the_saturated_model_contains_the_fitted_one(fitted):
 # the statistics
 
 
+@pytest.mark.slow
 def test_published_statistics(activity):
     """Table 25.3 of the chapter: PPP .489 [-17.902, 18.391], DIC 13,220; pD 149 and the marginal DIC were recomputed."""
     table = bh.model_fit(activity, draws=1500).set_index(["statistic", "level"])

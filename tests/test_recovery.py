@@ -254,6 +254,7 @@ def test_errors_are_as_large_as_claimed():
     assert 0.001 < stats.chi2.cdf(total, parameters) < 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: v.__name__)
 def test_random_effects_are_recovered(variant):
     """Every cluster's effects lie around their posterior means as their posterior SDs say, and are not all at zero."""

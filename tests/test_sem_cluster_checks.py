@@ -243,6 +243,7 @@ def test_parameters_are_recovered(recovered):
         assert abs(tau.loc[name, "mean"] - value) < 3 * tau.loc[name, "posterior_sd"], name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::bayeshte.ConvergenceWarning")  # few draws, each of which costs a likelihood
 def test_checks_of_a_fit(recovered):
     whole, _, data = recovered

@@ -10,6 +10,8 @@ from scipy.stats import invwishart
 
 import bayeshte as bh
 
+pytestmark = pytest.mark.slow
+
 MODEL = "f1 =~ x1 + x2 + x3; f2 =~ x4 + x5 + x6; y ~ b1*f1 + b2*f2 + b3*f1:f2"
 LOADINGS = np.array([1, 0.8, 0.9])
 
