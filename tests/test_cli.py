@@ -130,11 +130,13 @@ def test_a_stopped_run_keeps_what_it_has(tmp_path, fast, monkeypatch):
 
 
 STOPPABLE = """
+import signal
 from types import SimpleNamespace
 import bayeshte as bh
 from bayeshte import cli
 cli.gather = lambda fit: SimpleNamespace(fit=fit, summary=bh.summary(fit), effects=bh.summary(fit), figures={})
 cli.write = lambda m, path: path.write_text(m.fit.diagnosis.verdict)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 cli.app()
 """
 

@@ -246,7 +246,8 @@ def test_a_snapshot_with_holes_is_refused(tmp_path):
 
 
 RUN = """
-import sys, warnings
+import signal, sys, warnings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 sys.path.insert(0, {tests!r})
 from cases import SPECS, frame
 import bayeshte as bh

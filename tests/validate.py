@@ -150,6 +150,7 @@ Written by `{command}` on {date.today()}, commit {commit()}, Python {sys.version
 "Longer run": fits that did not pass the diagnosis at first (4 x 1000 draws after 500) and were repeated with four times the
 draws and `target_accept=0.99`. "Not ranked": fits that did not converge then, or data that the model refuses (a binary
 outcome without variation, say). Given the data, failing has nothing to do with the truth, so it does not bias the others.
+Minutes "–": part of the simulations was made by an earlier run that was interrupted.
 
 ## How it was done
 
