@@ -10,7 +10,8 @@ responses, and g has their log P. Were f first, small residuals of f would make 
 
 Where nothing but categories makes g differ from a quadratic function, as without slopes on latent predictors, it does so through
 the means eta = a + w'f of latent responses only. Orthogonal to R^-1 L'w the integrand is normal, and one node is exact there: the
-other nodes are those of the space that these directions span. With responses before f these are all.
+other nodes are those of the space that these directions span. With responses before f these are all. If in addition no row has
+anything else to integrate, normal_parts_integral.py is faster.
 """
 
 import math
@@ -21,10 +22,9 @@ from numba import njit
 from bayeshte.marginal.kernels.latent_response_integral import factors_of, moments_of, one_row, room, row, total
 from bayeshte.marginal.kernels.latent_responses import factor, inside, interval
 from bayeshte.marginal.kernels.linear import OPTIONS
+from bayeshte.marginal.kernels.normal_parts_integral import forward, space, span, with_normal_parts
 from bayeshte.marginal.kernels.structural_clusters import condition, mean_of
 from bayeshte.marginal.kernels.structural_integration import LOG_2PI, NEAR, backward, newton, stencil
-
-SAME = 1e-9  # share of a direction's squared length that is left where others span it
 
 
 @njit(**OPTIONS)
@@ -103,31 +103,14 @@ def clusters_at(
 
 
 @njit(**OPTIONS)
-def span(w, L, R, basis, found, x):
-    """Adds R^-1 L'w to the orthonormal basis, unless it is among what that spans; x is scratch."""
-    n, square, left = len(w), 0.0, 0.0
+def towards(w, L, R, x):
+    """x = R^-1 L'w."""
+    n = len(w)
     for i in range(n):
         x[i] = 0.0
         for k in range(i, n):
             x[i] += L[k, i] * w[k]
-        for k in range(i):
-            x[i] -= R[i, k] * x[k]
-        x[i] /= R[i, i]
-        square += x[i] * x[i]
-    for _ in range(2):  # once more for what rounding left
-        for b in range(found):
-            s = 0.0
-            for i in range(n):
-                s += basis[b, i] * x[i]
-            for i in range(n):
-                x[i] -= s * basis[b, i]
-    for i in range(n):
-        left += x[i] * x[i]
-    if not left > SAME * square:
-        return found
-    for i in range(n):
-        basis[found, i] = x[i] / math.sqrt(left)
-    return found + 1
+    forward(R, x, n)
 
 
 @njit(**OPTIONS)
@@ -163,7 +146,8 @@ def directions(R, here, basis, w):
                 for k in range(n):
                     dm[i, k] -= root[i, b] / root[b, b] * dm[b, k]
             if x[3 + a + i] >= 0 and found < n:
-                found = span(dm[i], L, R, basis, found, w)
+                towards(dm[i], L, R, w)
+                found = span(w, basis, found)
     return own_directions(j, answers, L, R, basis, found, w)
 
 
@@ -184,7 +168,8 @@ def own_directions(j, answers, L, R, basis, found, w):
             for k in range(nf):
                 de[i, k] = ((1.0 if x[4 + 2 * M + i] == k else 0.0) - dm[k]) / root[i, i]
         elif x[4 + M + i] >= 0 and found < nf:
-            found = span(dm, L, R, basis, found, w)
+            towards(dm, L, R, w)
+            found = span(w, basis, found)
     return found
 
 
@@ -227,6 +212,49 @@ def innovate(root, e, m, out):
     return total_e
 
 
+@njit(**OPTIONS)
+def around_mode(z, R, here, rules, basis, w, x, points, g):
+    """log of the integral of exp(g(z)) N(z; 0, I) by adaptive quadrature."""
+    nodes, log_weights, begin = rules
+    n, logdet = len(z), mode(z, R, here, points, g)
+    d = directions(R, here, basis, w)
+    nodes, log_weights = nodes[begin[d] : begin[d + 1], :d], log_weights[begin[d] : begin[d + 1]]
+    for k in range(len(nodes)):
+        for i in range(n):
+            x[i] = 0.0
+            for b in range(d):
+                x[i] += nodes[k, b] * basis[b, i]
+        backward(R, x, n, points[k])
+        for i in range(n):
+            points[k, i] += z[i]
+    clusters_at(points, len(nodes), *here, g)
+    return total(g, points, nodes, log_weights, n) - 0.5 * logdet
+
+
+@njit(**OPTIONS)
+def room_of_moments(a, regressors):
+    """Scratch of `moments_of`."""
+    square = np.empty((4, a, a))
+    return square[0], np.empty((a, regressors)), square[1], square[2], square[3], np.empty((a, regressors))
+
+
+@njit(**OPTIONS)
+def easy(starts, stops, rows, slope_cells, own_kind, first_kind):
+    """Clusters that `with_normal_parts` integrates, and most rows that one of them has."""
+    pattern, _, _, _, patterns = rows
+    out, most, linear = np.zeros(len(starts), np.bool_), 0, True
+    for s in range(len(slope_cells)):
+        linear = linear and slope_cells[s, 0] == 1
+    for j in range(len(starts)):
+        fits = linear and own_kind[j] < 0 and first_kind[j] < 0
+        for r in range(starts[j], stops[j]):
+            fits = fits and patterns[pattern[r], 0] == patterns[pattern[r], 1]
+        out[j] = fits
+        if fits:
+            most = max(most, stops[j] - starts[j])
+    return out, most
+
+
 @njit(cache=True, error_model="numpy", nogil=True)
 def integrate(within, between, structure, clusters, rows, first, own, rules, categories, part_rules, out):
     """Log-likelihood of every cluster at every draw, out (draw, cluster).
@@ -244,10 +272,13 @@ def integrate(within, between, structure, clusters, rows, first, own, rules, cat
     values = given_values.copy()  # with responses
     nf, ns, M, a, Qw = len(targets), len(slope_cells), S.shape[-1], Psi.shape[-1], c.shape[-1]
     NV = len(kinds)
-    all_nodes, all_weights, begin = part_rules
-    s5 = np.empty((4, a, a))
-    moments = s5[0], np.empty((a, Qw)), s5[1], s5[2], s5[3], np.empty((a, Qw))
-    roots, f = np.zeros((len(rows[4]), a, a)), np.empty(nf)
+    all_nodes = part_rules[0]
+    still, still_roots, f = (
+        room_of_moments(a, Qw),
+        np.zeros((len(rows[4]), a, a)),
+        np.empty(nf),
+    )  # where slopes are zero
+    moments, roots = (room_of_moments(a, Qw), np.zeros_like(still_roots)) if ns > 0 else (still, still_roots)
     scratch = f, moments, roots, room(a, rules[0], len(rules[0][0])), room(M, rules[1], len(rules[1][0]))
     (patterns, own_kind, codes), (first_patterns, first_kind, first_codes) = own, first
     first_cat = np.full((max(len(first_patterns), 1), M), -1)
@@ -263,12 +294,12 @@ def integrate(within, between, structure, clusters, rows, first, own, rules, cat
     basis, w, x = np.empty((nz, nz)), np.empty(nz), np.empty(nz)
     size = max(len(all_nodes), 1 + 2 * nz + nz * (nz - 1) // 2)
     points, g = np.empty((size, nz)), np.empty(size)
+    quick, most = easy(starts, stops, rows, slope_cells, own_kind, first_kind)
+    work, no_slopes = space(a, nf, most * len(last), size), np.zeros(ns)
     for draw in range(len(out)):
         level, given = (Psi[draw], B[draw], c[draw]), (cuts[draw], last, links)
-        fine = True
-        if ns == 0:
-            moments_of(level, slope_cells, f, moments)
-            fine = factors_of(moments[4], rows[4], given, roots)
+        moments_of(level, slope_cells, no_slopes, still)
+        fine = factors_of(still[4], rows[4], given, still_roots)
         for p in range(len(patterns)):
             asked = patterns[p]
             order, cat = asked[4 : 4 + M], asked[4 + M : 4 + 2 * M]
@@ -304,21 +335,14 @@ def integrate(within, between, structure, clusters, rows, first, own, rules, cat
                     for q in range(K.shape[3]):
                         mu[k] += K[draw, kinds[v, 0], places[m + k], q] * regressors[j, q]
             cluster, n = (j, starts[j], stops[j]), number + nf
+            if quick[j]:
+                value = with_normal_parts(
+                    mean, root, slope_cells, back, cluster, rows, still_roots, still, part_rules, given, work
+                )
+                out[draw, j] = value - 0.5 * ll if fine else math.nan
+                continue
             z, R = all_z[:n], all_R[:n, :n]
             cat = first_cat[u]
             before = (number, m, first_roots[u], cat, first_codes[j], mu, innovations, C[v])
             here = (mean, root, level, slope_cells, back, cluster, before, rows, answers, rules, given, scratch)
-            logdet = mode(z, R, here, points, g)
-            d = directions(R, here, basis, w)
-            nodes, log_weights = all_nodes[begin[d] : begin[d + 1], :d], all_weights[begin[d] : begin[d + 1]]
-            for k in range(len(nodes)):
-                for i in range(n):
-                    x[i] = 0.0
-                    for b in range(d):
-                        x[i] += nodes[k, b] * basis[b, i]
-                backward(R, x, n, points[k])
-                for i in range(n):
-                    points[k, i] += z[i]
-            clusters_at(points, len(nodes), *here, g)
-            value = total(g, points, nodes, log_weights, n)
-            out[draw, j] = value - 0.5 * (ll + logdet) if fine else math.nan
+            out[draw, j] = around_mode(z, R, here, part_rules, basis, w, x, points, g) - 0.5 * ll if fine else math.nan
