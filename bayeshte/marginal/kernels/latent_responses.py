@@ -177,7 +177,7 @@ def rows(pattern, L, count, ints, floats, t, sizes, parts, categories, dL, dpart
                 m += f[cluster, back[order[i]]]
             for k in range(known):
                 m += L[i, k] * e[k]
-            de[i] = 0.0
+            e[i] = de[i] = 0.0
             if i < continuous:
                 e[i] = (floats[q + covariates + i] - m) / L[i, i]
                 ll -= 0.5 * density * e[i] * e[i]
