@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from bayeshte import datasets, tables
+from bayeshte.calibration import calibrate
 from bayeshte.checks import (
     balance,
     class_check,
@@ -81,7 +82,7 @@ from bayeshte.prior import (
 )
 from bayeshte.report import report
 from bayeshte.scores import factor_score_draws, factor_scores
-from bayeshte.simulate import calibrate, simulate
+from bayeshte.simulate import simulate
 from bayeshte.spec import Description, Estimand, ModelSpec
 from bayeshte.wide import responses_from_wide
 

@@ -10,6 +10,7 @@ import xarray as xr
 from bayeshte import design as columns
 from bayeshte.errors import DataError, SpecError, near
 from bayeshte.families import SEM, sem_moderation
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.spec import Estimand
 from bayeshte.summary import COLUMNS, LEVEL, rows
 
@@ -123,7 +124,7 @@ def conditional_effects(
     if where not in s.levels:
         raise SpecError(f"where={where!r}: the model has {"'within' and 'between'" if s.two_level else 'one level'}.")
     sem_moderation.check(s, where, cause, outcome, at)
-    m = s.matrices(fit.design["slots"].to_numpy())
+    m = matrices(s, fit.design["slots"].to_numpy())
     found = sem_moderation.moderated(s, m, fit.design, where, cause, outcome, at, change)
     if not found:
         raise SpecError(f"Nothing moderates the effect of {cause!r} on {outcome!r}: bh.effects(fit) has it.")

@@ -13,6 +13,7 @@ from bayeshte.errors import SpecError, near
 from bayeshte.families import SEM
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.marginal.structural_scores import draw_between, draw_within
 from bayeshte.summary import LEVEL, distribution, is_fixed
 
@@ -122,7 +123,7 @@ def _latent(fit: "Fit") -> list[_Latent]:
         )
     design, posterior = fit.design, fit.posterior
     s = fit.spec.structure_of(posterior)
-    m, data, t = s.matrices(design["slots"].to_numpy()), data_of(design), stacked(s, posterior)
+    m, data, t = matrices(s, design["slots"].to_numpy()), data_of(design), stacked(s, posterior)
     own = design.attrs["cluster"]
     given = {v: _flat(posterior[v], own, dim) for v, (dim, _) in STORED.items() if v in posterior}
     both, slopes, b = np.array([s.within.index(v) for v in s.both], int), given.get("slope"), None

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from cases import EVALUATE, SPECS
 from scipy import stats
+from sem_fits import text_of
 from test_cli import call
 from test_report import without_figures
 from test_scores import quick
 from test_sem import BETWEEN, MODELS, WITHIN, draws_at, frame, graph_point, log_posterior, points_of
-from test_sem_report import FILE, text_of
+from test_sem_cli import FILE
 
 import bayeshte as bh
 from bayeshte import cli

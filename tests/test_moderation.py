@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 import bayeshte as bh
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.families.sem_moderation import moderated
 
 
@@ -46,7 +47,7 @@ def effect(fit: bh.Fit, name: str, at: dict[str, float], **change) -> np.ndarray
     """Draws of one conditional effect of t on y, or what `change` says."""
     s = fit.spec.structure
     given = {"level": s.levels[-1], "cause": "t", "outcome": "y"} | change
-    m = s.matrices(fit.design["slots"].to_numpy())
+    m = matrices(s, fit.design["slots"].to_numpy())
     found = {e.name: e for e in moderated(s, m, fit.design, **given, at={k: [v] for k, v in at.items()})}
     return found[name].draws(fit.posterior, fit.design).isel(at=0)
 

@@ -12,6 +12,7 @@ from bayeshte.checks.ppp import discrepancies
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_latent_responses import draw_latent_responses, truncated_normal
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.fit import Fit
 
 
@@ -56,7 +57,7 @@ def test_latent_responses_are_those_of_the_normal_distribution_cut():
     fit = quick(MEDIATION, data)
     s = fit.spec.structure_of(fit.posterior)
     one = fit.posterior.isel(chain=[0], draw=[0] * 600)
-    m, given, t = s.matrices(fit.design["slots"].to_numpy()), data_of(fit.design), stacked(s, one)
+    m, given, t = matrices(s, fit.design["slots"].to_numpy()), data_of(fit.design), stacked(s, one)
     sets = [d.Y[:6] for d in draw_latent_responses(s, m, given, one, t, np.random.default_rng(1))]
     drawn = np.stack(sets)[100:]
     assert np.isnan(drawn[:, 3, 2]).all()

@@ -14,6 +14,7 @@ import bayeshte as bh
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.marginal import structural_draws, structural_scores
 from bayeshte.marginal.matrices import implied
 from bayeshte.marginal.structural_scores import draw_between, draw_within
@@ -69,7 +70,7 @@ def test_one_level_is_the_regression_score():
     values |= {("sd", "f"): np.sqrt(2), ("sd", "g"): np.sqrt(1.5)}
     design = spec.design(data)
     s = spec.structure
-    m, t = s.matrices(design["slots"].to_numpy()), place(spec, values)
+    m, t = matrices(s, design["slots"].to_numpy()), place(spec, values)
     factors = np.array([s.variables("").index(f) for f in ("f", "g")])
     f = gathered(draw_within(m, data_of(design), t, factors, np.random.default_rng(1)), len(data))
     for i, y in enumerate(data.to_numpy()):
@@ -92,7 +93,7 @@ def test_two_levels_are_the_dense_normal_of_a_cluster(name, monkeypatch):
     design = spec.design(data)
     density = spec.marginal(design, spec.frozen_priors(design))
     s, values = spec.structure, data_of(design)
-    m = s.matrices(design["slots"].to_numpy())
+    m = matrices(s, design["slots"].to_numpy())
     draws = draws_at(density, points_of(density, 1))
     one = spec.recover(draws, design, np.random.default_rng(0))
     t = np.repeat(stacked(s, one), DRAWS, axis=0)
@@ -147,7 +148,7 @@ class TestSingular:
         design = spec.design(data)
         values = {("loading", "f =~ y2"): 0.8, ("intercept", "y1"): 1.5, ("intercept", "y2"): 0.3}
         t = place(spec, values | {("sd", "f"): 1.2, ("sd", "y2"): 0.7})[:200]
-        m = spec.structure.matrices(design["slots"].to_numpy())
+        m = matrices(spec.structure, design["slots"].to_numpy())
         f = gathered(draw_within(m, data_of(design), t, np.array([2]), np.random.default_rng(0)), len(data))[..., 0]
         np.testing.assert_allclose(f[:, 1:], np.tile(data["y1"].to_numpy()[1:] - 1.5, (200, 1)), atol=1e-6)
         assert f[:, 0].std() > 0.3
@@ -209,7 +210,7 @@ class TestTable:
     def test_they_are_the_average_over_the_posterior(self, fit, j):
         """Mean of the scores of a cluster and its rows = average of the dense conditional expectations."""
         s, values = fit.spec.structure, data_of(fit.design)
-        m, t = s.matrices(fit.design["slots"].to_numpy()), stacked(s, fit.posterior)
+        m, t = matrices(s, fit.design["slots"].to_numpy()), stacked(s, fit.posterior)
         rows = np.flatnonzero(values.code == j)
         at = [np.array([s.variables(level).index("f")]) for level in s.levels]
         expected = np.mean([_dense(m, values, t[[k]], j, rows, None, at)[0] for k in range(len(t))], axis=0)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from cases import EVALUATE
 from scipy.stats import multivariate_normal, norm
+from sem_contract import built, check_gradient, check_joint
 from test_sem import draws_at, graph_point, log_posterior, points_of
 
 from bayeshte import SEM, InverseWishart
@@ -75,22 +76,11 @@ def case(request):
     name, missing = request.param
     if name == "logit" and missing:
         pytest.skip("the missing predictor of a logit is sampled: see the next fixture")
-    spec = MODELS[name]
-    design = spec.design(frame(missing=missing))
-    priors = spec.frozen_priors(design)
-    return spec, design, priors, spec.marginal(design, priors)
+    return built(MODELS[name], frame(missing=missing))
 
 
 def test_marginal_and_joint_define_the_same_posterior(case):
-    spec, design, priors, density = case
-    model = spec.joint(design, priors)
-    logp = model.compile_logp(jacobian=False, mode=EVALUATE)
-    rng, differences = np.random.default_rng(1), []
-    for z in points_of(density, 6):
-        posterior = spec.recover(draws_at(density, [z]), design, rng)
-        point = graph_point(spec, model, posterior, posterior.get("cluster_mean", np.zeros((1, 1, 0, 0)))[0, 0])
-        differences.append(float(logp(point)) - log_posterior(spec, density, posterior, z))
-    np.testing.assert_allclose(differences, 0, atol=1e-6)
+    check_joint(case, 6)
 
 
 def test_no_residual_between_clusters_is_the_limit_of_a_small_one():
@@ -108,12 +98,7 @@ def test_no_residual_between_clusters_is_the_limit_of_a_small_one():
 
 @pytest.mark.parametrize("name", [*MODELS, *SAMPLED])
 def test_gradient_is_exact(name):
-    spec = (MODELS | SAMPLED)[name]
-    design = spec.design(frame(missing=True))
-    density = spec.marginal(design, spec.frozen_priors(design))
-    for z in points_of(density, 2):
-        numeric = [(density(z + h)[0] - density(z - h)[0]) / 2e-5 for h in 1e-5 * np.eye(density.n_dim)]
-        np.testing.assert_allclose(density(z)[1], numeric, rtol=2e-5, atol=2e-4)
+    check_gradient(built((MODELS | SAMPLED)[name], frame(missing=True))[-1])
 
 
 def boxes(spec, design, posterior) -> float:

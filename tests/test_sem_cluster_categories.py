@@ -9,7 +9,8 @@ import xarray as xr
 from cases import EVALUATE
 from scipy.special import expit, logsumexp
 from scipy.stats import multivariate_normal, norm
-from test_sem import draws_at, graph_point, log_posterior, matrices_of, points_of
+from sem_contract import built, check_gradient, check_joint
+from test_sem import draws_at, graph_point, matrices_of, points_of
 from test_sem_categorical_likelihood import prior_draws, row_probability
 
 from bayeshte import SEM
@@ -89,32 +90,16 @@ def case(request):
     name, missing = request.param
     if name == "logit" and missing:
         pytest.skip("the missing cause of a logit is sampled: see the other tests")
-    spec = MODELS[name]
-    design = spec.design(frame(missing=missing))
-    priors = spec.frozen_priors(design)
-    return spec, design, priors, spec.marginal(design, priors)
+    return built(MODELS[name], frame(missing=missing))
 
 
 def test_marginal_and_joint_define_the_same_posterior(case):
-    spec, design, priors, density = case
-    model = spec.joint(design, priors)
-    logp = model.compile_logp(jacobian=False, mode=EVALUATE)
-    rng, differences = np.random.default_rng(1), []
-    for z in points_of(density, 4):
-        posterior = spec.recover(draws_at(density, [z]), design, rng)
-        point = graph_point(spec, model, posterior, posterior.get("cluster_mean", np.zeros((1, 1, 0, 0)))[0, 0])
-        differences.append(float(logp(point)) - log_posterior(spec, density, posterior, z))
-    np.testing.assert_allclose(differences, 0, atol=1e-6)
+    check_joint(case, 4)
 
 
 @pytest.mark.parametrize("name", [*MODELS, *SAMPLED])
 def test_gradient_is_exact(name):
-    spec = (MODELS | SAMPLED)[name]
-    design = spec.design(frame(missing=True))
-    density = spec.marginal(design, spec.frozen_priors(design))
-    for z in points_of(density, 2):
-        numeric = [(density(z + h)[0] - density(z - h)[0]) / 2e-5 for h in 1e-5 * np.eye(density.n_dim)]
-        np.testing.assert_allclose(density(z)[1], numeric, rtol=2e-5, atol=2e-4)
+    check_gradient(built((MODELS | SAMPLED)[name], frame(missing=True))[-1])
 
 
 def small(name: str, missing=False):

@@ -7,6 +7,7 @@ import xarray as xr
 
 from bayeshte import SEM
 from bayeshte.families.sem_estimands import estimands
+from bayeshte.families.sem_matrices import matrices
 
 N = 400_000
 
@@ -33,7 +34,7 @@ def found(spec: SEM, values: dict[str, float], header="effects on probabilities"
             x = np.array([next(values[k] for k in (*keys, "others") if k in values) for keys in names])
             posterior[variable] = (("chain", "draw", f"{variable}s"), x[None, None])
             posterior = posterior.assign_coords({f"{variable}s": elements})
-    m = s.matrices(design["slots"].to_numpy())
+    m = matrices(s, design["slots"].to_numpy())
     return {
         e.name: e.draws(posterior, design).to_numpy().ravel() for e in estimands(s, m, design) if e.header == header
     }

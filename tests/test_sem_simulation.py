@@ -10,9 +10,10 @@ from scipy import stats
 from test_sem import MODELS, draws_at, frame, graph_point
 
 import bayeshte as bh
+from bayeshte.calibration import calibrate
 from bayeshte.families.sem_draws import named
 from bayeshte.marginal import structural_draws
-from bayeshte.simulate import calibrate, simulate
+from bayeshte.simulate import simulate
 
 module = sys.modules["bayeshte.simulate"]  # `bh.simulate` is the function
 

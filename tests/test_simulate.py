@@ -1,6 +1,5 @@
 """Simulation from the joint graph, the tests of uniformity, and that calibration passes a right model and fails wrong ones."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +9,12 @@ from cases import SPECS, frame
 from scipy import stats
 
 import bayeshte as bh
+from bayeshte import calibration
+from bayeshte.calibration import calibrate
 from bayeshte.families import random_slope_arrays
 from bayeshte.marginal import gaussian
-from bayeshte.simulate import calibrate, simulate
+from bayeshte.simulate import simulate
 from bayeshte.uniformity import chi2_test, ecdf_band, ecdf_test, holm
-
-module = sys.modules["bayeshte.simulate"]  # `bh.simulate` is the function
 
 PRIORS = {
     "gamma0": bh.Normal(0, 2),
@@ -173,7 +172,7 @@ def test_failures_are_counted(monkeypatch):
     with pytest.raises(bh.DataError, match="not converged"):
         none.table  # noqa: B018
 
-    real, calls = module.fit, []
+    real, calls = calibration.fit, []
 
     def refuse_first(*args, **options):
         calls.append(1)
@@ -181,7 +180,7 @@ def test_failures_are_counted(monkeypatch):
             raise bh.DataError("The outcome 'y' is constant.")
         return real(*args, **options)
 
-    monkeypatch.setattr(module, "fit", refuse_first)
+    monkeypatch.setattr(calibration, "fit", refuse_first)
     some = calibrate(SPEC, template(), simulations=3, seed=3, **FAST)
     assert some.failed == 1
     assert some.status[0] == "refused: The outcome 'y' is constant."
@@ -202,10 +201,10 @@ def test_quantities_appear_once():
 
 def wrong_prior(monkeypatch):
     """Random effects are thought to be three times smaller than they were simulated."""
-    real = module.fit
+    real = calibration.fit
     small = {"sd[intercept]": bh.HalfNormal(0.33), "sd[1]": bh.HalfNormal(0.33)}
     monkeypatch.setattr(
-        module, "fit", lambda spec, data, **o: real(replace(spec, priors={**spec.priors, **small}), data, **o)
+        calibration, "fit", lambda spec, data, **o: real(replace(spec, priors={**spec.priors, **small}), data, **o)
     )
 
 

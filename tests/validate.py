@@ -23,7 +23,7 @@ import pandas as pd
 import validate_coverage as coverage
 from validate_models import SCENARIOS
 
-from bayeshte.simulate import ALPHA, LEVELS, MAX_FAILED, Calibration, calibrate
+from bayeshte.calibration import ALPHA, LEVELS, MAX_FAILED, Calibration, calibrate
 from bayeshte.uniformity import ecdf_band
 
 matplotlib.use("Agg")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import bayeshte as bh
-from bayeshte.simulate import MAX_FAILED
+from bayeshte.calibration import MAX_FAILED
 
 CLUSTERS, SIZE, ICC = (200, 500), 5, 0.1
 WITHIN, BETWEEN = 0.2, 0.7

@@ -7,6 +7,7 @@ from bayeshte.errors import SpecError
 from bayeshte.families import SEM
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.families.sem_moments import covariances, with_covariates
 from bayeshte.fit import Fit
 from bayeshte.marginal.saturated import Saturated, guess, maximum
@@ -45,7 +46,7 @@ def implied_correlations(fit: Fit) -> pd.DataFrame:
         )
     if s.table.slopes:
         raise SpecError(f"With random slopes ({', '.join(s.table.slopes)}) the correlations differ between clusters.")
-    m, data, t = s.matrices(fit.design["slots"].to_numpy()), data_of(fit.design), stacked(s, fit.posterior)
+    m, data, t = matrices(s, fit.design["slots"].to_numpy()), data_of(fit.design), stacked(s, fit.posterior)
     model = Saturated(data, tuple(s.within.index(v) for v in s.both))
     S, K = model.moments(maximum(model, model.log_likelihood(data), guess(model), tolerance=1e-9)[0])
     parts = []

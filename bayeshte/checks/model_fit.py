@@ -12,6 +12,7 @@ from bayeshte.checks.ppp import discrepancies
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families import SEM
 from bayeshte.families.sem_draws import collapsed, stacked
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.families.sem_structure import Structure
 from bayeshte.fit import Fit
 from bayeshte.marginal.matrices import cells
@@ -111,7 +112,7 @@ def _dic(fit: Fit, kind: str) -> Iterator[dict]:
 def _bic(fit: Fit) -> Iterator[dict]:
     s = _structure(fit)
     middle = collapsed(s, fit.posterior, lambda x: x.median(("chain", "draw")))
-    m, t = s.matrices(fit.design["slots"].to_numpy()), stacked(s, middle)
+    m, t = matrices(s, fit.design["slots"].to_numpy()), stacked(s, middle)
     for level in range(m.levels):
         values = np.linalg.eigvalsh(cells(m, t, level)[0])
         if values.min() < -1e-9 * values.max():

@@ -18,6 +18,7 @@ from bayeshte.errors import SpecError
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
 from bayeshte.families.sem_latent_responses import draw_latent_responses
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.families.sem_replication import replicate
 from bayeshte.fit import Fit
 from bayeshte.marginal.density import Density
@@ -57,7 +58,7 @@ def discrepancies(fit: Fit, draws: int, seed: int) -> dict[str, tuple[np.ndarray
             "discrepancy is that of means and covariances of normal variables. Use bh.predictive_checks, and bh.compare with the "
             "model without it."
         )
-    data, chosen, m = data_of(fit.design), evenly_spaced(fit, draws), s.matrices(fit.design["slots"].to_numpy())
+    data, chosen, m = data_of(fit.design), evenly_spaced(fit, draws), matrices(s, fit.design["slots"].to_numpy())
     model, t = Saturated(data, tuple(s.within.index(v) for v in s.both)), stacked(s, chosen)
     S, K = implied(m, t)
     points = model.point(S[:, :, 0], K[:, :, 0])

@@ -146,20 +146,8 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
         variables |= {"occasion_code": ("row", occasion), "person_arm_code": (spec.person, person_arm)}
         coords[spec.occasion] = times
     coords |= {"cluster_varying": clusters_vary, "cluster_varying_": clusters_vary}
-    attrs = {
-        "family": spec.link if spec.model in BINARY else "ordinal",
-        "model": spec.model,
+    attrs = _roles(spec, arms[0]) | {
         "closed_up": closed,
-        "link": spec.link,
-        "outcome": spec.response,
-        "treatment": spec.treatment,
-        "reference": arms[0],
-        "cluster": spec.person,
-        "item": spec.item,
-        "items": spec.items,
-        "person_cluster": spec.cluster or "",
-        "sigma_by_arm": int(spec.sigma_by_arm),
-        "occasion": spec.occasion or "",
         "untreated_after": int(spec.occasion is not None and (person_arm[person[occasion == 1]] == 0).any()),
         "rows_given": len(data),
         "missing": [f"{k}: {v}" for k, v in missing.items()],
@@ -174,6 +162,24 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     if spec.cluster:
         _check_clusters(spec, arrays)
     return design
+
+
+def _roles(spec, reference: str) -> dict[str, str | int]:
+    """The attributes of a design that say which model it is of, and what its columns are there for."""
+    return {
+        "family": spec.link if spec.model in BINARY else "ordinal",
+        "model": spec.model,
+        "link": spec.link,
+        "outcome": spec.response,
+        "treatment": spec.treatment,
+        "reference": reference,
+        "cluster": spec.person,
+        "item": spec.item,
+        "items": spec.items,
+        "person_cluster": spec.cluster or "",
+        "sigma_by_arm": int(spec.sigma_by_arm),
+        "occasion": spec.occasion or "",
+    }
 
 
 def _of_categories(items: list[str], names: list[list[str]]) -> dict[str, list[str]]:

@@ -34,6 +34,7 @@ from bayeshte.families.sem_draws import correlations, derived, named, parameters
 from bayeshte.families.sem_equations import equations
 from bayeshte.families.sem_estimands import estimands
 from bayeshte.families.sem_likelihood import slopes_of
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.families.sem_prediction import expected
 from bayeshte.families.sem_start import guess, signed_sds
 from bayeshte.families.sem_structure import VARIABLES, Structure
@@ -104,7 +105,7 @@ class SEM(ModelSpec):
     def __post_init__(self):
         check_spec(self)
         check_logit(self.structure)
-        self.structure.matrices(np.zeros((1, len(self.structure.moderators))))  # refuses what cannot be built
+        matrices(self.structure, np.zeros((1, len(self.structure.moderators))))  # refuses what cannot be built
 
     @cached_property
     def links(self) -> dict[str, str]:
@@ -174,7 +175,7 @@ class SEM(ModelSpec):
         return sem_priors.resolve(self.priors, self.structure_of(design), design, data_of(design))
 
     def _matrices(self, design: xr.Dataset) -> Matrices:
-        return self.structure_of(design).matrices(design["slots"].to_numpy())
+        return matrices(self.structure_of(design), design["slots"].to_numpy())
 
     def joint(self, design: xr.Dataset, priors: Mapping[str, Prior], centred: bool = True) -> pm.Model:
         """The model as it is written above, cluster means included; it has one form, the centred one."""

@@ -39,7 +39,6 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
     with pm.Model(coords=coords) as model:
         t = pt.concatenate([pt.ones(1), _parameters(structure, factors(structure, priors))])
         answers = {structure.observed[r.column]: r for r in responses(structure, priors)}
-        links = links_of(answers.values())
         m = without_logistic(m, answers.values())
         cuts = _cuts(structure, t)
         _add_priors_of_covariances(structure, m, t, priors)
@@ -52,64 +51,80 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         if m.products:
             moments = [_given_products(m, t, slots) for slots in m.slots]
             add_products(m, t, moments, data, patterns("y", data.Y, data.context))
-            return model
-        levels = [[_implied(m, t, level, slots) for slots in m.slots] for level in range(m.levels)]
-        p, Q = m.within, m.regressors
-        if not structure.two_level:
-            for name, rows, seen in patterns("y", data.Y, data.context):
-                S, K = levels[0][data.context[rows[0]]]
-                q = np.column_stack([np.ones(len(rows)), data.X[rows]])
-                if answers:
-                    how = plan(m, links, np.isin(np.arange(p), seen))
-                    add_rows(name, how, m, answers, data.Y[rows], (q @ K.T, S[None]), cuts)
-                    continue
-                pm.MvNormal(name, q @ K[seen].T, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows, seen)])
-            return model
-
-        columns, cluster = data.X.shape[1], design.attrs["cluster"]
-        q = np.zeros((len(data.context), Q))
-        q[:, 1 + columns :] = np.column_stack([np.ones(len(q)), data.Z])
-        S, K = (pt.stack([level[i] for level in levels[1]])[data.context] for i in (0, 1))
-        mean = (q[:, None, :] * K).sum(-1)
-        both = [structure.observed.index(v) for v in structure.both]
-        slopes = [s.variable for s in m.slopes]
-        known, deviation, b = [], pt.zeros((len(q), 0)), pt.zeros((len(q), p))
-        singular = any(structure.sd("between", v).fixed == 0 for v in structure.both)
-        for name, dim, which in (("cluster_mean", "between_variable", both), ("slope", "slopes", slopes)):
-            if which:
-                centre, cov = _given(S, mean, which, known, deviation, singular)
-                value = pm.MvNormal(name, centre, cov=cov, method="svd", dims=(cluster, dim))
-                known, deviation = known + which, pt.concatenate([deviation, value - mean[:, which]], axis=1)
-        if both:
-            b = pt.set_subtensor(b[:, both], model["cluster_mean"])
-        for name, rows, seen in patterns("v", data.V):
-            own = [v for v in p + seen if v not in links]
-            values = [mean[rows], S[rows], known, deviation[rows]]
-            if own:
-                centre, cov = _given(S[rows], mean[rows], own, known, deviation[rows], singular)
-                v = pm.MvNormal(name, centre, cov=cov, observed=data.V[np.ix_(rows, np.array(own) - p)])
-                values[2:] = known + own, pt.concatenate([deviation[rows], v - mean[rows][:, own]], axis=1)
-            if len(own) < len(seen):
-                _add_categories(name, m, answers, data.V[rows], values, cuts)
-        S, K = levels[0][0]
-        if slopes:  # matrices of every cluster
-            S, K = (x[data.code] for x in _implied(m, t, 0, m.slots[0], model["slope"]))
-        for name, rows, seen in patterns("y", data.Y):
-            q = np.zeros((len(rows), Q))
-            q[:, : 1 + columns] = np.column_stack([np.ones(len(rows)), data.X[rows]])
-            if answers:
-                fitted = (q[:, None, :] * K[rows]).sum(-1) if slopes else q @ K.T
-                centre = pt.inc_subtensor(fitted[:, :p], b[data.code[rows]])
-                how = plan(m, links, np.isin(np.arange(p), seen))
-                add_rows(name, how, m, answers, data.Y[rows], (centre, S[rows] if slopes else S[None]), cuts)
-                continue
-            if slopes:
-                fitted, cov = (q[:, None, :] * K[rows][:, seen]).sum(-1), S[rows][:, seen][:, :, seen]
-            else:
-                fitted, cov = q @ K[seen].T, S[seen][:, seen]
-            centre = b[data.code[rows]][:, seen] + fitted
-            pm.MvNormal(name, centre, cov=cov, observed=data.Y[np.ix_(rows, seen)])
+        elif structure.two_level:
+            b = _add_clusters(structure, design.attrs["cluster"], data, m, t, answers, cuts)
+            _add_rows_of_clusters(data, m, t, b, model["slope"] if m.slopes else None, answers, cuts)
+        else:
+            _add_rows(data, m, t, answers, cuts)
     return model
+
+
+def _add_rows(data: Data, m: Matrices, t, answers: Mapping[str, Response], cuts) -> None:
+    """Rows of a model of one level, pattern by pattern of missing values."""
+    contexts = [_implied(m, t, 0, slots) for slots in m.slots]
+    for name, rows, seen in patterns("y", data.Y, data.context):
+        S, K = contexts[data.context[rows[0]]]
+        q = np.column_stack([np.ones(len(rows)), data.X[rows]])
+        if answers:
+            how = plan(m, links_of(answers.values()), np.isin(np.arange(m.within), seen))
+            add_rows(name, how, m, answers, data.Y[rows], (q @ K.T, S[None]), cuts)
+            continue
+        pm.MvNormal(name, q @ K[seen].T, cov=S[seen][:, seen], observed=data.Y[np.ix_(rows, seen)])
+
+
+def _add_clusters(
+    structure: Structure, cluster: str, data: Data, m: Matrices, t, answers: Mapping[str, Response], cuts
+):
+    """Cluster means, random slopes and own variables of the clusters, each given those before; b (cluster, variable within)."""
+    p, columns, links = m.within, data.X.shape[1], links_of(answers.values())
+    q = np.zeros((len(data.context), m.regressors))
+    q[:, 1 + columns :] = np.column_stack([np.ones(len(q)), data.Z])
+    contexts = [_implied(m, t, 1, slots) for slots in m.slots]
+    S, K = (pt.stack([context[i] for context in contexts])[data.context] for i in (0, 1))
+    mean = (q[:, None, :] * K).sum(-1)
+    both = [structure.observed.index(v) for v in structure.both]
+    slopes = [s.variable for s in m.slopes]
+    known, deviation = [], pt.zeros((len(q), 0))
+    singular = any(structure.sd("between", v).fixed == 0 for v in structure.both)
+    for name, dim, which in (("cluster_mean", "between_variable", both), ("slope", "slopes", slopes)):
+        if which:
+            centre, cov = _given(S, mean, which, known, deviation, singular)
+            value = pm.MvNormal(name, centre, cov=cov, method="svd", dims=(cluster, dim))
+            known, deviation = known + which, pt.concatenate([deviation, value - mean[:, which]], axis=1)
+    for name, rows, seen in patterns("v", data.V):
+        own = [v for v in p + seen if v not in links]
+        values = [mean[rows], S[rows], known, deviation[rows]]
+        if own:
+            centre, cov = _given(S[rows], mean[rows], own, known, deviation[rows], singular)
+            v = pm.MvNormal(name, centre, cov=cov, observed=data.V[np.ix_(rows, np.array(own) - p)])
+            values[2:] = known + own, pt.concatenate([deviation[rows], v - mean[rows][:, own]], axis=1)
+        if len(own) < len(seen):
+            _add_categories(name, m, answers, data.V[rows], values, cuts)
+    b = pt.zeros((len(q), p))
+    return pt.set_subtensor(b[:, both], pm.modelcontext(None)["cluster_mean"]) if both else b
+
+
+def _add_rows_of_clusters(data: Data, m: Matrices, t, b, slope, answers: Mapping[str, Response], cuts) -> None:
+    """Rows given the parts b of their clusters and, unless None, the slopes (cluster, slope)."""
+    p, columns = m.within, data.X.shape[1]
+    S, K = _implied(m, t, 0, m.slots[0])
+    if slope is not None:  # matrices of every cluster
+        S, K = (x[data.code] for x in _implied(m, t, 0, m.slots[0], slope))
+    for name, rows, seen in patterns("y", data.Y):
+        q = np.zeros((len(rows), m.regressors))
+        q[:, : 1 + columns] = np.column_stack([np.ones(len(rows)), data.X[rows]])
+        if answers:
+            fitted = (q[:, None, :] * K[rows]).sum(-1) if slope is not None else q @ K.T
+            centre = pt.inc_subtensor(fitted[:, :p], b[data.code[rows]])
+            how = plan(m, links_of(answers.values()), np.isin(np.arange(p), seen))
+            add_rows(name, how, m, answers, data.Y[rows], (centre, S[rows] if slope is not None else S[None]), cuts)
+            continue
+        if slope is not None:
+            fitted, cov = (q[:, None, :] * K[rows][:, seen]).sum(-1), S[rows][:, seen][:, :, seen]
+        else:
+            fitted, cov = q @ K[seen].T, S[seen][:, seen]
+        centre = b[data.code[rows]][:, seen] + fitted
+        pm.MvNormal(name, centre, cov=cov, observed=data.Y[np.ix_(rows, seen)])
 
 
 def _add_categories(name: str, m: Matrices, answers: Mapping[str, Response], V: np.ndarray, values, cuts) -> None:

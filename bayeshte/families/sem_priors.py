@@ -25,6 +25,7 @@ from bayeshte.errors import SpecError
 from bayeshte.families.sem_blocks import Block, Parameter
 from bayeshte.families.sem_categorical import categories_of, check_priors
 from bayeshte.families.sem_identification import check_identified
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.families.sem_propriety import check_proper
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.structural_categorical import UNITS, cuts
@@ -60,7 +61,7 @@ def resolve(given: str | Mapping[str, Prior], structure: Structure, design: xr.D
             given |= {f"threshold[{structure.label(r)}]": prior for r in rows if r.fixed is None}
     priors = override(out, given, aliases)
     check_priors(structure, priors)
-    m = structure.matrices(design["slots"].to_numpy())
+    m = matrices(structure, design["slots"].to_numpy())
     check_identified(structure, m, {k for k, prior in priors.items() if prior.proper and prior != out[k]})
     check_proper(structure, m, priors, data)
     return priors

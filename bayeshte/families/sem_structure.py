@@ -1,4 +1,4 @@
-"""From the parameter table of a structural equation model to its matrices: which parameter stands in which cell.
+"""From the parameter table of a structural equation model to its variables and parameters, each with its place.
 
 Observed variables are ordered: those that vary within clusters (on both levels, or within only), then those of clusters.
 A variable is *modelled* if the table has variance rows for it, else the model conditions on it: it is a covariate.
@@ -12,12 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
-
 from bayeshte.errors import SpecError
 from bayeshte.families.sem_blocks import Block, Parameter, element_of
-from bayeshte.families.sem_interactions import check_interactions, fewest, members
-from bayeshte.marginal.matrices import Entry, Matrices, Product, Slope
+from bayeshte.families.sem_interactions import check_interactions, fewest
 from bayeshte.model_text import ParameterTable, Row
 
 #: variable: what its elements are, in the order of tables
@@ -307,110 +304,3 @@ class Structure:
     def regressors(self) -> list[tuple[str, str]]:
         """(level, covariate) of the regressors; "" is the constant."""
         return [(level, v) for level in self.levels for v in ("", *self.covariates(level))]
-
-    def matrices(self, slots: np.ndarray) -> Matrices:
-        """How the matrices are made; `slots` holds the moderators' values by context, (context, moderator)."""
-        sizes = [len(self.variables(level)) for level in self.levels]
-        entries = [
-            e for level in self.levels for row in self.table.at(level) if not row.slope for e in self._entries(row)
-        ]
-        return Matrices(
-            levels=len(self.levels),
-            observed=len(self.observed),
-            within=len(self.within),
-            size=max(sizes),
-            regressors=len(self.regressors),
-            order=tuple(self._order(level, max(sizes)) for level in self.levels),
-            scalars=len(self.parameters),
-            blocks=tuple(len(b.variables) for b in self.blocks),
-            entries=tuple(entries),
-            checks=self.checks(),
-            members=tuple(
-                (self.levels.index(b.level), *map(self.variables(b.level).index, b.variables)) for b in self.blocks
-            ),
-            covariances=tuple(place for _, place in self.covariances_in_blocks),
-            slots=slots,
-            regressors_within=1 + len(self.covariates(self.levels[0])),
-            active=len(self._active(self.levels[0])),
-            slopes=tuple(self._slope(name) for name in self.table.slopes),
-            products=tuple(self._product(row) for level in self.levels for row in self.interactions(level)),
-        )
-
-    def _product(self, row: Row) -> Product:
-        """The path of an interaction."""
-        known, other = members(row, self.known)
-        at, free = self.variables(row.level).index, () if row.fixed is not None else (self.place(row),)
-        return Product(at(row.lhs), at(known), at(other), 1.0 if row.fixed is None else row.fixed, free)
-
-    def _entries(self, row: Row) -> list[Entry]:
-        """The cells that a row of the table fills."""
-        level, names = self.levels.index(row.level), self.variables(row.level)
-        value = 1.0 if row.fixed is None else row.fixed
-        free = () if row.fixed is not None else (self.place(row),)
-        if row.op == "=~":
-            return [Entry("beta", level, names.index(row.rhs), names.index(row.lhs), value, free)]
-        if row.op == "~1":
-            return [Entry("c", level, names.index(row.lhs), self.regressors.index((row.level, "")), value, free)]
-        if row.op == "|":  # the first one moves the latent response; the others are counted from there
-            constant = self.regressors.index((row.level, ""))
-            return [Entry("c", level, names.index(row.lhs), constant, -value, free)] if row.rhs == "t1" else []
-        if row.op == "~":
-            i = names.index(row.lhs)
-            if (row.level, row.rhs) in self.regressors:
-                return [Entry("c", level, i, self.regressors.index((row.level, row.rhs)), value, free)]
-            if row in self.products(row.level):
-                (moderator,) = [v for v in row.rhs.split(":") if v in self.moderators]
-                (other,) = [v for v in row.rhs.split(":") if v != moderator]
-                slot = 1 + len(self.position) + self.moderators.index(moderator)
-                return [Entry("beta", level, i, names.index(other), value, (*free, slot))]
-            if ":" in row.rhs:
-                return []
-            return [Entry("beta", level, i, names.index(row.rhs), value, free)]
-        i, j = names.index(row.lhs), names.index(row.rhs)
-        if i == j:
-            return [Entry("psi", level, i, i, value, free * 2)]
-        if row.fixed is None and self.variable(row) == "corr":
-            for name in (row.lhs, row.rhs):
-                own = self.sd(row.level, name)
-                if own.fixed is None:
-                    free = (*free, self.place(own))
-                elif own.fixed > 0:
-                    value *= float(np.sqrt(own.fixed))
-                else:
-                    raise SpecError(f"{row.name}: the variance of {name} is fixed at 0, so it covaries with nothing.")
-        return [Entry("psi", level, i, j, value, free), Entry("psi", level, j, i, value, free)]
-
-    def _slope(self, name: str) -> Slope:
-        """Where the values of a random slope stand."""
-        (row,) = [r for r in self.table.at("within") if r.slope == name]
-        if self.sd("between", name).fixed == 0:
-            raise SpecError(
-                f"{name} ~~ 0*{name}: a random slope has a variance. For one that does not vary write the path itself, "
-                f"{row.lhs} ~ {row.rhs or 1}."
-            )
-        names = self.variables("within")
-        variable, effect = self.variables("between").index(name), names.index(row.lhs)
-        if ("within", row.rhs) in self.regressors:
-            return Slope(variable, "c", effect, self.regressors.index(("within", row.rhs)))
-        return Slope(variable, "beta", effect, names.index(row.rhs))
-
-    def _active(self, level: str) -> list[str]:
-        """Variables that a level has."""
-        there = {*self.modelled(level), *self.table.factors(level)}
-        there |= {*self.table.slopes} if self.two_level and level == self.levels[1] else set()
-        return [v for v in self.variables(level) if v in there]
-
-    def _order(self, level: str, size: int) -> tuple[int, ...]:
-        """Variables of a level, causes before effects, those it has before those it has not."""
-        names = self._active(level)
-        causes = {v: set() for v in names}
-        for r in self.table.at(level):
-            if r.op == "=~":
-                causes[r.rhs].add(r.lhs)
-            elif r.op == "~":
-                causes[r.lhs] |= {v for v in r.rhs.split(":") if v in causes}
-        out: list[str] = []
-        while len(out) < len(names):
-            out += [v for v in names if v not in out and causes[v] <= {*out}]
-        places = [self.variables(level).index(v) for v in out]
-        return (*places, *(i for i in range(size) if i not in places))

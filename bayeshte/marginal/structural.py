@@ -10,7 +10,7 @@ from itertools import batched
 import numpy as np
 
 from bayeshte.marginal.density import Density, Output, lkj_constant, precondition, prior_tables, wishart_constant
-from bayeshte.marginal.matrices import Matrices
+from bayeshte.marginal.matrices import Entry, Matrices
 from bayeshte.marginal.sufficient import LOG_2PI, Group, Statistics
 from bayeshte.prior import Prior
 
@@ -89,7 +89,7 @@ def lists(
     pilot : (ndarray (J, f, f), ndarray (J, f)), optional
         A and g of the quadratic that the log likelihood of each cluster's rows is near the mode, in f = (b_j, s_j); else zero.
     """
-    P, Q, n = m.observed, m.regressors, m.scalars
+    n = m.scalars
     codes, hyper, constant = prior_tables(priors, signed)
     blocks, single = blocks[: len(m.blocks)], blocks[len(m.blocks) :]
     wisharts = [(v, p) for v, p in zip(m.members, blocks, strict=False) if p.name == "InverseWishart" and v]
@@ -99,59 +99,77 @@ def lists(
     constant += sum(wishart_constant(p) for _, p in wisharts) + sum(row[2] for _, row in covariances) + data.constant
     d, J, ns = n + m.correlations, len(data.clusters), len(m.slopes)
     constant -= 0.5 * J * ns * LOG_2PI
-    f = m.within + ns
-    information, towards = pilot or (np.zeros((J, f, f)), np.zeros((J, f)))
     batches = _batches(data.groups)
     free = [e for e in m.entries if e.factors]
     fixed = np.zeros(m.cells)
     for e in m.entries:
         if not e.factors:
             fixed[m.cell(e)] += e.coef
-    ints = [d, n, len(m.blocks), m.levels, m.size, P, m.within, Q, len(free), *m.slots.shape]
-    ints += [
-        len(batches),
-        len(data.patterns),
-        len(data.own),
-        len(data.clusters),
-        len(m.checks),
-        len(m.slopes),
-        m.active,
-        m.regressors_within,
-        len(wisharts),
-        len(covariances),
-        *codes,
-        *m.blocks,
-    ]
-    ints += [i for order in m.order for i in order]
-    for e in free:
-        ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
-    for level, *variables in [*m.checks, *(v for v, _ in wisharts)]:
-        ints += [level, len(variables), *variables, *[0] * (m.size - len(variables))]
+    ints = [d, n, len(m.blocks), m.levels, m.size, m.observed, m.within, m.regressors, len(free), *m.slots.shape]
+    ints += [len(batches), len(data.patterns), len(data.own), J, len(m.checks), ns, m.active, m.regressors_within]
+    ints += [len(wisharts), len(covariances), *codes, *m.blocks]
+    ints += _structure_ints(m, free, [*m.checks, *(v for v, _ in wisharts)])
     ints += [i for v, (code, *_) in covariances for i in (*v, code)]
-    ints += [*range(m.within), *(s.variable for s in m.slopes)]
-    for s in m.slopes:
-        column = s.column if s.matrix == "c" else m.order[0].index(s.column)
-        ints += [int(s.matrix == "c"), m.order[0].index(s.row), column]
-    slopes = np.array([s.variable for s in m.slopes], int)
-    own = [(context, np.r_[seen, slopes]) for context, seen in data.own]
-    for first, *rest in batches:
-        ints += [1 + len(rest), first.context, len(first.seen), *first.seen, *[0] * (m.size - len(first.seen))]
-    for context, seen in [*data.patterns, *own]:
-        ints += [context, len(seen), *seen, *[0] * (m.size - len(seen))]
-    for c in data.clusters:
-        ints += [c.own, len(c.cells)]
-    ints += [cell.pattern for c in data.clusters for cell in c.cells]
+    ints += [*_slope_ints(m), *_data_ints(m, data, batches)]
     floats: list = [[], hyper, etas, np.zeros(d), np.eye(d).ravel(), [e.coef for e in free], fixed, m.slots.ravel()]
-    lanes = [np.r_[g.n, g.within, g.between, g.R.ravel(), g.k.ravel(), g.QQ.ravel()] for b in batches for g in b]
     for (_, *variables), prior in wisharts:
         q, T = len(variables), np.zeros((m.size, m.size))
         T[:q, :q] = prior["scale"]
         floats += [[prior["df"] + q + 1], T.ravel()]
     floats += [list(hyper[:3]) for _, (_, hyper, _) in covariances]
-    floats += [[sum(map(len, lanes))]]
-    for b in batches:
-        floats.append(np.column_stack(lanes[: len(b)]).ravel())
-        lanes = lanes[len(b) :]
+    return ints, floats + _data_floats(m, data, batches, pilot), constant
+
+
+def _padded_places(m: Matrices, places: Sequence[int]) -> list[int]:
+    """Variables of a level: how many, then their places."""
+    return [len(places), *places, *[0] * (m.size - len(places))]
+
+
+def _structure_ints(m: Matrices, free: Sequence[Entry], parts: Sequence[tuple[int, ...]]) -> list[int]:
+    """Order of the variables, free entries of the cells, and parts of Psi (level, variables)."""
+    ints = [i for order in m.order for i in order]
+    for e in free:
+        ints += [m.cell(e), *e.factors, *[0] * (3 - len(e.factors))]
+    for level, *variables in parts:
+        ints += [level, *_padded_places(m, variables)]
+    return ints
+
+
+def _slope_ints(m: Matrices) -> list[int]:
+    """Between variables of f = (b, s), and the cells of the slopes."""
+    ints = [*range(m.within), *(s.variable for s in m.slopes)]
+    for s in m.slopes:
+        column = s.column if s.matrix == "c" else m.order[0].index(s.column)
+        ints += [int(s.matrix == "c"), m.order[0].index(s.row), column]
+    return ints
+
+
+def _data_ints(m: Matrices, data: Statistics, batches: Sequence[Sequence[Group]]) -> list[int]:
+    """Batches of groups, patterns of rows and of clusters, clusters and their cells."""
+    ints: list[int] = []
+    for first, *rest in batches:
+        ints += [1 + len(rest), first.context, *_padded_places(m, first.seen)]
+    slopes = np.array([s.variable for s in m.slopes], int)
+    own = [(context, np.r_[seen, slopes]) for context, seen in data.own]
+    for context, seen in [*data.patterns, *own]:
+        ints += [context, *_padded_places(m, seen)]
+    for c in data.clusters:
+        ints += [c.own, len(c.cells)]
+    return [*ints, *(cell.pattern for c in data.clusters for cell in c.cells)]
+
+
+def _data_floats(
+    m: Matrices,
+    data: Statistics,
+    batches: Sequence[Sequence[Group]],
+    pilot: tuple[np.ndarray, np.ndarray] | None,
+) -> list[np.ndarray | list[float]]:
+    """Batches, side by side and behind their number of values, then clusters, then cells."""
+    P, Q, J, f = m.observed, m.regressors, len(data.clusters), m.within + len(m.slopes)
+    information, towards = pilot or (np.zeros((J, f, f)), np.zeros((J, f)))
+    lanes = [[np.r_[g.n, g.within, g.between, g.R.ravel(), g.k.ravel(), g.QQ.ravel()] for g in b] for b in batches]
+    floats: list = [[sum(len(values) for lane in lanes for values in lane)]]
+    floats += [np.column_stack(lane).ravel() for lane in lanes]
     for j, c in enumerate(data.clusters):
         floats += [c.q, _padded(c.values, m.size)]
         if m.slopes:
@@ -161,7 +179,7 @@ def lists(
             floats += [[cell.n], _padded(cell.mean, P), cell.q]
             if m.slopes:
                 floats += [_padded(cell.R, P * P), _padded(cell.k, P * Q), cell.QQ.ravel()]
-    return ints, floats, constant
+    return floats
 
 
 def _batches(groups: Sequence[Group]) -> list[list[Group]]:

@@ -1,9 +1,13 @@
 """What MODEL says of each parameter, as the reader passes it on."""
 
+import re
 from dataclasses import dataclass, field
 
 from bayeshte.model_text import Row
 from bayeshte.mplus.source import Statement
+
+#: what relates the two sides of a statement
+KEYWORD = re.compile(r"(?<![\w.])(BY|ON|WITH|PON|PWITH|XWITH)(?![\w.])", re.I)
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,10 @@ class Model:
         By key of the row; later mentions have taken the place of earlier ones.
     products : dict
         Name of an XWITH variable to its two factors.
-    factors, slopes : dict
-        Latent variables to the level that they are defined at ("" with one level); random slopes likewise.
+    factors : dict
+        Latent variables to the levels that they are defined at ("" with one level).
+    slopes : list of str
+        Random slopes.
     labels : dict
         Label as written, in lower case, to the label in the model text.
     notes : list of str

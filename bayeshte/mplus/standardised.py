@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayeshte.families.sem_draws import row_draws, stacked
+from bayeshte.families.sem_matrices import matrices
 from bayeshte.families.sem_moments import covariances
 from bayeshte.families.sem_structure import Structure
 from bayeshte.families.sem_varying import by_cluster
@@ -34,7 +35,7 @@ class Implied:
     @classmethod
     def of(cls, fit: Fit) -> "Implied":
         s = fit.spec.structure_of(fit.posterior)
-        return cls(s, s.matrices(fit.design["slots"].to_numpy()), fit.posterior, fit.design)
+        return cls(s, matrices(s, fit.design["slots"].to_numpy()), fit.posterior, fit.design)
 
     def row(self, row: Row) -> np.ndarray:
         """Draws of a row of the table, chains stacked, (draw,)."""

@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from bayeshte.marginal.kernels.cluster_parts import locate, pull_back, root_gradient
+from bayeshte.marginal.kernels.conditioning import condition, uncondition
 from bayeshte.marginal.kernels.linear import OPTIONS
-from bayeshte.marginal.kernels.structural_clusters import condition, uncondition
 from bayeshte.marginal.kernels.structural_groups import BETWEEN
 
 

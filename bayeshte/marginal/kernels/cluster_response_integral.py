@@ -19,11 +19,11 @@ import math
 import numpy as np
 from numba import njit
 
+from bayeshte.marginal.kernels.conditioning import condition, mean_of
 from bayeshte.marginal.kernels.latent_response_integral import factors_of, moments_of, one_row, room, row, total
 from bayeshte.marginal.kernels.latent_responses import factor, inside, interval
 from bayeshte.marginal.kernels.linear import OPTIONS
 from bayeshte.marginal.kernels.normal_parts_integral import forward, space, span, with_normal_parts
-from bayeshte.marginal.kernels.structural_clusters import condition, mean_of
 from bayeshte.marginal.kernels.structural_integration import LOG_2PI, NEAR, backward, newton, stencil
 
 

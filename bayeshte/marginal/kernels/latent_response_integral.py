@@ -15,8 +15,8 @@ from numba import njit
 
 from bayeshte.marginal.kernels.latent_responses import LOG_SQRT_2PI, factor, inside, interval
 from bayeshte.marginal.kernels.linear import OPTIONS
-from bayeshte.marginal.kernels.structural_clusters import within_moments
 from bayeshte.marginal.kernels.structural_integration import NEAR, backward, newton, stencil
+from bayeshte.marginal.kernels.within_level import within_moments
 
 
 @njit(**OPTIONS)

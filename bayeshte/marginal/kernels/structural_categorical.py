@@ -29,6 +29,7 @@ from numba import carray, cfunc, njit
 
 from bayeshte.marginal.kernels.cluster_locations import locate_clusters, new_places, pull_clusters
 from bayeshte.marginal.kernels.cluster_responses import all_clusters, find_responses, own_values
+from bayeshte.marginal.kernels.covariance_priors import matrix_priors
 from bayeshte.marginal.kernels.latent_responses import factor, factor_gradient, rows
 from bayeshte.marginal.kernels.linear import OPTIONS, clear, rejection, views
 from bayeshte.marginal.kernels.parameters import precondition, precondition_gradient, scalars
@@ -38,12 +39,11 @@ from bayeshte.marginal.kernels.structural import (
     correlations,
     correlations_gradient,
     levels_of,
-    matrix_priors,
     pull,
     take,
     unsolve,
 )
-from bayeshte.marginal.kernels.structural_clusters import gather, scatter, within_gradient, within_moments
+from bayeshte.marginal.kernels.within_level import gather, scatter, within_gradient, within_moments
 
 HEADER = 19
 

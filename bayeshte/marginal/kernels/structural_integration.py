@@ -22,8 +22,9 @@ import math
 import numpy as np
 from numba import njit
 
+from bayeshte.marginal.kernels.conditioning import condition, mean_of, posterior
 from bayeshte.marginal.kernels.linear import OPTIONS, cholesky, inverse_from_cholesky
-from bayeshte.marginal.kernels.structural_clusters import condition, mean_of, posterior, within_moments
+from bayeshte.marginal.kernels.within_level import within_moments
 
 LOG_2PI = math.log(2 * math.pi)
 #: Step of the differences in z, whose prior SD is 1.

@@ -1,7 +1,7 @@
 """Rows of a structural equation model with products of two of their variables, the known members integrated numerically.
 
-Notation is that of kernels/structural_products.py. What is seen of the variables u that descend from no product is normal; given
-it the members z of products that are not seen have standard normal innovations e, and
+Notation is that of kernels/structural_product_rows.py. What is seen of the variables u that descend from no product is normal;
+given it the members z of products that are not seen have standard normal innovations e, and
 
     p(row) = N(u) ∫ exp(h(e)) N(e; 0, I) de,   h(e) = log N(d; mu, V), the density of what is seen of d given u and z,
 
@@ -16,7 +16,7 @@ from numba import njit
 from bayeshte.marginal.kernels.latent_response_integral import total
 from bayeshte.marginal.kernels.linear import OPTIONS
 from bayeshte.marginal.kernels.structural_integration import NEAR, backward, newton, stencil
-from bayeshte.marginal.kernels.structural_products import LOG_SQRT_2PI, explain, locate, new_work, roots
+from bayeshte.marginal.kernels.structural_product_rows import LOG_SQRT_2PI, explain, locate, new_work, roots
 
 
 @njit(**OPTIONS)
