@@ -96,7 +96,7 @@ def test_options_of_variable_are_refused(statement, words):
         ("ESTIMATOR = MLR;", ["--as-bayes"]),
         ("TYPE = GENERAL;", ["--as-bayes"]),
         ("TYPE = TWOLEVEL; ESTIMATOR = BAYES;", ["CLUSTER"]),
-        ("ESTIMATOR = BAYES; MODEL = NOCOVARIANCES;", ["defaults"]),
+        ("ESTIMATOR = BAYES; MODEL = NOMEANSTRUCTURE;", ["NOCOVARIANCES is supported", "delete this one"]),
         ("ESTIMATOR = BAYES; POINT = MIDDLE;", ["MIDDLE"]),
         ("ESTIMATOR = BAYES; LINK = LOGIT;", ["PROBIT"]),
         ("ESTIMATOR = BAYES; PARAMETERIZATION = RESCOV;", ["THETA"]),

@@ -1,7 +1,7 @@
 """MODEL: what its statements say of each parameter, with Mplus's rules for lists, labels and levels.
 
 A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters are
-given out in their order (left side by left side), wherever lines end; else they belong to the parameters of their own line, and
+given out in their order (left side by left side), wherever lines end, or as many as loadings behind a first one; else they belong to the parameters of their own line, and
 one label makes those equal: this is the one place where Mplus looks at ends of lines. The last mention of a parameter counts.
 """
 
@@ -32,7 +32,7 @@ REMEDIES = {
         "{}", "residual variances of latent responses are 1, and there are no scale factors: delete the statement."
     ),
     "#": "it belongs to latent classes or loops, which are not supported.",
-    "^": "random residual variances and loadings are not supported.",
+    "^": "for a residual as a variable, y1^, write a factor, w1 BY y1@1; y1@0; random loadings and residual variances are not supported.",
     "&": "dynamic models are not supported.",
     ":": "commands end with a colon, statements with a semicolon: is the ';' before it missing?",
     "=": "write '@' to fix a parameter, MODEL CONSTRAINT for equations.",
@@ -168,6 +168,11 @@ class _Reader:
         if keyword[1].upper() == "XWITH":
             if [len(names), *map(len, sides)] != [1, 1, 1]:
                 raise statement.error("an interaction has one name and two factors: fx | f XWITH x.")
+            if nested := [side[0] for side in sides if side[0] in self.model.products]:
+                raise statement.error(
+                    f"{nested[0]} is a product itself: products of three are supported for observed variables only, which DEFINE "
+                    "multiplies, x123 = x1*x2*x3."
+                )
             self.model.products[names[0]] = (sides[0][0], sides[1][0])
             return
         if keyword[1].upper() != "ON":
@@ -417,7 +422,11 @@ class _Reader:
         """Rows of a group with modifiers and labels."""
         labels = self._given_out(rows, group, statement) if group.labels else {}
         for row, item in rows:
-            for name in {row.lhs, *row.parts}:
+            for name in sorted({row.lhs, *row.parts}):
+                if name in self.model.products:
+                    raise statement.error(
+                        f"{name} is a product: it stands on the right of ON only. Leave {name} out here."
+                    )
                 self._check_level(name, row.level, statement)
             of_response = row.kind == "variance" and row.lhs in self.settings.responses(row.level)
             if of_response and KEYWORD.search(statement.text):
@@ -444,7 +453,9 @@ class _Reader:
         """Label by key: as many labels as parameters go to all of them, else those of the labels' own line get them."""
         labels = group.labels
         pairs = [row for row, _ in rows if row.op == "~~" and row.lhs != row.rhs]
-        for named in ([row for row, _ in rows], pairs):  # of a list WITH itself, labels may be those of the pairs
+        free = [row for k, (row, item) in enumerate(rows) if k or row.op != "=~" or not self._is_marker(row, item)]
+        # of a list WITH itself, labels may be those of the pairs; of BY, those of the loadings behind the first, which is fixed
+        for named in ([row for row, _ in rows], pairs, free):
             if len(labels) == len(named):
                 return {row.key: label for row, label in zip(named, labels, strict=True)}
         line = [row for row, item in rows if item.line == group.line] or [row for row, _ in rows]
@@ -459,6 +470,11 @@ class _Reader:
             written = next(label for label, name in self.model.labels.items() if name == labels[0])
             self.model.notes.append(f"line {statement.line + group.line}: the label ({written}) {says}.")
         return {row.key: labels[k if len(labels) > 1 else 0] for k, row in enumerate(line)}
+
+    def _is_marker(self, row: Row, item: Item) -> bool:
+        """Whether a loading is the first of its factor, fixed at 1 for want of ``*`` or ``@``."""
+        before = {(m.row.level, m.row.lhs) for m in self.model.mentions.values() if m.row.op == "=~"}
+        return item.fixed is None and not item.freed and (row.level, row.lhs) not in before
 
     def _keep(self, mention: Mention) -> None:
         old = self.model.mentions.get(mention.row.key)

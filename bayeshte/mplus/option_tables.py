@@ -18,7 +18,7 @@ READ = {
         ),
         "CATEGORICAL",
     ),
-    "ANALYSIS": ("TYPE", "ESTIMATOR", "POINT", "PREDICTOR", "LINK", "PARAMETERIZATION", "MEDIATOR"),
+    "ANALYSIS": ("TYPE", "ESTIMATOR", "MODEL", "POINT", "PREDICTOR", "LINK", "PARAMETERIZATION", "MEDIATOR"),
     "OUTPUT": ("CINTERVAL",),
     "SAVEDATA": ("FILE", "SAVE", "BPARAMETERS"),
     "PLOT": (),
@@ -174,7 +174,6 @@ REFUSED = {
     )
     | {"PATTERN": "designs with planned patterns need no option: code what was not asked as missing."},
     "ANALYSIS": {
-        "MODEL": "the defaults it changes are not supported: write the covariances into MODEL, fixed with @0 or free.",
         "ROTATION": "exploratory factors are not supported: write the loadings with BY.",
         "ALIGNMENT": "groups are not supported.",
         "REPSE": _WEIGHTS,

@@ -193,6 +193,16 @@ def _estimator(out: Settings, o: Option, _) -> None:
         out.estimator = "BAYES"
 
 
+def _defaults(out: Settings, o: Option, _) -> None:
+    if full_name(o.value, ("NOCOVARIANCES",)) is None:
+        raise o.statement.error(
+            f"MODEL = {o.value}: of the options that change what is free, NOCOVARIANCES is supported: delete this one, and write "
+            "what it frees or fixes into MODEL."
+        )
+    out.covary = False
+    out.notes.append(f"line {o.statement.line}: MODEL = NOCOVARIANCES: variables covary only where WITH says so.")
+
+
 def _point(out: Settings, o: Option, _) -> None:
     name = full_name(o.value, POINTS)
     if name is None:
@@ -265,6 +275,7 @@ SETTERS = {
     ("VARIABLE", "CATEGORICAL"): _categorical,
     ("ANALYSIS", "TYPE"): _type,
     ("ANALYSIS", "ESTIMATOR"): _estimator,
+    ("ANALYSIS", "MODEL"): _defaults,
     ("ANALYSIS", "POINT"): _point,
     ("ANALYSIS", "PREDICTOR"): _predictor,
     ("ANALYSIS", "LINK"): _link,
