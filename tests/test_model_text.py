@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -629,7 +630,7 @@ def test_derived_names_across_texts():
 
 
 LABELS = {"a": 1.7, "b": -0.4, "c.d": 2.2}
-PYTHON = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
+PYTHON = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "pnorm": NormalDist().cdf}
 
 
 @st.composite

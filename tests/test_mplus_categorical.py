@@ -46,6 +46,18 @@ def test_lists_of_thresholds(mplus_text, text):
     same(head + mplus_text, ["y1", "y2", "y3"], model=f"f =~ y1 + y2 + y3; {text.replace('e*', 'equal1*')}")
 
 
+def test_all_variables_are_those_of_clusters_too():
+    head = HEAD + "USEV = y1-y3 z; CLUSTER = school; BETWEEN = z; CATEGORICAL = ALL;\n" + TWO
+    head += "MODEL: %WITHIN% f BY y1-y3; %BETWEEN% g BY y1-y3; "
+    same(
+        head + "z ON g;",
+        ["y1", "y2", "y3", "z"],
+        within="f =~ y1 + y2 + y3",
+        between="g =~ y1 + y2 + y3; z ~ g",
+    )
+    refused(head + "g ON z;", "z is categorical and only predicts")
+
+
 def test_two_levels_with_a_random_slope():
     same(
         TRIAL + RANDOM + "MODEL: %WITHIN% s | y1 ON x1; y1 ON y2; y2 ON y3;\n"

@@ -1,5 +1,6 @@
 """MODEL and what refers to it: lists, labels, defaults, levels, constraints, indirect effects, priors."""
 
+import numpy as np
 import pytest
 from mplus_inputs import HEAD, ONE, RANDOM, TWO, build, refused, rows, same
 
@@ -454,3 +455,28 @@ def test_priors_of_the_input_and_flat_ones_for_the_rest():
 )
 def test_priors_are_refused(statement, words):
     refused(PATHS + "MODEL PRIORS: " + statement, *words)
+
+
+def test_priors_of_differences_are_refused_as_such():
+    head = HEAD + "USEV = y1 x1 x2;\n" + ONE + "MODEL: y1 ON x1 x2 (b1 b2);\nMODEL PRIORS: "
+    for statement in ("DIFF(b1-b2) ~ N(0, .01);", "DIFFERENCE(b1, b2) ~ N(0, .01);", "COVARIANCE(b1, b2) = .5;"):
+        refused(head + statement, statement[:4], "not supported", "one label")
+
+
+def test_products_stand_on_the_right_of_ON():
+    head = (
+        HEAD
+        + "USEV = y1-y6 x1;\nANALYSIS: TYPE = RANDOM; ESTIMATOR = BAYES;\nMODEL: f BY y1-y3; g BY y4-y5; fg | f XWITH g;\n"
+    )
+    build(head + "y6 ON f g fg;")
+    refused(head + "y6 ON fg; fg WITH f@0;", "fg is a product", "right of ON")
+    refused(head + "y6 ON fg; [fg@0];", "fg is a product")
+    refused(head + "y6 ON fg; fg ON x1;", "fg is a product")
+    refused(head + "fgx | fg XWITH x1; y6 ON fgx;", "fg is a product itself", "DEFINE")
+
+
+def test_probabilities_of_a_probit_are_computed():
+    spec, *_ = build(
+        HEAD + "USEV = y1 x1;\n" + ONE + "MODEL: y1 ON x1 (b); [y1] (m);\nMODEL CONSTRAINT: NEW(p); p = PHI(m + 2*b);"
+    )
+    assert spec.table.derived[0][1]({"m": np.array(-1.0), "b": np.array(0.5)}) == pytest.approx(0.5)

@@ -17,7 +17,7 @@ TOKEN = re.compile(
     r"\s+|(?P<name>[A-Za-z_][\w.]*)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<mark>\*\*|[-+*/^()])|(?P<odd>.)"
 )
 #: function of Mplus: how the model text writes it
-FUNCTIONS = {"EXP": "exp", "LN": "log", "LOG": "log", "SQRT": "sqrt", "ABS": "abs"}
+FUNCTIONS = {"EXP": "exp", "LN": "log", "LOG": "log", "SQRT": "sqrt", "ABS": "abs", "PHI": "pnorm"}
 LN10 = 2.302585092994046
 BOUNDS = (
     "BAYES has no bounds: variances are positive in any case; give another parameter a prior within its bounds, MODEL PRIORS: "

@@ -1,8 +1,9 @@
 """MODEL: what its statements say of each parameter, with Mplus's rules for lists, labels and levels.
 
 A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters are
-given out in their order (left side by left side), wherever lines end, or as many as loadings behind a first one; else they belong to the parameters of their own line, and
-one label makes those equal: this is the one place where Mplus looks at ends of lines. The last mention of a parameter counts.
+given out in their order (left side by left side), wherever lines end, and so are as many as there are loadings behind a first one,
+which is fixed; else they belong to the parameters of their own line, and one label makes those equal: this is the one place where
+Mplus looks at ends of lines. The last mention of a parameter counts.
 """
 
 import math
@@ -32,7 +33,8 @@ REMEDIES = {
         "{}", "residual variances of latent responses are 1, and there are no scale factors: delete the statement."
     ),
     "#": "it belongs to latent classes or loops, which are not supported.",
-    "^": "for a residual as a variable, y1^, write a factor, w1 BY y1@1; y1@0; random loadings and residual variances are not supported.",
+    "^": "for a residual as a variable, y1^, write a factor, w1 BY y1@1; y1@0; random loadings and residual variances "
+    "are not supported.",
     "&": "dynamic models are not supported.",
     ":": "commands end with a colon, statements with a semicolon: is the ';' before it missing?",
     "=": "write '@' to fix a parameter, MODEL CONSTRAINT for equations.",

@@ -129,7 +129,7 @@ def _categorical(out: Settings, o: Option, known_names: list[str]) -> None:
                 f"({match[2].strip()}): items with a guessing parameter or partial credit, and lists of categories, are not "
                 "supported: categories are those of the data, of a probit response, CATEGORICAL = u1-u5."
             )
-        apart = (out.cluster, *out.keep, *out.between)
+        apart = (out.cluster, *out.keep)
         names = (
             [v for v in out.use or known_names if v not in apart]
             if match[1].upper() == "ALL"
