@@ -1,9 +1,9 @@
 """MODEL: what its statements say of each parameter, with Mplus's rules for lists, labels and levels.
 
 A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters are
-given out in their order (left side by left side), wherever lines end, and so are as many as there are loadings behind a first one,
-which is fixed; else they belong to the parameters of their own line, and one label makes those equal: this is the one place where
-Mplus looks at ends of lines. The last mention of a parameter counts.
+given out in their order (left side by left side), wherever lines end, and so are as many as there are loadings behind a first
+one, which is fixed; else they belong to the parameters of their own line, and one label makes those equal: this is the one place
+where Mplus looks at ends of lines. The last mention of a parameter counts.
 """
 
 import math
@@ -35,7 +35,7 @@ REMEDIES = {
     "#": "it belongs to latent classes or loops, which are not supported.",
     "^": "for a residual as a variable, y1^, write a factor, w1 BY y1@1; y1@0; random loadings and residual variances "
     "are not supported.",
-    "&": "dynamic models are not supported.",
+    "&": "dynamic models are not supported: a column of the data with the value before, made beforehand, can be a covariate.",
     ":": "commands end with a colon, statements with a semicolon: is the ';' before it missing?",
     "=": "write '@' to fix a parameter, MODEL CONSTRAINT for equations.",
     "[": "means stand in brackets of their own, [y1 y2]; is a ';' missing before it?",
@@ -459,6 +459,9 @@ class _Reader:
         # of a list WITH itself, labels may be those of the pairs; of BY, those of the loadings behind the first, which is fixed
         for named in ([row for row, _ in rows], pairs, free):
             if len(labels) == len(named):
+                if named is free and len(free) < len(rows):
+                    said = f"the labels are those of the loadings behind {rows[0][0].name}, which is fixed at 1."
+                    self.model.notes.append(f"line {statement.line + group.line}: {said}")
                 return {row.key: label for row, label in zip(named, labels, strict=True)}
         line = [row for row, item in rows if item.line == group.line] or [row for row, _ in rows]
         if len(labels) not in (1, len(line)):

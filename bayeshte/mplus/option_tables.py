@@ -24,6 +24,9 @@ READ = {
     "PLOT": (),
 }
 
+_DYNAMIC = (
+    "dynamic models are not supported: a column of the data with the value before, made beforehand, can be a covariate."
+)
 _ML = "it steers estimators other than BAYES"
 NOTED = {
     "DATA": {
@@ -165,8 +168,8 @@ REFUSED = {
         "TSCORES": "individually varying times are not supported: use random slopes on a time variable.",
         "CONSTRAINT": "variables in MODEL CONSTRAINT are not supported.",
         "CENTERING": "write it into DEFINE: CENTER x (GROUPMEAN); or (GRANDMEAN).",
-        "LAGGED": "dynamic models are not supported.",
-        "TINTERVAL": "dynamic models are not supported.",
+        "LAGGED": _DYNAMIC,
+        "TINTERVAL": _DYNAMIC,
     }
     | dict.fromkeys(("DSURVIVAL", "SURVIVAL", "TIMECENSORED"), "survival models are not supported.")
     | dict.fromkeys(

@@ -174,6 +174,11 @@ def _type(out: Settings, o: Option, _) -> None:
     words = o.value.upper().split()
     kinds = []
     for word in words:
+        if old := full_name(word, ("MISSING", "H1", "MEANSTRUCTURE")):
+            out.notes.append(
+                f"line {o.statement.line}: TYPE = {old}, of older versions, is how every model is estimated."
+            )
+            continue
         kind = full_name(word, (*TYPES, "GENERAL", "TWOLEVEL", "RANDOM", "BASIC"))
         if kind is None:
             raise o.statement.error(
