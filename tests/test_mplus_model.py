@@ -51,7 +51,11 @@ def test_labels_of_loadings_may_leave_out_the_first_one_which_is_fixed():
     same(head + "MODEL: f BY y1-y3 (a b);", model="f =~ 1*y1 + a*y2 + b*y3")
     same(head + "MODEL: f BY y1 y2-y3 (a b);", model="f =~ 1*y1 + a*y2 + b*y3")
     same(head + "MODEL: f BY y1-y3 (a b c);", model="f =~ 1*y1 + b*y2 + c*y3")
-    assert any("behind f =~ y1, which is fixed" in n for n in build(head + "MODEL: f BY y1-y3 (a b);")[1])
+    same(head + "MODEL: f BY y1@1 y2 y3 (a b);", model="f =~ 1*y1 + a*y2 + b*y3")
+    same(head + "MODEL: f BY y1@1 y2 y3 (a);", model="f =~ 1*y1 + a*y2 + a*y3")
+    same(head + "MODEL: f BY y1-y3 (a);", model="f =~ 1*y1 + a*y2 + a*y3")
+    assert any("not fixed, as f =~ y1 is" in n for n in build(head + "MODEL: f BY y1-y3 (a b);")[1])
+    assert any("(a) makes f =~ y2 and f =~ y3 equal" in n for n in build(head + "MODEL: f BY y1-y3 (a);")[1])
     refused(head + "MODEL: f BY y1-y3* (a b); f@1;", "2 labels for 3 parameters")
     refused(head + "MODEL: f BY y1@1 y2-y3 (a b c d);", "4 labels for 3 parameters")
 

@@ -1,9 +1,9 @@
 """MODEL: what its statements say of each parameter, with Mplus's rules for lists, labels and levels.
 
-A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters are
-given out in their order (left side by left side), wherever lines end, and so are as many as there are loadings behind a first
-one, which is fixed; else they belong to the parameters of their own line, and one label makes those equal: this is the one place
-where Mplus looks at ends of lines. The last mention of a parameter counts.
+A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters, or
+as free parameters, are given out in their order (left side by left side), wherever lines end; else they belong to the parameters
+of their own line, and one label makes the free ones equal: this is the one place where Mplus looks at ends of lines. The last
+mention of a parameter counts.
 """
 
 import math
@@ -455,15 +455,24 @@ class _Reader:
         """Label by key: as many labels as parameters go to all of them, else those of the labels' own line get them."""
         labels = group.labels
         pairs = [row for row, _ in rows if row.op == "~~" and row.lhs != row.rhs]
-        free = [row for k, (row, item) in enumerate(rows) if k or row.op != "=~" or not self._is_marker(row, item)]
-        # of a list WITH itself, labels may be those of the pairs; of BY, those of the loadings behind the first, which is fixed
+        fixed = [
+            row
+            for k, (row, item) in enumerate(rows)
+            if item.fixed is not None or (not k and self._is_marker(row, item))
+        ]
+        free = [row for row, _ in rows if row not in fixed]
+        # of a list WITH itself, labels may be those of the pairs; else those of what is not fixed, as a first loading is
         for named in ([row for row, _ in rows], pairs, free):
             if len(labels) == len(named):
-                if named is free and len(free) < len(rows):
-                    said = f"the labels are those of the loadings behind {rows[0][0].name}, which is fixed at 1."
-                    self.model.notes.append(f"line {statement.line + group.line}: {said}")
+                if named is free and fixed:
+                    names = ", ".join(row.name for row in fixed)
+                    self.model.notes.append(
+                        f"line {statement.line + group.line}: the labels are those of what is not fixed, as {names} is."
+                    )
                 return {row.key: label for row, label in zip(named, labels, strict=True)}
         line = [row for row, item in rows if item.line == group.line] or [row for row, _ in rows]
+        if len(labels) == 1:
+            line = [row for row in line if row not in fixed] or line
         if len(labels) not in (1, len(line)):
             names = ", ".join(row.name for row, _ in rows)
             raise statement.error(f"{len(labels)} labels for {len(rows)} parameters ({names}): write as many, or one.")
@@ -477,9 +486,9 @@ class _Reader:
         return {row.key: labels[k if len(labels) > 1 else 0] for k, row in enumerate(line)}
 
     def _is_marker(self, row: Row, item: Item) -> bool:
-        """Whether a loading is the first of its factor, fixed at 1 for want of ``*`` or ``@``."""
+        """Whether a row is the first loading of its factor, fixed at 1 for want of ``*``."""
         before = {(m.row.level, m.row.lhs) for m in self.model.mentions.values() if m.row.op == "=~"}
-        return item.fixed is None and not item.freed and (row.level, row.lhs) not in before
+        return row.op == "=~" and not item.freed and (row.level, row.lhs) not in before
 
     def _keep(self, mention: Mention) -> None:
         old = self.model.mentions.get(mention.row.key)
