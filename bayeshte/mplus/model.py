@@ -40,7 +40,7 @@ REMEDIES = {
     "=": "write '@' to fix a parameter, MODEL CONSTRAINT for equations.",
     "[": "means stand in brackets of their own, [y1 y2]; is a ';' missing before it?",
     "]": "means stand in brackets of their own, [y1 y2]; is a ';' missing before it?",
-    "|": "one '|' a statement: s | y ON x.",
+    "|": "one '|' a statement, s | y ON x; is a ';' missing before the second?",
     "~": "priors belong to MODEL PRIORS; in MODEL write 'y ON x'.",
 }
 EQUAL = "equal"  # begins the label of a numeric equality: (1) is equal1
