@@ -438,6 +438,10 @@ class _Reader:
                 if row.key not in self.model.mentions:
                     self._keep(Mention(row, False, statement))
                 continue
+            if of_response and item.fixed == 1 and not group.labels:
+                note = f"line {statement.line}: {statement.shown}: residual variances of latent responses are 1 without it."
+                self.model.notes += [note] if note not in self.model.notes else []
+                continue
             if of_response:
                 raise statement.error(
                     f"{row.lhs} is categorical: the residual variance of its latent response is 1. Leave {row.lhs} out here."
@@ -464,8 +468,9 @@ class _Reader:
         # of a list WITH itself, labels may be those of the pairs; else those of what is not fixed, as a first loading is
         for named in ([row for row, _ in rows], pairs, free):
             if len(labels) == len(named):
-                if named is free and fixed:
-                    names = ", ".join(row.name for row in fixed)
+                near = [row.name for row, item in rows if row in fixed and item.line == group.line]
+                if named is free and near:
+                    names = ", ".join(near)
                     self.model.notes.append(
                         f"line {statement.line + group.line}: the labels are those of what is not fixed, as {names} is."
                     )
