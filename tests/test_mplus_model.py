@@ -485,3 +485,9 @@ def test_probabilities_of_a_probit_are_computed():
         HEAD + "USEV = y1 x1;\n" + ONE + "MODEL: y1 ON x1 (b); [y1] (m);\nMODEL CONSTRAINT: NEW(p); p = PHI(m + 2*b);"
     )
     assert spec.table.derived[0][1]({"m": np.array(-1.0), "b": np.array(0.5)}) == pytest.approx(0.5)
+
+
+def test_new_parameters_stand_in_parentheses():
+    head = HEAD + "USEV = y1 x1;\n" + ONE + "MODEL: y1 ON x1 (b);\nMODEL CONSTRAINT: "
+    for statement in ("NEW d; d = 2*b;", "NEW = d; d = 2*b;", "NEW(d) d = 2*b;"):
+        refused(head + statement, "line 7, MODEL CONSTRAINT: NEW", "stand in parentheses", "NEW(ind)")

@@ -50,6 +50,8 @@ def read(source: Source, model: Model, settings: Settings) -> Derived:
         if match := re.fullmatch(r"NEW\s*\((.*)\)", statement.text, re.S | re.I):
             names = re.sub(r"\*\s*-?[\d.]+", " ", match[1])
             new += [(name, statement) for name in new_list(names, statement)]
+        elif re.match(r"NEW\b", statement.text, re.I):
+            raise statement.error("new parameters stand in parentheses, NEW(ind); is a ';' missing behind them?")
         elif re.match(r"(PLOT|LOOP)\b", statement.text, re.I):
             model.notes.append(
                 f"line {statement.line}: {statement.shown}: not plotted; bh.conditional_effects(fit, ...) has the numbers."
