@@ -1,5 +1,7 @@
 """Model text: derived parameters, expressions of labels."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,7 +65,7 @@ def test_derived_names_across_texts():
 
 
 LABELS = {"a": 1.7, "b": -0.4, "c.d": 2.2}
-PYTHON = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
+PYTHON = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "pnorm": NormalDist().cdf}
 
 
 @st.composite

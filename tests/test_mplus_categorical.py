@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mplus_inputs import HEAD, ONE, RANDOM, TWO, build, refused, same
+from mplus_inputs import HEAD, ONE, RANDOM, TWO, build, refused, rows, same
 from test_cli import call
 from test_mplus_output import assert_lines, flat, short
 
@@ -44,6 +44,24 @@ def test_thresholds_of_one_level():
 def test_lists_of_thresholds(mplus_text, text):
     head = HEAD + "USEV = y1-y3; CATEGORICAL ARE ALL;\n" + ONE + "MODEL: f BY y1-y3; "
     same(head + mplus_text, ["y1", "y2", "y3"], model=f"f =~ y1 + y2 + y3; {text.replace('e*', 'equal1*')}")
+
+
+def test_residual_variances_of_1_are_noted():
+    spec, notes, *_ = build(PATH + "MODEL: y1 ON x1 y3; y2 ON y1; y1-y2@1;")
+    assert rows(spec.table) == rows(build(PATH + "MODEL: y1 ON x1 y3; y2 ON y1;")[0].table)
+    assert len([n for n in notes if "y1-y2@1: residual variances of latent responses are 1" in n]) == 1
+
+
+def test_all_variables_are_those_of_clusters_too():
+    head = HEAD + "USEV = y1-y3 z; CLUSTER = school; BETWEEN = z; CATEGORICAL = ALL;\n" + TWO
+    head += "MODEL: %WITHIN% f BY y1-y3; %BETWEEN% g BY y1-y3; "
+    same(
+        head + "z ON g;",
+        ["y1", "y2", "y3", "z"],
+        within="f =~ y1 + y2 + y3",
+        between="g =~ y1 + y2 + y3; z ~ g",
+    )
+    refused(head + "g ON z;", "z is categorical and only predicts")
 
 
 def test_two_levels_with_a_random_slope():
@@ -113,7 +131,7 @@ def test_deleting_categorical_changes_the_table():
 @pytest.mark.parametrize(
     ("statements", "words"),
     [
-        ("y1 ON x1; y1@1;", ["line 6, MODEL: y1@1", "residual variance of its latent response is 1"]),
+        ("y1 ON x1; y1@2;", ["line 6, MODEL: y1@2", "residual variance of its latent response is 1"]),
         ("y1 ON x1; y1-y3;", ["residual variance of its latent response is 1"]),
         ("y1 ON x1; [y1];", ["[y1$1]", "no mean"]),
         ("y1 ON x1; [y3$1];", ["y3 has no thresholds"]),

@@ -1,10 +1,14 @@
 """Mplus inputs: lexical rules, names, options."""
 
-import pytest
-from mplus_inputs import HEAD, ONE, build, refused
+from pathlib import Path
 
+import pytest
+from mplus_inputs import HEAD, ONE, build, refused, rows
+
+from bayeshte import mplus
 from bayeshte.mplus import source
 from bayeshte.mplus.names import found, numbered
+from bayeshte.mplus.read import parse
 
 # ------------------------------------------------------------------------------------------------------------ lexical rules
 
@@ -96,7 +100,7 @@ def test_options_of_variable_are_refused(statement, words):
         ("ESTIMATOR = MLR;", ["--as-bayes"]),
         ("TYPE = GENERAL;", ["--as-bayes"]),
         ("TYPE = TWOLEVEL; ESTIMATOR = BAYES;", ["CLUSTER"]),
-        ("ESTIMATOR = BAYES; MODEL = NOCOVARIANCES;", ["defaults"]),
+        ("ESTIMATOR = BAYES; MODEL = NOMEANSTRUCTURE;", ["NOCOVARIANCES is supported", "delete this one"]),
         ("ESTIMATOR = BAYES; POINT = MIDDLE;", ["MIDDLE"]),
         ("ESTIMATOR = BAYES; LINK = LOGIT;", ["PROBIT"]),
         ("ESTIMATOR = BAYES; PARAMETERIZATION = RESCOV;", ["THETA"]),
@@ -156,3 +160,24 @@ def test_missing_values_by_variable_range_and_symbol():
         s = build(HEAD + f"USEV = y1 y2; MISSING = y1 ({values});\n" + ONE + "MODEL: y1 ON y2;")[2]
         assert s.missing == {"y1": limits}, values
     assert build(HEAD + "USEV = y1 y2; MISSING = .;\n" + ONE + "MODEL: y1 ON y2;")[2].symbol == "."
+
+
+def test_dashes_of_word_processors_are_hyphens():
+    usual = "MODEL: y1-y2 ON x1; [y1*-1];"
+    head = HEAD + "USEV = y1-y2 x1;\n" + ONE
+    assert rows(build(head + usual.replace("-", "\u2013"))[0].table) == rows(build(head + usual)[0].table)
+
+
+def test_centering_of_older_versions_is_that_of_define():
+    text = HEAD + "USEV = y1 x1; CENTERING = GRANDMEAN (x1);\n" + ONE + "MODEL: y1 ON x1;"
+    now = text.replace("CENTERING = GRANDMEAN (x1);", "").replace(ONE, "DEFINE: CENTER x1 (GRANDMEAN);\n" + ONE)
+    old, new = (mplus.program(parse(t, Path("trial.inp"))) for t in (text, now))
+    assert old == new
+    assert "x1" in old
+    assert "mean()" in old
+
+
+def test_types_of_older_versions_are_noted():
+    _, notes, s, _ = build(HEAD + "USEV = y1 x1;\nANALYSIS: TYPE = MISSING H1; ESTIMATOR = BAYES;\nMODEL: y1 ON x1;")
+    assert s.types == {"GENERAL"}
+    assert len([n for n in notes if "of older versions" in n]) == 2

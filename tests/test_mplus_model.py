@@ -1,9 +1,11 @@
 """MODEL and what refers to it: lists, labels, defaults, levels, constraints, indirect effects, priors."""
 
+import numpy as np
 import pytest
 from mplus_inputs import HEAD, ONE, RANDOM, TWO, build, refused, rows, same
 
 import bayeshte as bh
+from bayeshte.mplus.words import lines
 
 
 def test_a_path_model_has_mplus_defaults():
@@ -42,6 +44,44 @@ def test_labels_are_given_out_in_order():
         HEAD + "USEV = y1-y3;\n" + ONE + "MODEL: y1-y3 WITH y1-y3 (c1-c3);",
         model="y1 ~~ c1*y2 + c2*y3; y2 ~~ c3*y3; y1 ~~ y1; y2 ~~ y2; y3 ~~ y3",
     )
+
+
+def test_labels_of_loadings_may_leave_out_the_first_one_which_is_fixed():
+    head = HEAD + "USEV = y1-y3;\n" + ONE
+    same(head + "MODEL: f BY y1-y3 (a b);", model="f =~ 1*y1 + a*y2 + b*y3")
+    same(head + "MODEL: f BY y1 y2-y3 (a b);", model="f =~ 1*y1 + a*y2 + b*y3")
+    same(head + "MODEL: f BY y1-y3 (a b c);", model="f =~ 1*y1 + b*y2 + c*y3")
+    same(head + "MODEL: f BY y1@1 y2 y3 (a b);", model="f =~ 1*y1 + a*y2 + b*y3")
+    same(head + "MODEL: f BY y1@1 y2 y3 (a);", model="f =~ 1*y1 + a*y2 + a*y3")
+    same(head + "MODEL: f BY y1-y3 (a);", model="f =~ 1*y1 + a*y2 + a*y3")
+    assert any("not fixed, as f =~ y1 is" in n for n in build(head + "MODEL: f BY y1-y3 (a b);")[1])
+    assert any("(a) makes f =~ y2 and f =~ y3 equal" in n for n in build(head + "MODEL: f BY y1-y3 (a);")[1])
+    refused(head + "MODEL: f BY y1-y3* (a b); f@1;", "2 labels for 3 parameters")
+    refused(head + "MODEL: f BY y1@1 y2-y3 (a b c d);", "4 labels for 3 parameters")
+
+
+def test_latent_change_scores_have_equal_residual_variances():
+    change = "l1 BY y1; l2 BY y2; l3 BY y3; y1-y3 (e); l2 ON l1@1; l3 ON l2@1; l2-l3@0; [y1-y3@0 l1]; d2 BY l2@1; d3 BY l3@1;"
+    spec, *_ = build(
+        HEAD
+        + "USEV = y1-y3;\n"
+        + ONE
+        + f"MODEL: {change} d2-d3@0; g BY d2@1 d3@1; [g]; d2 ON l1 (b); d3 ON l2 (b); g WITH l1;"
+    )
+    free = {row.name for row in spec.table.rows if row.fixed is None and row.op == "~~"}
+    assert free == {"y1 ~~ y1", "y2 ~~ y2", "y3 ~~ y3", "l1 ~~ l1", "g ~~ g", "g ~~ l1"}
+    refused(HEAD + "USEV = y1-y3;\n" + ONE + "MODEL: l BY y1; y2 y3 ON l;", "has one indicator", "y1 ~~ 0*y1")
+
+
+def test_without_covariances_only_those_of_WITH_are_there():
+    head = HEAD + "USEV = y1-y4 x1 x2;\nANALYSIS: ESTIMATOR = BAYES; MODEL = NOCOV;\n"
+    same(
+        head + "MODEL: y1 ON x1; y2 ON x2; x1 x2; f BY y3; g BY y4; y3-y4@0;",
+        model="y1 ~ x1; y2 ~ x2; x1 ~~ x1 + 0*x2; x2 ~~ x2; f =~ 1*y3; g =~ 1*y4; y3 ~~ 0*y3; y4 ~~ 0*y4; y1 ~~ 0*y2;"
+        "f ~~ 0*g; f ~~ 0*x1 + 0*x2; g ~~ 0*x1 + 0*x2",
+    )
+    spec, _, _, words = build(head + "MODEL: y1 ON x1; y2 ON x2; y3 ON x1; y4 ON x2; y1 WITH y3;")
+    assert [line.header for line in lines(spec.table, words) if "WITH" in line.header] == ["Y1 WITH"]
 
 
 def test_one_label_behind_several_parameters_makes_those_of_its_line_equal():
@@ -420,3 +460,34 @@ def test_priors_of_the_input_and_flat_ones_for_the_rest():
 )
 def test_priors_are_refused(statement, words):
     refused(PATHS + "MODEL PRIORS: " + statement, *words)
+
+
+def test_priors_of_differences_are_refused_as_such():
+    head = HEAD + "USEV = y1 x1 x2;\n" + ONE + "MODEL: y1 ON x1 x2 (b1 b2);\nMODEL PRIORS: "
+    for statement in ("DIFF(b1-b2) ~ N(0, .01);", "DIFFERENCE(b1, b2) ~ N(0, .01);", "COVARIANCE(b1, b2) = .5;"):
+        refused(head + statement, statement[:4], "not supported", "one label")
+
+
+def test_products_stand_on_the_right_of_ON():
+    head = (
+        HEAD
+        + "USEV = y1-y6 x1;\nANALYSIS: TYPE = RANDOM; ESTIMATOR = BAYES;\nMODEL: f BY y1-y3; g BY y4-y5; fg | f XWITH g;\n"
+    )
+    build(head + "y6 ON f g fg;")
+    refused(head + "y6 ON fg; fg WITH f@0;", "fg is a product", "right of ON")
+    refused(head + "y6 ON fg; [fg@0];", "fg is a product")
+    refused(head + "y6 ON fg; fg ON x1;", "fg is a product")
+    refused(head + "fgx | fg XWITH x1; y6 ON fgx;", "fg is a product itself", "DEFINE")
+
+
+def test_probabilities_of_a_probit_are_computed():
+    spec, *_ = build(
+        HEAD + "USEV = y1 x1;\n" + ONE + "MODEL: y1 ON x1 (b); [y1] (m);\nMODEL CONSTRAINT: NEW(p); p = PHI(m + 2*b);"
+    )
+    assert spec.table.derived[0][1]({"m": np.array(-1.0), "b": np.array(0.5)}) == pytest.approx(0.5)
+
+
+def test_new_parameters_stand_in_parentheses():
+    head = HEAD + "USEV = y1 x1;\n" + ONE + "MODEL: y1 ON x1 (b);\nMODEL CONSTRAINT: "
+    for statement in ("NEW d; d = 2*b;", "NEW = d; d = 2*b;", "NEW(d) d = 2*b;"):
+        refused(head + statement, "line 7, MODEL CONSTRAINT: NEW", "stand in parentheses", "NEW(ind)")

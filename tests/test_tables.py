@@ -13,7 +13,7 @@ import bayeshte as bh
 from bayeshte.convergence import Check, Diagnosis
 from bayeshte.summary import rows
 from bayeshte.tables import apa, to_docx, to_html, to_latex
-from bayeshte.tables.digits import number, percent, probability, significant, supported_decimals
+from bayeshte.tables.digits import number, percent, probability, significant, supported_decimals, two_digits
 
 BAD = Diagnosis((Check("R-hat", False, 1.4, 1.01, "largest R-hat 1.400 (sd)"),))
 FORMS = {
@@ -85,6 +85,13 @@ class Tags(HTMLParser):
 )
 def test_digits_are_those_the_monte_carlo_error_supports(sd, mcse, decimals):
     assert supported_decimals(sd, mcse) == decimals
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.01234, "0.012"), (1.26, "1.3"), (12.6, "13"), (126.4, "126"), (126400.0, "126,400")]
+)
+def test_monte_carlo_errors_have_two_digits(value, text):
+    assert two_digits(value) == text
 
 
 @pytest.mark.parametrize(

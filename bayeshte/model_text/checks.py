@@ -157,12 +157,22 @@ def _check_indicators(table: ParameterTable, level: str) -> None:
         if not indicators:
             raise SpecError(f"The factor {factor!r} has no indicator: all its loadings are fixed at 0.")
         residual, own = (rows[Row(level, v, "~~", v).key] for v in (indicators[0], factor))
-        if len(indicators) == 1 and residual.fixed is None and own.fixed is None:
+        free = residual.fixed is None and own.fixed is None
+        if len(indicators) == 1 and free and not _is_held(table, factor, (residual, own)):
             y = indicators[0]
             raise SpecError(
                 f"The factor {factor!r} has one indicator, {y!r}, whose residual variance {residual.name} is free: fix it, "
                 f"{y} ~~ 0*{y} if it has no error, or use {y} without a factor."
             )
+
+
+def _is_held(table: ParameterTable, factor: str, variances: tuple[Row, Row]) -> bool:
+    """Whether other moments may tell the variance of a factor from that of its only indicator: an equality, or a path from the
+    factor with a known coefficient, as in a latent change score."""
+    level = variances[0].level
+    paths = [row for row in table.at(level) if row.op == "~" and row.parts == (factor,)]
+    labels = [row.label for row in table.rows if row.label]
+    return any(row.fixed for row in paths) or any(labels.count(row.label) > 1 for row in (*variances, *paths))
 
 
 def _check_scales(table: ParameterTable) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 #: An expression in postfix order: ("number", 2.0), ("label", "b1"), ("unary", "exp"), ("binary", "*").
 Program = tuple[tuple[str, str | float], ...]
 
-FUNCTIONS: dict[str, Callable] = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs}
+FUNCTIONS: dict[str, Callable] = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "pnorm": ndtr}
 UNARY: dict[str, Callable] = {"-": np.negative, **FUNCTIONS}
 BINARY: dict[str, Callable] = {
     "+": np.add,

@@ -17,7 +17,7 @@ TOKEN = re.compile(
     r"\s+|(?P<name>[A-Za-z_][\w.]*)|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<mark>\*\*|[-+*/^()])|(?P<odd>.)"
 )
 #: function of Mplus: how the model text writes it
-FUNCTIONS = {"EXP": "exp", "LN": "log", "LOG": "log", "SQRT": "sqrt", "ABS": "abs"}
+FUNCTIONS = {"EXP": "exp", "LN": "log", "LOG": "log", "SQRT": "sqrt", "ABS": "abs", "PHI": "pnorm"}
 LN10 = 2.302585092994046
 BOUNDS = (
     "BAYES has no bounds: variances are positive in any case; give another parameter a prior within its bounds, MODEL PRIORS: "
@@ -50,6 +50,8 @@ def read(source: Source, model: Model, settings: Settings) -> Derived:
         if match := re.fullmatch(r"NEW\s*\((.*)\)", statement.text, re.S | re.I):
             names = re.sub(r"\*\s*-?[\d.]+", " ", match[1])
             new += [(name, statement) for name in new_list(names, statement)]
+        elif re.match(r"NEW\b", statement.text, re.I):
+            raise statement.error("new parameters stand in parentheses, NEW(ind); is a ';' missing behind them?")
         elif re.match(r"(PLOT|LOOP)\b", statement.text, re.I):
             model.notes.append(
                 f"line {statement.line}: {statement.shown}: not plotted; bh.conditional_effects(fit, ...) has the numbers."

@@ -22,13 +22,14 @@ REMEDIES = {
         "{}", "residual variances of latent responses are 1, and there are no scale factors: delete the statement."
     ),
     "#": "it belongs to latent classes or loops, which are not supported.",
-    "^": "random residual variances and loadings are not supported.",
-    "&": "dynamic models are not supported.",
+    "^": "for a residual as a variable, y1^, write a factor, w1 BY y1@1; y1@0; random loadings and residual variances "
+    "are not supported.",
+    "&": "dynamic models are not supported: a column of the data with the value before, made beforehand, can be a covariate.",
     ":": "commands end with a colon, statements with a semicolon: is the ';' before it missing?",
     "=": "write '@' to fix a parameter, MODEL CONSTRAINT for equations.",
     "[": "means stand in brackets of their own, [y1 y2]; is a ';' missing before it?",
     "]": "means stand in brackets of their own, [y1 y2]; is a ';' missing before it?",
-    "|": "one '|' a statement: s | y ON x.",
+    "|": "one '|' a statement, s | y ON x; is a ';' missing before the second?",
     "~": "priors belong to MODEL PRIORS; in MODEL write 'y ON x'.",
 }
 EQUAL = "equal"  # begins the label of a numeric equality: (1) is equal1

@@ -110,6 +110,11 @@ class _Reader:
         if keyword[1].upper() == "XWITH":
             if [len(names), *map(len, sides)] != [1, 1, 1]:
                 raise statement.error("an interaction has one name and two factors: fx | f XWITH x.")
+            if nested := [side[0] for side in sides if side[0] in self.model.products]:
+                raise statement.error(
+                    f"{nested[0]} is a product itself: products of three are supported for observed variables only, which DEFINE "
+                    "multiplies, x123 = x1*x2*x3."
+                )
             self.model.products[names[0]] = (sides[0][0], sides[1][0])
             return
         if keyword[1].upper() != "ON":

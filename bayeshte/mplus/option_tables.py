@@ -18,12 +18,15 @@ READ = {
         ),
         "CATEGORICAL",
     ),
-    "ANALYSIS": ("TYPE", "ESTIMATOR", "POINT", "PREDICTOR", "LINK", "PARAMETERIZATION", "MEDIATOR"),
+    "ANALYSIS": ("TYPE", "ESTIMATOR", "MODEL", "POINT", "PREDICTOR", "LINK", "PARAMETERIZATION", "MEDIATOR"),
     "OUTPUT": ("CINTERVAL",),
     "SAVEDATA": ("FILE", "SAVE", "BPARAMETERS"),
     "PLOT": (),
 }
 
+_DYNAMIC = (
+    "dynamic models are not supported: a column of the data with the value before, made beforehand, can be a covariate."
+)
 _ML = "it steers estimators other than BAYES"
 NOTED = {
     "DATA": {
@@ -165,8 +168,8 @@ REFUSED = {
         "TSCORES": "individually varying times are not supported: use random slopes on a time variable.",
         "CONSTRAINT": "variables in MODEL CONSTRAINT are not supported.",
         "CENTERING": "write it into DEFINE: CENTER x (GROUPMEAN); or (GRANDMEAN).",
-        "LAGGED": "dynamic models are not supported.",
-        "TINTERVAL": "dynamic models are not supported.",
+        "LAGGED": _DYNAMIC,
+        "TINTERVAL": _DYNAMIC,
     }
     | dict.fromkeys(("DSURVIVAL", "SURVIVAL", "TIMECENSORED"), "survival models are not supported.")
     | dict.fromkeys(
@@ -174,7 +177,6 @@ REFUSED = {
     )
     | {"PATTERN": "designs with planned patterns need no option: code what was not asked as missing."},
     "ANALYSIS": {
-        "MODEL": "the defaults it changes are not supported: write the covariances into MODEL, fixed with @0 or free.",
         "ROTATION": "exploratory factors are not supported: write the loadings with BY.",
         "ALIGNMENT": "groups are not supported.",
         "REPSE": _WEIGHTS,

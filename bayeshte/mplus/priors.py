@@ -81,11 +81,13 @@ def read(source: Source, model: Model, structure: Structure, flat: bool) -> dict
 
 def _parsed(statement: Statement, model: Model) -> tuple[str, list[str], float, float]:
     """Distribution, labels of the model text, and the two numbers of a statement."""
+    if function := re.match(r"\s*([A-Za-z]+)\s*\(", statement.text):
+        raise statement.error(
+            f"{function[1].upper()}: priors are those of labels, b1-b3 ~ N(0, 5). Differences and covariances of priors are not "
+            "supported: for parameters that are equal give them one label, for others informative priors of each."
+        )
     match = PRIOR.fullmatch(statement.text)
     if not match:
-        word = statement.text.split("(")[0].strip().upper()
-        if word in ("DIFF", "DIFFERENCE", "COVARIANCE", "COV"):
-            raise statement.error(f"{word} is not supported: priors are those of single labels, b1 ~ N(0, 5).")
         raise statement.error("write labels ~ distribution: b1-b3 ~ N(0, 5).")
     a, b = (_number(v, statement) for v in match.groups()[2:])
     return match[2].upper(), _labels(match[1], statement, model), a, b

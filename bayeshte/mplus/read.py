@@ -173,7 +173,7 @@ UNSUPPORTED = {
     "MODEL POPULATION": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
     "MODEL COVERAGE": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
     "MODEL MISSING": "simulation studies are written in Python, with bh.simulate and bh.calibrate.",
-    "DATA IMPUTATION": "missing values are integrated (MAR), no imputation is needed.",
+    "DATA IMPUTATION": "missing values are integrated (MAR), no imputation is needed: delete the command.",
     "DATA WIDETOLONG": "reshape the data before, with pandas.wide_to_long say.",
     "DATA LONGTOWIDE": "reshape the data before, with DataFrame.pivot say.",
     "DATA TWOPART": "two-part variables are not supported.",

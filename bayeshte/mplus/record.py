@@ -1,8 +1,8 @@
 """Writing down what MODEL says of parameters: labels are given out, levels checked, and the last mention counts.
 
-A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters are
-given out in their order (left side by left side), wherever lines end; else they belong to the parameters of their own line, and
-one label makes those equal: this is the one place where Mplus looks at ends of lines.
+A statement names parameters in groups: what stands before a parenthesis with labels is a group. As many labels as parameters, or
+as free parameters, are given out in their order (left side by left side), wherever lines end; else they belong to the parameters
+of their own line, and one label makes the free ones equal: this is the one place where Mplus looks at ends of lines.
 """
 
 from dataclasses import replace
@@ -23,7 +23,11 @@ class Record:
         """Rows of a group with modifiers and labels."""
         labels = self._given_out(rows, group, statement) if group.labels else {}
         for row, item in rows:
-            for name in {row.lhs, *row.parts}:
+            for name in sorted({row.lhs, *row.parts}):
+                if name in self.model.products:
+                    raise statement.error(
+                        f"{name} is a product: it stands on the right of ON only. Leave {name} out here."
+                    )
                 self.check_level(name, row.level, statement)
             of_response = row.kind == "variance" and row.lhs in self.settings.responses(row.level)
             if of_response and KEYWORD.search(statement.text):
@@ -32,6 +36,10 @@ class Record:
                 # a list WITH itself: what stands behind it is about the pairs, their variances are as they are elsewhere
                 if row.key not in self.model.mentions:
                     self.keep(Mention(row, False, statement))
+                continue
+            if of_response and item.fixed == 1 and not group.labels:
+                note = f"line {statement.line}: {statement.shown}: residual variances of latent responses are 1 without it."
+                self.model.notes += [note] if note not in self.model.notes else []
                 continue
             if of_response:
                 raise statement.error(
@@ -50,10 +58,25 @@ class Record:
         """Label by key: as many labels as parameters go to all of them, else those of the labels' own line get them."""
         labels = group.labels
         pairs = [row for row, _ in rows if row.op == "~~" and row.lhs != row.rhs]
-        for named in ([row for row, _ in rows], pairs):  # of a list WITH itself, labels may be those of the pairs
+        fixed = [
+            row
+            for k, (row, item) in enumerate(rows)
+            if item.fixed is not None or (not k and self._is_marker(row, item))
+        ]
+        free = [row for row, _ in rows if row not in fixed]
+        # of a list WITH itself, labels may be those of the pairs; else those of what is not fixed, as a first loading is
+        for named in ([row for row, _ in rows], pairs, free):
             if len(labels) == len(named):
+                near = [row.name for row, item in rows if row in fixed and item.line == group.line]
+                if named is free and near:
+                    names = ", ".join(near)
+                    self.model.notes.append(
+                        f"line {statement.line + group.line}: the labels are those of what is not fixed, as {names} is."
+                    )
                 return {row.key: label for row, label in zip(named, labels, strict=True)}
         line = [row for row, item in rows if item.line == group.line] or [row for row, _ in rows]
+        if len(labels) == 1:
+            line = [row for row in line if row not in fixed] or line
         if len(labels) not in (1, len(line)):
             names = ", ".join(row.name for row, _ in rows)
             raise statement.error(f"{len(labels)} labels for {len(rows)} parameters ({names}): write as many, or one.")
@@ -66,7 +89,13 @@ class Record:
             self.model.notes.append(f"line {statement.line + group.line}: the label ({written}) {says}.")
         return {row.key: labels[k if len(labels) > 1 else 0] for k, row in enumerate(line)}
 
+    def _is_marker(self, row: Row, item: Item) -> bool:
+        """Whether a row is the first loading of its factor, fixed at 1 for want of ``*``."""
+        before = {(m.row.level, m.row.lhs) for m in self.model.mentions.values() if m.row.op == "=~"}
+        return row.op == "=~" and not item.freed and (row.level, row.lhs) not in before
+
     def keep(self, mention: Mention) -> None:
+        """A mention, in the place of one of the same parameter before."""
         old = self.model.mentions.get(mention.row.key)
         if old and old.row.slope and not mention.row.slope:
             raise mention.statement.error(

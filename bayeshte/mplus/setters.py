@@ -129,7 +129,7 @@ def _categorical(out: Settings, o: Option, known_names: list[str]) -> None:
                 f"({match[2].strip()}): items with a guessing parameter or partial credit, and lists of categories, are not "
                 "supported: categories are those of the data, of a probit response, CATEGORICAL = u1-u5."
             )
-        apart = (out.cluster, *out.keep, *out.between)
+        apart = (out.cluster, *out.keep)
         names = (
             [v for v in out.use or known_names if v not in apart]
             if match[1].upper() == "ALL"
@@ -174,6 +174,11 @@ def _type(out: Settings, o: Option, _) -> None:
     words = o.value.upper().split()
     kinds = []
     for word in words:
+        if old := full_name(word, ("MISSING", "H1", "MEANSTRUCTURE")):
+            out.notes.append(
+                f"line {o.statement.line}: TYPE = {old}, of older versions, is how every model is estimated."
+            )
+            continue
         kind = full_name(word, (*TYPES, "GENERAL", "TWOLEVEL", "RANDOM", "BASIC"))
         if kind is None:
             raise o.statement.error(
@@ -191,6 +196,16 @@ def _estimator(out: Settings, o: Option, _) -> None:
     out.estimator = o.value.upper()
     if full_name(o.value, ("BAYES",)):
         out.estimator = "BAYES"
+
+
+def _defaults(out: Settings, o: Option, _) -> None:
+    if full_name(o.value, ("NOCOVARIANCES",)) is None:
+        raise o.statement.error(
+            f"MODEL = {o.value}: of the options that change what is free, NOCOVARIANCES is supported: delete this one, and write "
+            "what it frees or fixes into MODEL."
+        )
+    out.covary = False
+    out.notes.append(f"line {o.statement.line}: MODEL = NOCOVARIANCES: variables covary only where WITH says so.")
 
 
 def _point(out: Settings, o: Option, _) -> None:
@@ -265,6 +280,7 @@ SETTERS = {
     ("VARIABLE", "CATEGORICAL"): _categorical,
     ("ANALYSIS", "TYPE"): _type,
     ("ANALYSIS", "ESTIMATOR"): _estimator,
+    ("ANALYSIS", "MODEL"): _defaults,
     ("ANALYSIS", "POINT"): _point,
     ("ANALYSIS", "PREDICTOR"): _predictor,
     ("ANALYSIS", "LINK"): _link,

@@ -31,6 +31,8 @@ class Settings:
         those of `binary` must have two.
     types : set of str
         Of the analysis: GENERAL, TWOLEVEL, RANDOM, BASIC.
+    covary : bool
+        Whether variables covary by default; not with MODEL = NOCOVARIANCES.
     point : str
         MEDIAN, MEAN or MODE.
     interval : str
@@ -56,6 +58,7 @@ class Settings:
     binary: list[str] = field(default_factory=list)
     types: set[str] = field(default_factory=lambda: {"GENERAL"})
     estimator: str = "ML"
+    covary: bool = True
     point: str = "MEDIAN"
     interval: str = "eti"
     scores: str = ""

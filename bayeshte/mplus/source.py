@@ -6,7 +6,7 @@ command. Comments go from ``!`` to the end of the line, or from ``!*`` to ``*!``
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bayeshte.errors import SpecError, near
@@ -26,6 +26,8 @@ COMMANDS = (
     *("MODEL MISSING",),
 )
 QUOTED = r"\"[^\"\n]*\"|'[^'\n]*'"
+DASHES = "\u2010-\u2015\u2212"  # of word processors
+CENTERING = re.compile(r"\s*CENT\w*\s*(?:=|\bIS\b|\bARE\b)\s*(GRANDMEAN|GROUPMEAN)\s*\(([^()]*)\)\s*", re.I)
 SHORTEST = 3  # letters of a name
 LONGEST = 60  # characters of a statement that a message shows
 
@@ -101,6 +103,7 @@ def cut(text: str) -> Source:
         Text before the first command, a name before a colon that is no command, no command at all.
     """
     text, notes = _without_comments(re.sub(r"\r\n?", "\n", text))
+    text = re.sub(rf"({QUOTED})|[{DASHES}]", lambda m: m[1] or "-", text)
     found = list(_commands(text))
     if not found:
         raise SpecError("This is no Mplus input: it has no command such as 'MODEL:'.")
@@ -118,7 +121,13 @@ def cut(text: str) -> Source:
             notes.append(f"line {line}: {name} was named in line {seen[name]} already; both are read.")
         seen.setdefault(name, line)
         statements += _statements(name, text, begin, end)
-    return Source(title, tuple(statements), tuple(notes))
+    return Source(title, tuple(map(_centred, statements)), tuple(notes))
+
+
+def _centred(statement: Statement) -> Statement:
+    """VARIABLE's CENTERING, of Mplus before version 7, as DEFINE's CENTER; other statements as they are."""
+    match = CENTERING.fullmatch(statement.text) if statement.command == "VARIABLE" else None
+    return replace(statement, command="DEFINE", text=f"CENTER {match[2]} ({match[1]})") if match else statement
 
 
 def _without_comments(text: str) -> tuple[str, list[str]]:

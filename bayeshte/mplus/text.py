@@ -5,7 +5,7 @@ of last outcomes. Written are: the first loading, fixed at 1 unless ``*`` frees 
 analysis but in no statement of a level, which have a variance there and covary with nothing; variables that neither predict nor
 are predicted, which covary as WITH says; variables whose variance is fixed at 0, likewise; random intercepts that nothing
 explains between clusters, likewise, and with TYPE = RANDOM all random intercepts (User's Guide, example 9.5; without RANDOM
-their residuals covary, example 9.3).
+their residuals covary, example 9.3); with MODEL = NOCOVARIANCES all variables.
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def texts(model: Model, settings: Settings, notes: list[str]) -> tuple[dict[str,
     unsaid = set()
     for row in table.rows:
         pair = {row.lhs, row.rhs}
-        zero = pair & {*alone[row.level]} or (row.level == "between" and pair <= apart)
+        zero = not settings.covary or pair & {*alone[row.level]} or (row.level == "between" and pair <= apart)
         if row.op == "~~" and len(pair) == 2 and not row.given and zero:
             lines[row.level].append(f"{row.lhs} ~~ 0*{row.rhs}")
             unsaid.add(row.key)

@@ -48,6 +48,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def two_digits(value: float) -> str:
+    """A positive number with two significant digits; all digits before the point."""
+    return number(value, max(0, 1 - int(np.floor(np.log10(value)))))
+
+
 def supported_decimals(posterior_sd: float, mcse: float) -> int:
     """Decimals to report: two, or as many as give the SD two significant digits, but no digit that is Monte Carlo noise."""
     wanted = max(2, 1 - int(np.floor(np.log10(posterior_sd)))) if 0 < posterior_sd < np.inf else 2

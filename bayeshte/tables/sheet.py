@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from bayeshte.tables.digits import DASH, MINUS, number, probability, supported_decimals, three_digits
+from bayeshte.tables.digits import DASH, MINUS, number, probability, supported_decimals, three_digits, two_digits
 
 ONE_ARM = "†"
 FAILED = "NOT CONVERGED"
@@ -171,7 +171,7 @@ def _texts(column: str, frame: pd.DataFrame, rules: pd.DataFrame) -> list[str]:
         case "p" | "p_meaningful" | "p_rope":
             return [probability(v, n) for v, n in zip(values, rules["draws"], strict=True)]
         case "mcse":
-            return [number(v, 1 - int(np.floor(np.log10(v)))) if 0 < v < np.inf else DASH for v in values]
+            return [two_digits(v) if 0 < v < np.inf else DASH for v in values]
         case "rhat":
             return [number(v, 3) for v in values]
         case "ess_bulk":
