@@ -12,7 +12,9 @@ import bayeshte as bh
 
 
 def test_an_argument_of_another_family_is_named_with_the_families_that_have_it():
-    with pytest.raises(bh.SpecError, match=r"EffectMixture has no argument 'moderators'; .*RandomSlope.* have one\. Known"):
+    with pytest.raises(
+        bh.SpecError, match=r"EffectMixture has no argument 'moderators'; .*RandomSlope.* have one\. Known"
+    ):
         bh.EffectMixture(outcome="y", moderators="x")
     with pytest.raises(bh.SpecError, match=r"SEM has no argument 'slopes'; RandomSlope has one\. Known: 'model'"):
         bh.SEM(model="y ~ x", slopes="x")
