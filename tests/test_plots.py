@@ -392,6 +392,14 @@ class TestEveryFit:
     def test_counts_have_a_rootogram(self, monkeypatch):
         fit = sampled(SPECS["poisson"], frame())
         assert "square-root scale" in texts(figure_of(plots.plot_ppc(fit)))
+        y = fit.design["y"].to_numpy()
+        made = np.tile(y, (50, 1))
+        made[0, 0] = 90.0
+        with monkeypatch.context() as patched:
+            patched.setattr(predictive, "replicate", lambda fit, draws: made)
+            figure = figure_of(plots.plot_ppc(fit))
+        assert figure.axes[0].get_xlim()[1] == y.max() + 0.5
+        assert "not shown" in texts(figure)
         monkeypatch.setattr(predictive, "COUNTS", 2)
         assert "cumulative share" in texts(figure_of(plots.plot_ppc(fit)))
 
