@@ -166,9 +166,11 @@ def binary(frame: pd.DataFrame, column: str) -> np.ndarray:
     """A 0/1 or boolean column as floats."""
     codes, levels = factorize(frame[column])
     if not set(levels) <= {0, 1}:
+        measured = len(levels) > 20 and pd.api.types.is_numeric_dtype(frame[column])
+        one = f"> {np.median(levels):.3g}" if measured else f"== {max(levels, key=str)!r}"
         raise DataError(
             f"The outcome {column!r} must be 0/1 or boolean, it has {len(levels)} values such as {levels[:4]}. "
-            f"Recode it, for example data[{column!r}] == {max(levels, key=str)!r}."
+            f"Recode it, for example data[{column!r}] {one}."
         )
     if len(levels) == 1:
         raise DataError(f"The outcome {column!r} is constant ({levels[0]} in all {len(codes)} rows).")

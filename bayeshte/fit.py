@@ -130,7 +130,9 @@ def headline(fit: Fit) -> str:
     if a["treatment"]:
         arms = fit.design[f"{a['treatment']}_arm"].to_numpy()
         parts.append(f"by {a['treatment']} ({', '.join(map(str, arms[1:]))} vs {arms[0]})")
-    if a["cluster"]:
+    if "item" in a:
+        parts.append(f"in {n[a['cluster']]:,} persons ({a['cluster']}) and {n[a['item']]:,} items ({a['item']})")
+    elif a["cluster"]:
         parts.append(f"in {n[a['cluster']]} clusters of {a['cluster']}")
     dropped = a["rows_given"] - n["row"]
     rows = f"{n['row']:,} rows" + (f" ({dropped:,} incomplete rows dropped)" if dropped else "")

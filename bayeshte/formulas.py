@@ -96,8 +96,8 @@ def _factors(formula: str) -> list[Factor]:
 
 
 def _message(error: Exception) -> str:
-    """What formulaic says, without the colours of its parser."""
-    return re.sub(r"\x1b\[[\d;]*m|[⧛⧚]", "", str(error)).strip()
+    """What formulaic says, without the colours of its parser and the formula that it repeats."""
+    return re.sub(r"\x1b\[[\d;]*m|[⧛⧚]", "", str(error)).strip().partition("\n")[0]
 
 
 def _tree(factor: Factor) -> ast.AST:

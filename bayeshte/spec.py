@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 
+from bayeshte.errors import SpecError, near
 from bayeshte.prior import Prior
 
 if TYPE_CHECKING:
@@ -116,6 +117,16 @@ class ModelSpec(ABC):
 
     latent: ClassVar[tuple[str, ...]] = ()
     random_effects: ClassVar[tuple[str, ...]] = ()
+
+    def __new__(cls, *args: object, **arguments: object) -> "ModelSpec":
+        """A specification; SpecError for an argument that the family does not have, with the families that have it."""
+        known = [f.name for f in fields(cls)]
+        for name in arguments:
+            if name not in known:
+                others = [c.__name__ for c in ModelSpec.__subclasses__() if name in {f.name for f in fields(c)}]
+                elsewhere = f"; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} one" if others else ""
+                raise SpecError(f"{cls.__name__} has no argument {name!r}{elsewhere}.{near(name, known)}")
+        return super().__new__(cls)
 
     @abstractmethod
     def design(self, data: pd.DataFrame) -> xr.Dataset:

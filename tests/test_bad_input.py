@@ -8,6 +8,20 @@ from refusals import BASE, FEW, WHOLE, N, changed, design, refused
 
 import bayeshte as bh
 
+# --- arguments of another family ------------------------------------------------------------------------------------------
+
+
+def test_an_argument_of_another_family_is_named_with_the_families_that_have_it():
+    with pytest.raises(
+        bh.SpecError, match=r"EffectMixture has no argument 'moderators'; .*RandomSlope.* have one\. Known"
+    ):
+        bh.EffectMixture(outcome="y", moderators="x")
+    with pytest.raises(bh.SpecError, match=r"SEM has no argument 'slopes'; RandomSlope has one\. Known: 'model'"):
+        bh.SEM(model="y ~ x", slopes="x")
+    with pytest.raises(bh.SpecError, match=r"RandomSlope has no argument 'covariate'\. Did you mean 'covariates'\?"):
+        bh.RandomSlope(outcome="y", covariate="x")
+
+
 # --- treatment -----------------------------------------------------------------------------------------------------------
 
 
@@ -144,7 +158,7 @@ def test_binary_outcome(family):
     words = frame().assign(y=np.where(np.arange(N) % 2, "yes", "no"))
     refused(bh.DataError, "['no', 'yes']", "data['y'] == 'yes'", data=words, family=family)
     refused(bh.DataError, "3 values", data=frame().assign(y=np.arange(N) % 3), family=family)
-    refused(bh.DataError, "0/1", data=frame(), family=family)
+    refused(bh.DataError, "0/1", f"data['y'] > {frame()['y'].median():.3g}", data=frame(), family=family)
     refused(bh.DataError, "constant (1 in all", data=frame().assign(y=1), family=family)
     refused(bh.DataError, "list", data=frame().assign(y=[[0]] * N), family=family)
     half = np.arange(N) % 2

@@ -3,10 +3,12 @@
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from mixture_cases import ROLES, SPECS, trial
 
 import bayeshte as bh
+from bayeshte.checks.classes import _likeness
 from bayeshte.report.model import set_by
 
 PERSONS = {"class_of": "individual"}
@@ -90,3 +92,13 @@ def test_reports_say_which_priors_the_authors_set():
     fit = SimpleNamespace(spec=spec, design=design, priors=spec.frozen_priors(design))
     found = dict(zip(fit.priors, set_by(fit), strict=True))
     assert {k for k, who in found.items() if who == "authors"} == {"sigma", "gamma0"}
+
+
+def test_a_class_in_which_no_unit_is_most_likely_is_said_to_be_one():
+    D = SimpleNamespace(labels=lambda what: ["class 1", "class 2"])
+    check = _likeness(D, np.array([[0.1, 0.9], [0.3, 0.7]]))
+    assert not check.ok
+    assert check.message == "no unit is most likely in class 1. Fit fewer classes"
+    assert "class 1 belong to it with a mean probability of 0.60: class 1 is not separable" in (
+        _likeness(D, np.array([[0.6, 0.4], [0.1, 0.9]])).message
+    )

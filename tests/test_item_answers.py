@@ -213,7 +213,7 @@ def test_effects_on_items_of_several_arms(three_arms):
     score = bh.effect_draws(three_arms, "expected score difference").sel(arm="talk")
     assert talk["score_difference"].sum() == pytest.approx(float(score.median()), abs=0.05)
     fig = bh.plot_item_effects(three_arms)
-    assert sum(line.get_label() == "expected at that easiness" for ax in fig.axes for line in ax.lines) == 2
+    assert sum(line.get_label() == "expected at that easiness, 95 % band" for ax in fig.axes for line in ax.lines) == 2
 
 
 def test_fixed_items_have_no_new_forms_and_no_test():

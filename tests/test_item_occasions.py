@@ -396,7 +396,9 @@ def test_tables_checks_and_round_trip(fitted, tmp_path):
     assert checks["p"].between(0.01, 0.99).all()
     assert np.isfinite(bh.loo(fit).elpd)
     assert "rho_theta" in set(bh.summary(fit)["parameter"])
-    bh.report(fit, tmp_path / "report.html")
+    page = bh.report(fit, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Effects by item" in page
+    assert "persons (" in page
 
 
 def test_outcome_by_arm_and_occasion(fitted):

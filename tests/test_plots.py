@@ -112,7 +112,7 @@ class TestCaterpillar:
         hollow = lines(fig.axes[0], "o")[1]
         assert len(hollow.get_xdata()) == bh.cluster_effects(many)["one_arm"].sum() == 1
         assert to_rgba(hollow.get_markerfacecolor()) == to_rgba("white")
-        assert "one arm only" in texts(fig)
+        assert "one of the two arms only" in texts(fig)
 
     def test_few_clusters_have_names_and_many_a_rank(self, few, many):
         named, ranked = (drawn(plots.plot_caterpillar(f)).axes[0] for f in (few, many))
@@ -178,7 +178,7 @@ class TestClusters:
         np.testing.assert_allclose(points[:, 0], raw)
         pooled = few.posterior["effect"].median(("chain", "draw")).sel(school=raw.index).to_numpy()[:, 0]
         np.testing.assert_allclose(points[:, 1], pooled)
-        assert ax.get_title(loc="left") == "left out: 1 with one arm only"
+        assert ax.get_title(loc="left") == "left out: 1 with one of the two arms only"
         segments = np.array(ax.collections[0].get_segments())
         np.testing.assert_allclose(segments[:, 0, 1], segments[:, 0, 0])  # they begin on the identity line
 
@@ -392,6 +392,14 @@ class TestEveryFit:
     def test_counts_have_a_rootogram(self, monkeypatch):
         fit = sampled(SPECS["poisson"], frame())
         assert "square-root scale" in texts(figure_of(plots.plot_ppc(fit)))
+        y = fit.design["y"].to_numpy()
+        made = np.tile(y, (50, 1))
+        made[0, 0] = 90.0
+        with monkeypatch.context() as patched:
+            patched.setattr(predictive, "replicate", lambda fit, draws: made)
+            figure = figure_of(plots.plot_ppc(fit))
+        assert figure.axes[0].get_xlim()[1] == y.max() + 0.5
+        assert "not shown" in texts(figure)
         monkeypatch.setattr(predictive, "COUNTS", 2)
         assert "cumulative share" in texts(figure_of(plots.plot_ppc(fit)))
 

@@ -247,3 +247,12 @@ def test_word_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr("bayeshte.tables.document.find_spec", lambda name: None)
     with pytest.raises(bh.SpecError, match=r"pip install bayeshte\[word\]"):
         to_docx(summary(), tmp_path / "a.docx")
+
+
+def test_a_positive_parameter_has_no_p_and_a_difference_in_probability_has_one():
+    row = dict.fromkeys(("estimate", "mean", "posterior_sd", "lower", "upper", "p_one_tailed"), 0.1)
+    names = ["sd_membership", "sigma_zeta", "a[item 1]", "rho", "beta1"]
+    table = apa(pd.DataFrame([{"parameter": n, **row} for n in names]))
+    assert table["p"].tolist() == ["—", "—", "—", ".100", ".100"]
+    classes = pd.DataFrame([{"class": "class 1", "quantity": q, **row} for q in ("size", "effect of drug")])
+    assert apa(classes)["p"].tolist() == ["—", ".100"]

@@ -198,7 +198,9 @@ def _likeness(D: Arrays, probability: np.ndarray) -> Check:
     own = np.nan_to_num(table.diagonal(), nan=0.0)
     k, labels = int(own.argmin()), D.labels("class")
     text = f"units most likely in {labels[k]} belong to it with a mean probability of {own[k]:.2f}"
-    if own[k] < SEPARABLE:
+    if np.isnan(table[k, k]):
+        text = f"no unit is most likely in {labels[k]}. Fit fewer classes"
+    elif own[k] < SEPARABLE:
         rest = np.delete(np.nan_to_num(table[k]), k)
         other = np.delete(np.array(labels), k)[int(rest.argmax())]
         text += f": {labels[k]} is not separable, it is nearest to {other}. Fit fewer classes"

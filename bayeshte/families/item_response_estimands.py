@@ -53,7 +53,7 @@ def _of_items(D: Arrays, sd: str) -> list[Estimand]:
     ratio += ", and beside drift" if D.untreated_after else ""
     out = [
         Estimand("SD of item effects", spread, _sd, "sd", headline=True),
-        Estimand("standardised SD of item effects", f"SD of item effects over {sd}", _standardised(_sd), "share"),
+        Estimand("standardised SD of item effects", f"SD of item effects over {sd}", _standardised(_sd), "sd"),
         Estimand("correlation of easiness and effect", rho, _rho, "correlation", headline=True),
         Estimand("ratio of item SDs", ratio, _ratio, "ratio"),
     ]

@@ -76,7 +76,7 @@ def effects(structure: Structure, m: Matrices, design: xr.Dataset, level: str) -
                     else f"effect of {cause.name} on P({y})"
                 )
                 where = f", {level}" if level else ""
-                given = {"scale": "share", "level": level, "header": HEADER}
+                given = {"scale": "coefficient", "level": level, "header": HEADER}
 
                 def draws(posterior, design, cause=cause, y=y, after=after, before=before):
                     p1, p0 = (above(structure, m, posterior, design, cause, y, x) for x in (after, before))

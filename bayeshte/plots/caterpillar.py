@@ -172,7 +172,7 @@ def _markers(ax: Axes, x: np.ndarray, y: np.ndarray, table: pd.DataFrame, size: 
     if not one.all():
         ax.plot(x[~one], y[~one], "o", ms=size, color=style.BLUE, mew=0, label="median, 95 % interval")
     if one.any():
-        text = "one arm only: rests on the other clusters"
+        text = "one of the two arms only: rests on the other clusters"
         ax.plot(x[one], y[one], "o", ms=max(size + 0.6, 2.2), mfc="white", mec=style.BLUE, mew=0.7, label=text)
 
 

@@ -70,8 +70,8 @@ def _areas(ax: Axes, fit: Fit, arm: str) -> None:
         ax.fill_between(x, 0, y, color=colour, alpha=0.3, lw=0)
         ax.plot(x, y, color=colour, lw=1.0, label=label)
     ax.axvline(0, color=style.INK, lw=0.6)
-    what = "clusters of the population" if spread is not None else "what is known of the effect of a class"
-    ax.set_title(f"area: size of the class; {what}")
+    what = "effects of clusters in the population" if spread is not None else "what is known of the effect"
+    ax.set_title(f"area: size of the class; spread: {what}")
     ax.set_xlabel(style.wrap(style.effect_label(fit, arm, link=True), 3.0))
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)

@@ -50,7 +50,7 @@ def plot_pooling(fit: Fit, contrast: str | None = None) -> Figure:
         what = f"difference of arm means, {style.versus(fit, arm)}" if arm else "cluster mean"
         label = style.effect_label(fit, arm) if arm else style.outcome_label(fit)
         if not keep.all():
-            ax.set_title(f"left out: {(~keep).sum()} with one arm only")
+            ax.set_title(f"left out: {(~keep).sum()} with one of the two arms only")
         ax.set_xlabel(style.wrap(f"no pooling: raw {what} ({fit.design.attrs['outcome']})", 2.7))
         ax.set_ylabel(style.wrap(f"partial pooling: {label}", 1.9))
     style.legend(fig, axes, 2)
@@ -98,7 +98,7 @@ def plot_baseline(fit: Fit, contrast: str | None = None) -> Figure:
         )
     fig, axes = _squares(len(arms))
     for arm, ax in zip(arms, axes, strict=True):
-        _baseline(ax, baseline, _expected(fit, arm) - baseline)
+        _baseline(ax, baseline, _expected(fit, arm) - baseline, units(fit.design)[2].removesuffix("s"))
         correlation = _correlation(fit, arm)
         if correlation is not None:
             ax.set_title(f"correlation {style.estimate(correlation)}")
@@ -109,8 +109,8 @@ def plot_baseline(fit: Fit, contrast: str | None = None) -> Figure:
     return fig
 
 
-def _baseline(ax: Axes, baseline: np.ndarray, effect: np.ndarray) -> None:
-    """Points and line from draws (draw, cluster)."""
+def _baseline(ax: Axes, baseline: np.ndarray, effect: np.ndarray, unit: str) -> None:
+    """Points and line from draws (draw, cluster or item)."""
     x, y = np.median(baseline, axis=0), np.median(effect, axis=0)
     centre, average = baseline.mean(1, keepdims=True), effect.mean(1, keepdims=True)
     deviation = baseline - centre
@@ -120,7 +120,7 @@ def _baseline(ax: Axes, baseline: np.ndarray, effect: np.ndarray) -> None:
     ax.fill_between(along, lower, upper, color=style.LIGHT, lw=0, label="95 % band")
     ax.plot(along, middle, color=style.INK, label="least-squares line")
     size = float(np.clip(40 / math.sqrt(len(x)), 1.8, 4.5))
-    ax.plot(x, y, "o", ms=size, color=style.BLUE, mew=0, alpha=0.8, label="cluster (median)")
+    ax.plot(x, y, "o", ms=size, color=style.BLUE, mew=0, alpha=0.8, label=f"{unit} (median)")
     ax.axhline(0, color=style.GREY, lw=0.6, zorder=0)
 
 

@@ -83,7 +83,7 @@ def plot_item_curves(fit: Fit, items: list[str] | None = None, seed: int = 0) ->
         ax.set_title(style.shorten(name, 24))
         ax.set_ylim(-0.03, 1.03)
     for ax in used[-cols:]:
-        ax.set_xlabel("share right of the others" if binary else "score share on the others")
+        ax.set_xlabel("share right of the other items" if binary else "score share on the other items")
     outcome = (
         style.outcome_label(fit) if binary else f"mean {fit.design.attrs['outcome']}, share of the highest category"
     )
@@ -181,7 +181,7 @@ def plot_item_information(fit: Fit) -> Figure:
         curve = information(D, shapes, theta, easiness[:, k])
         lower, median, upper = np.quantile(curve, [0.025, 0.5, 0.975], axis=0)
         above.fill_between(theta, lower, upper, color=COLOURS[k], alpha=0.25, lw=0)
-        above.plot(theta, median, color=COLOURS[k], label=arm)
+        above.plot(theta, median, color=COLOURS[k], label=f"{arm}, 95 % band")
         below.hist(
             abilities[k], bins=np.linspace(theta[0], theta[-1], 41), density=True, histtype="step", color=COLOURS[k]
         )
@@ -253,7 +253,7 @@ def _draw_effects(fit: Fit, arm: str, ax: Axes) -> None:
     _draw_line(fit, arm, average, centre, np.linspace(x.min(), x.max(), 50), ax)
     ax.hlines(y, x0, x1, color=style.GREY, lw=0.5, alpha=0.6)
     ax.vlines(x, y0, y1, color=style.BLUE, lw=0.9, alpha=0.6)
-    ax.plot(x[~differs], y[~differs], "o", ms=4, mfc="white", mec=style.BLUE, mew=0.8, label="item")
+    ax.plot(x[~differs], y[~differs], "o", ms=4, mfc="white", mec=style.BLUE, mew=0.8, label="item, 95 % intervals")
     ax.plot(x[differs], y[differs], "o", ms=4, color=style.BLUE, label="item that differs from it")
     names = [str(v) for v in fit.design[dim].to_numpy()]
     named = [k for k in np.argsort(-np.abs(y - level)) if differs[k]][:NAMED]
@@ -280,7 +280,7 @@ def _draw_line(fit: Fit, arm: str, average: xr.DataArray, centre: float, grid: n
     curve = average.transpose("chain", "draw").to_numpy().ravel()[:, None] + slope[:, None] * (grid - centre)
     lower, median, upper = np.quantile(curve, [0.025, 0.5, 0.975], axis=0)
     ax.fill_between(grid, lower, upper, color=style.VERMILION, alpha=0.15, lw=0, zorder=0)
-    ax.plot(grid, median, color=style.VERMILION, lw=0.9, label="expected at that easiness")
+    ax.plot(grid, median, color=style.VERMILION, lw=0.9, label="expected at that easiness, 95 % band")
 
 
 def _limits(values: xr.DataArray) -> np.ndarray:

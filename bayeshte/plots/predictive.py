@@ -190,6 +190,10 @@ def _counts(fit: Fit) -> tuple[PlotCollection, str, str]:
     visuals |= dict.fromkeys(("xlabel", "ylabel", "grid"), False)
     pc = az.plot_ppc_rootogram(tree, ci_prob=0.95, visuals=visuals, **layout(1, 1, 2.2))
     across = f"{fit.design.attrs['outcome']}: observed (black), replicated (blue, 95 % intervals)"
+    end = max(y.max(), np.quantile(replicated.max(1), 0.975))
+    if end < replicated.max():
+        pc.get_target("y", {}).set_xlim(-0.5, end + 0.5)
+        across += f"; above {end:.0f}: in at most 2.5 % of the replicated data sets, not shown"
     return pc, across, "rows (square-root scale)"
 
 

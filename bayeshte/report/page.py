@@ -1,7 +1,7 @@
 """The page: sections in order, each a function from the material to the values of the template of the same name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jinja2
@@ -106,6 +106,8 @@ def render(m: Material) -> str:
     )
     environment.globals["table"] = lambda frame, *words: Markup(html_table(frame, *words))
     found = [(s, s.values(m)) for s in SECTIONS]
+    if "item" in m.fit.design.attrs:
+        found = [(replace(s, title="Effects by item") if s.name == "clusters" else s, v) for s, v in found]
     parts = [
         (s, Markup(environment.get_template(f"{s.name}.html.j2").render(values)))
         for s, values in found

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bayeshte.convergence import MAX_PSR, MAX_RHAT, MAX_RHAT_EFFECTS, MIN_BFMI, MIN_ESS
+from bayeshte.effects import units
 from bayeshte.fit import Fit
 from bayeshte.report.material import Material
 from bayeshte.summary import name_of
@@ -144,7 +145,8 @@ def clusters_section(m: Material) -> dict | None:
         "not_shown": max(0, len(varying) - CLUSTERS_SHOWN),
         "constant": constant,
         "pictures": pictures(m, ("caterpillar", "pooling", "baseline")),
-        "cluster": m.fit.design.attrs["cluster"],
+        "unit": units(m.fit.design)[2].removesuffix("s"),
+        "name": units(m.fit.design)[0],
     }
 
 
@@ -172,7 +174,7 @@ def _caption(fit: Fit, name: str) -> str:
         return "Expected outcome of every cluster, sorted: posterior median and 95 % equal-tailed interval."
     if name == "effect" and not fit.design.attrs["treatment"]:
         return "Posterior of the mean, with its median and 95 % equal-tailed interval."
-    return CAPTIONS.get(name, name)
+    return CAPTIONS.get(name, name).replace("cluster", units(fit.design)[2].removesuffix("s"))
 
 
 def image_source(figure: Figure) -> str:

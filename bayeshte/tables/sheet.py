@@ -18,7 +18,9 @@ ITALIC = ("SD", "p", "n", "n reference", "n arm")
 #: scale of an estimand or first letters of a parameter: which have no leading zero, and for which zero is no question
 _BOUNDED = ("correlation", "share")
 _POSITIVE = ("sd", "ratio", "share")
-_PARAMETER_SCALES = {"corr": "correlation", "sd": "sd", "sigma": "sd", "nu": "sd", "phi": "sd", "width": "sd"}
+_PARAMETER_SCALES = {"corr": "correlation", "rho": "correlation", "pi": "share"} | dict.fromkeys(
+    ("sd", "sigma", "nu", "phi", "width", "a", "gap"), "sd"
+)
 _VARIANCES = ("variances", "residual variances")
 _HEADINGS = {
     "estimate": "Median",
@@ -47,6 +49,7 @@ _WORDS = {
     ),
     *("extreme", "prior", "likelihood", "diagnosis", "overlap", "note", "covariate", "mean_arm", "mean_reference"),
     *("variance_ratio", "imbalanced", "name", "ok", "value", "limit", "message"),
+    *("class", "quantity", "assignment", "entropy"),
 }
 _NOTES = {
     "estimate": "Median, Mean and SD are those of the posterior.",
@@ -61,7 +64,7 @@ _INTERVALS = {
 _UNPRINTED = ("fixed", "psr", "upper", "ess_tail", "one_arm")
 _LAST = ("mcse", "rhat", "ess_bulk")
 #: stubs that head groups of rows instead of filling a column, outermost first
-GROUPS = ("Level", "Header", "Estimand")
+GROUPS = ("Level", "Header", "Estimand", "Class")
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,9 @@ def _scales(frame: pd.DataFrame) -> list[str]:
     if "parameter" in frame:
         if "header" in frame:
             return ["sd" if h in _VARIANCES else "" for h in frame["header"]]
-        return [_PARAMETER_SCALES.get(str(p).split("[")[0], "") for p in frame["parameter"]]
+        return [_PARAMETER_SCALES.get(str(p).split("[")[0].split("_")[0], "") for p in frame["parameter"]]
+    if {"class", "quantity"} <= set(frame):
+        return ["share" if q == "size" else "" for q in frame["quantity"]]
     return [""] * len(frame)
 
 
