@@ -10,8 +10,8 @@ responses, and g has their log P. Were f first, small residuals of f would make 
 
 Where nothing but categories makes g differ from a quadratic function, as without slopes on latent predictors, it does so through
 the means eta = a + w'f of latent responses only. Orthogonal to R^-1 L'w the integrand is normal, and one node is exact there: the
-other nodes are those of the space that these directions span. With responses before f these are all. If in addition no row has
-anything else to integrate, normal_parts_integral.py is faster.
+other nodes are those of the space that these directions span. With responses before f these are all. If no row has anything else
+to integrate, f is integrated as in normal_parts_integral.py, and z has the coordinates of responses before f only.
 """
 
 import math
@@ -74,18 +74,40 @@ def responses_at(z, before, categories, own, f):
 
 @njit(**OPTIONS)
 def clusters_at(
-    points, number, mean, L, within, slope_cells, back, cluster, before, rows, answers, rules, categories, scratch, out
+    points,
+    number,
+    mean,
+    L,
+    within,
+    slope_cells,
+    back,
+    cluster,
+    before,
+    rows,
+    answers,
+    rules,
+    categories,
+    easy,
+    scratch,
+    out,
 ):
     """g at the first `number` of the points z of a cluster; NaN where it has none.
 
-    cluster: its number, its first row, the one after the last. before: as in `responses_at`.
+    cluster: its number, its first row, the one after the last. before: as in `responses_at`. easy: whether f is integrated, so
+    that z has the coordinates of responses before f only, and what that takes.
     """
     f, moments, roots, work, own_work = scratch
+    integrated, still, still_roots, part_rules, space_of_parts = easy
     n, ns, (j, first, last_row), first_z = len(mean), len(slope_cells), cluster, before[0]
     for point in range(number):
         for i in range(n):
             f[i] = mean[i]
         log_p = responses_at(points[point], before, categories, answers[6][j], f)
+        if integrated:
+            out[point] = log_p + with_normal_parts(
+                f, L, slope_cells, back, cluster, rows, still_roots, still, part_rules, categories, space_of_parts
+            )
+            continue
         for i in range(n):
             for k in range(i + 1):
                 f[i] += L[i, k] * points[point, first_z + k]
@@ -116,10 +138,10 @@ def towards(w, L, R, x):
 @njit(**OPTIONS)
 def directions(R, here, basis, w):
     """An orthonormal basis (rows) of the directions in x in which the integrand is not normal; their number. w is scratch."""
-    _, L, _, slope_cells, back, (j, first, last_row), responses, rows, answers, _, _, scratch = here
-    f, moments, roots, _, _ = scratch
+    _, L, _, slope_cells, back, (j, first, last_row), responses, rows, answers, _, _, _, scratch = here
+    _, moments, roots, _, _ = scratch
     pattern, _, q, _, patterns = rows
-    n, ns, a, found, before = responses[0] + len(f), len(slope_cells), len(back), 0, -1
+    n, ns, a, found, before = len(R), len(slope_cells), len(back), 0, -1
     bilinear = responses[0] > 0
     for s in range(ns):
         bilinear = bilinear or slope_cells[s, 0] == 0
@@ -215,6 +237,9 @@ def innovate(root, e, m, out):
 @njit(**OPTIONS)
 def around_mode(z, R, here, rules, basis, w, x, points, g):
     """log of the integral of exp(g(z)) N(z; 0, I) by adaptive quadrature."""
+    if len(z) == 0:
+        clusters_at(points, 1, *here, g)
+        return g[0]
     nodes, log_weights, begin = rules
     n, logdet = len(z), mode(z, R, here, points, g)
     d = directions(R, here, basis, w)
@@ -239,14 +264,14 @@ def room_of_moments(a, regressors):
 
 
 @njit(**OPTIONS)
-def easy(starts, stops, rows, slope_cells, own_kind, first_kind):
-    """Clusters that `with_normal_parts` integrates, and most rows that one of them has."""
+def with_easy_parts(starts, stops, rows, slope_cells, own_kind):
+    """Clusters whose f `with_normal_parts` integrates, and most rows that one of them has."""
     pattern, _, _, _, patterns = rows
     out, most, linear = np.zeros(len(starts), np.bool_), 0, True
     for s in range(len(slope_cells)):
         linear = linear and slope_cells[s, 0] == 1
     for j in range(len(starts)):
-        fits = linear and own_kind[j] < 0 and first_kind[j] < 0
+        fits = linear and own_kind[j] < 0
         for r in range(starts[j], stops[j]):
             fits = fits and patterns[pattern[r], 0] == patterns[pattern[r], 1]
         out[j] = fits
@@ -294,7 +319,7 @@ def integrate(within, between, structure, clusters, rows, first, own, rules, cat
     basis, w, x = np.empty((nz, nz)), np.empty(nz), np.empty(nz)
     size = max(len(all_nodes), 1 + 2 * nz + nz * (nz - 1) // 2)
     points, g = np.empty((size, nz)), np.empty(size)
-    quick, most = easy(starts, stops, rows, slope_cells, own_kind, first_kind)
+    quick, most = with_easy_parts(starts, stops, rows, slope_cells, own_kind)
     work, no_slopes = space(a, nf, most * len(last), size), np.zeros(ns)
     for draw in range(len(out)):
         level, given = (Psi[draw], B[draw], c[draw]), (cuts[draw], last, links)
@@ -334,15 +359,10 @@ def integrate(within, between, structure, clusters, rows, first, own, rules, cat
                     mu[k] = 0.0
                     for q in range(K.shape[3]):
                         mu[k] += K[draw, kinds[v, 0], places[m + k], q] * regressors[j, q]
-            cluster, n = (j, starts[j], stops[j]), number + nf
-            if quick[j]:
-                value = with_normal_parts(
-                    mean, root, slope_cells, back, cluster, rows, still_roots, still, part_rules, given, work
-                )
-                out[draw, j] = value - 0.5 * ll if fine else math.nan
-                continue
+            cluster, n = (j, starts[j], stops[j]), number if quick[j] else number + nf
             z, R = all_z[:n], all_R[:n, :n]
             cat = first_cat[u]
             before = (number, m, first_roots[u], cat, first_codes[j], mu, innovations, C[v])
-            here = (mean, root, level, slope_cells, back, cluster, before, rows, answers, rules, given, scratch)
+            parts = (quick[j], still, still_roots, part_rules, work)
+            here = (mean, root, level, slope_cells, back, cluster, before, rows, answers, rules, given, parts, scratch)
             out[draw, j] = around_mode(z, R, here, part_rules, basis, w, x, points, g) - 0.5 * ll if fine else math.nan
