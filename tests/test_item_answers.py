@@ -73,7 +73,7 @@ def test_information_of_partial_credit_is_the_variance_of_the_category():
 
 def test_information_figure_of_several_arms(three_arms):
     above, below = bh.plot_item_information(three_arms).axes
-    assert [line.get_label() for line in above.lines] == ["control", "drug", "talk"]
+    assert [line.get_label() for line in above.lines] == ["control, 95 % band", "drug, 95 % band", "talk, 95 % band"]
     assert "next category" in below.get_xlabel()
     D, p = Arrays(three_arms.design), evenly_spaced(three_arms, 400)
     a, tau = D.shapes(p)

@@ -189,7 +189,7 @@ def test_figures_of_items(fitted):
     assert [ax.get_title(loc="left") for ax in fig.axes if ax.get_visible()] == ["w01", "w05"]
     assert len(bh.plot_item_curves(fitted).axes) == 8
     above, below = bh.plot_item_information(fitted).axes
-    assert [line.get_label() for line in above.lines] == ["control", "drug"]
+    assert [line.get_label() for line in above.lines] == ["control, 95 % band", "drug, 95 % band"]
     theta, median = above.lines[0].get_data()
     b = evenly_spaced(fitted, 400)["b"].to_numpy()[0]
     k = 60

@@ -174,7 +174,8 @@ def _caption(fit: Fit, name: str) -> str:
         return "Expected outcome of every cluster, sorted: posterior median and 95 % equal-tailed interval."
     if name == "effect" and not fit.design.attrs["treatment"]:
         return "Posterior of the mean, with its median and 95 % equal-tailed interval."
-    return CAPTIONS.get(name, name).replace("cluster", units(fit.design)[2].removesuffix("s"))
+    caption = CAPTIONS.get(name, name)
+    return caption.replace("cluster", "item") if "item" in fit.design.attrs else caption
 
 
 def image_source(figure: Figure) -> str:
