@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_texts import one, refused
+from scipy.special import ndtr
 
 from bayeshte.model_text import Expression, parameter_table
 
@@ -65,7 +66,7 @@ def test_derived_names_across_texts():
 
 
 LABELS = {"a": 1.7, "b": -0.4, "c.d": 2.2}
-PYTHON = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "pnorm": NormalDist().cdf}
+PYTHON = {"exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "pnorm": ndtr}
 
 
 @st.composite
@@ -106,6 +107,11 @@ def test_expressions_are_those_of_python(texts):
     np.testing.assert_allclose(expression(values), np.full(2, expected), rtol=1e-12)
     ((_, written),) = one(f"{model}; t := {text}").derived
     assert written == expression
+
+
+def test_pnorm_is_the_normal_distribution_function():
+    ((_, expression),) = one("y ~ a*x", derived={"t": "pnorm(a)"}).derived
+    assert expression({"a": 1.7}) == pytest.approx(NormalDist().cdf(1.7))
 
 
 def test_expressions_take_draws_of_any_shape_and_do_not_warn():
