@@ -58,7 +58,7 @@ def span(x, basis, found):
 
 
 @njit(**OPTIONS)
-def deviations(pattern, L, q, K, back, slopes, D):
+def deviations(pattern, L, q, back, slopes, D):
     """Derivatives in f of what is left of every variable of a row given those before: E sd of continuous ones, W of categories.
 
     pattern: variables in order, how many are continuous, how many there are. slopes: slope_cells and the total effects within.
@@ -98,7 +98,7 @@ def gather(cluster, mean, root, rows, roots, moments, slope_cells, back, table, 
         order, cat, continuous, n, seen = x[3 : 3 + M], x[3 + M : 3 + 2 * M], x[0], x[2], 0
         if pattern[r] != before or ns > 0:
             before = pattern[r]
-            deviations((order, continuous, n), L, q[r], K, back, (slope_cells, A), D)
+            deviations((order, continuous, n), L, q[r], back, (slope_cells, A), D)
             for i in range(n):
                 for k in range(nf):
                     s = 0.0
@@ -191,11 +191,9 @@ def integral(table, number, d, rules, categories, y, R, gradient, points, g, end
     """log of the integral over y of the categories' probability, y ~ N(0, I_d)."""
     for a in range(d):
         y[a] = 0.0
-    value, logdet = categories_at(y[:d], table, number, categories, ends, True, gradient, R), 0.0
     if d == 0:
-        return value
-    step = np.zeros(d)
-    best = -math.inf
+        return categories_at(y[:d], table, number, categories, ends, False, gradient, R)
+    step, best, logdet = np.zeros(d), -math.inf, 0.0
     for _ in range(30):
         value = categories_at(y[:d], table, number, categories, ends, True, gradient, R)
         for a in range(d):
