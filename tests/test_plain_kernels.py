@@ -36,9 +36,10 @@ def of_equations():
 
 
 def of_categories():
-    for module in (test_sem_categorical, test_sem_cluster_categories):
-        for name, spec in module.MODELS.items():
-            yield name, spec, module.frame(missing=True)
+    for name, spec in test_sem_categorical.MODELS.items():
+        yield name, spec, test_sem_categorical.frame(missing=True)
+    for name, spec in test_sem_cluster_categories.MODELS.items():
+        yield f"of clusters, {name}", spec, test_sem_cluster_categories.frame(missing=True)
     yield "complete", test_sem_categorical.MODELS["binary"], test_sem_categorical.frame()
 
 
