@@ -1,4 +1,4 @@
-"""No kernel reads memory that it has not written: its values in plain Python with NaN there, see plain_kernels.py."""
+"""Densities read no memory that was not written: their values in plain Python with NaN there, see plain_kernels.py."""
 
 import subprocess
 import sys
