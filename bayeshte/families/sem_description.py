@@ -144,10 +144,10 @@ def _integrated(structure: Structure, design: xr.Dataset) -> str:
     factors = structure.levels[-1:] if structure.links and structure.two_level else structure.levels
     own = {*structure.own} & {*structure.links}
     factors = [] if structure.links and (own or not structure.two_level) else factors
-    known = {*structure.known}
-    parts += ["factors"] if any({*structure.table.factors(level)} - known for level in factors) else []
+    known = {level: structure.known(level) for level in structure.levels}
+    parts += ["factors"] if any({*structure.table.factors(level)} - {*known[level]} for level in factors) else []
     parts += ["missing values, taken as missing at random,"] if missing else []
-    sampled = [f for level in structure.levels for f in structure.known if f in structure.table.factors(level)]
+    sampled = [f for level in structure.levels for f in known[level] if f in structure.table.factors(level)]
     which = "which was" if len(sampled) == 1 else "which were"
     if sampled and parts:
         return (

@@ -119,7 +119,7 @@ def _members(s: Structure, found: structural_product_integration.Integral) -> di
     """The same of members of products; nothing where their values are all there."""
     if not found.sampled:
         return {}
-    text = f"{', '.join(s.known)} by adaptive Gauss-Hermite quadrature with {found.nodes} nodes each"
+    text = f"{', '.join(s.known(s.levels[0]))} by adaptive Gauss-Hermite quadrature with {found.nodes} nodes each"
     return _attributes([text], found.nodes, found.error)
 
 

@@ -63,7 +63,7 @@ def quadrature(m: Matrices, data: Data, t: np.ndarray, n: int) -> np.ndarray:
     plans, table, numbers, order = {}, [], [], []
     for context, plan, rows in runs(split, data):
         table.append((context, plans.setdefault(plan, len(plans)), len(rows)))
-        numbers.append(values(data, plan, rows).ravel())
+        numbers.append(values(data.X, data.Y, plan, rows).ravel())
         order.append(rows)
     out = np.zeros((len(t), len(data.Y)))
     if not table:

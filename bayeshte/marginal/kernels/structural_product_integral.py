@@ -91,12 +91,12 @@ def integrate(matrices, equations, patterns, runs, floats, covariates, rules, ou
         at, i = 0, 0
         for r in range(len(runs)):
             context, p, count = runs[r, 0], patterns[runs[r, 1]], runs[r, 2]
-            places = p[3 + M : len(p) - M]
-            pattern = (p[0], p[1], p[3 : 3 + M], places, p[len(p) - M : len(p) - M + p[2]])
-            there = roots(S[draw, context], pattern[2], p[1], states, L, P)
+            places = p[4 + M : len(p) - M]
+            pattern = (p[0], p[1], p[4 : 4 + M], places, p[len(p) - M : len(p) - M + p[3]])
+            there = roots(S[draw, context], pattern[2], p[0], p[1], states, L, P)
             given = equations, (B[draw, context], c[draw, context], K[draw, context], L, P, t[draw]), pattern
             for _ in range(count):
                 q, values = floats[at : at + covariates], floats[at + covariates :]
                 out[draw, i] = row(given, q, values, rules, e, x, work, room) if there else math.nan
-                at += covariates + p[0] + p[2]
+                at += covariates + p[0] + p[3]
                 i += 1
