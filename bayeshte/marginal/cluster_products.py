@@ -21,6 +21,8 @@ from bayeshte.prior import Prior
 
 #: variance that a pilot gives what has less, as a share of the variable's: there the data's information is sought in its units
 LEAST = 1e-4
+#: SDs of the pilot, as a share of a first guess, at least
+SMALLEST = 0.1
 
 
 def density(
@@ -42,7 +44,10 @@ def density(
     """
     plain = replace(m, products=())
     rough = structural.density(plain, statistics(data), priors, signed, blocks, outputs[:2], start, unit)
-    centre = rough.floats[rough.at : rough.at + rough.n_top]
+    centre = rough.floats[rough.at : rough.at + rough.n_top].copy()
+    sds = np.array(signed, int)  # in few rows one of them may be 0 at the mode
+    centre[sds] = np.copysign(np.maximum(np.abs(centre[sds]), SMALLEST * np.abs(start[sds])), centre[sds])
+    rough = rough.with_coordinates(centre, np.eye(len(centre)))
     theta = rough.parameters(np.zeros(rough.n_dim))
     t = np.r_[theta["_scalars"], theta["_correlations"]]
     return precondition(tables(m, data, priors, signed, blocks, outputs, t), centre, unit)

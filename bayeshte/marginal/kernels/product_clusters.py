@@ -1,8 +1,8 @@
 """Clusters of a structural equation model with products: their own variables, and their parts in coordinates by information.
 
 Notation and equations of a cluster are those of a row, structural_product_rows.py. Of a cluster's variables some have no values
-but are asked for: parts b of variables that vary within clusters as well, and members z of products that are not seen. It is built
-up in the order *seen u, (b, z) that descend from no product, seen d, b that descend from products*, each normal given those before:
+but are asked for: parts b of variables that vary within clusters as well, and members z of products that are not seen. The order
+is *seen u, (b, z) that descend from no product, seen d, b that descend from products*, each normal given those before:
 
     (b, z)_u ~ N(m, L L')   given seen u,
     (v, b)_d ~ N(mu, V)     given all u;   V = L L',  a = L_vv^-1 (v - mu_v),  b_d ~ N(mu_b + L_bv a, L_bb L_bb').
@@ -19,6 +19,7 @@ from numba import njit
 
 from bayeshte.marginal.kernels import cluster_parts
 from bayeshte.marginal.kernels.linear import OPTIONS, clear, root
+from bayeshte.marginal.kernels.product_rows import cells_of
 from bayeshte.marginal.kernels.structural_product_rows import (
     LOG_SQRT_2PI,
     expect,
@@ -30,7 +31,6 @@ from bayeshte.marginal.kernels.structural_product_rows import (
     roots_gradient,
     states_gradient,
 )
-from bayeshte.marginal.kernels.structural_products import cells_of
 
 
 @njit(**OPTIONS)
@@ -87,7 +87,7 @@ def pull_known(pattern, L, dL, K, dK, q, t, pilot, e, de, dx, room, dt):
 
 @njit(**OPTIONS)
 def find_explained(seen, d_seen, values, t, pilot, work, LV, room):
-    """Parts that descend from products, at coordinates t, in room[3]; log density of these and of the `seen` d; NaN if it has none."""
+    """Parts that descend from products, at coordinates t, in room[3]; log density of these and of the `seen` d, or NaN."""
     _, _, mu, _, _, V, a = work
     places, own, mean, f = room[0], room[1], room[2], room[3]
     nd, ll = len(d_seen), 0.0
@@ -153,10 +153,10 @@ def new_room(M):
 
 
 @njit(**OPTIONS)
-def all_clusters(M, tables, pilots, cell, levels, S, K, t, z, b, back, db, dcell, dS, dK, dt, dz):
+def all_clusters(M, tables, pilots, cell, levels, S, K, t, z, b, db, dcell, dS, dK, dt, dz):
     """Parts b (cluster, M) at coordinates z; log-likelihood of clusters' own variables and of z.
 
-    If `back`, sets dz and adds to all other derivatives instead, from db, those in b.
+    With room for dz sets it and adds to all other derivatives, from db, those in b.
     """
     equations, (patterns, nz), (runs, codes), floats = tables
     inputs, states, paths, products, coef = equations
@@ -202,7 +202,7 @@ def all_clusters(M, tables, pilots, cell, levels, S, K, t, z, b, back, db, dcell
                 ll += find_explained(d_valued, d_seen, values[seen:], td, pd, work, LV, down)
                 for i in range(d_valued, nd):
                     b[j, states[inputs + d_seen[i]]] = down[3][0, i - d_valued]
-            if back:
+            if len(dz):
                 for i in range(n):
                     de[i], dx[i] = 0.0, db[j, known[i]] if i >= seen else 0.0
                 for s in range(ns):
@@ -220,6 +220,6 @@ def all_clusters(M, tables, pilots, cell, levels, S, K, t, z, b, back, db, dcell
             own += nu + nb
             pilot += nu * (nu + 1) + nb * (nb + 1)
             row += 1
-        if back:
+        if len(dz):
             roots_gradient(L, dL, dP, known, n, states, dS[context, 1])
     return ll

@@ -5,9 +5,10 @@ clusters with their own variables and b_j (product_clusters.py): what varies bet
 separate. Levels of the tables of structural.py: within, between, the equations of what descends from products within, between.
 
 Behind those tables, which have neither groups nor clusters, ints: lengths of the rows' tables, ints and floats, length of the
-clusters' floats, coordinates of clusters, J, parts; variables of these; tables of rows, then of clusters, as structural_products.py
-has them. floats: tables of rows, of clusters; of each cluster in their order the pilot's (A, g) of its parts that descend from no
-product, then of those that do. Coordinates: of the parameters, of the parts and z of each cluster, of the z of each row.
+clusters' floats, coordinates of clusters, J, parts; variables of these; tables of rows, then of clusters, which are those of
+structural_products.py. floats: tables of rows, of clusters; of each cluster in their order the pilot's (A, g) of its parts that
+descend from no product, then of those that do. Coordinates: of the parameters, of the parts and z of each cluster, of the z of
+each row.
 """
 
 import math
@@ -19,16 +20,16 @@ from bayeshte.marginal.kernels.covariance_priors import matrix_priors
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
 from bayeshte.marginal.kernels.parameters import precondition_gradient
 from bayeshte.marginal.kernels.product_clusters import all_clusters
+from bayeshte.marginal.kernels.product_rows import all_rows, take_rows
 from bayeshte.marginal.kernels.structural import (
     EXPAND,
     LOG_DENSITY,
     correlations_gradient,
     pull,
+    start,
     take,
     unsolve,
 )
-from bayeshte.marginal.kernels.structural_categorical import start
-from bayeshte.marginal.kernels.structural_products import all_rows, take_rows
 
 SIZES = 6
 
@@ -57,14 +58,12 @@ def log_density(z, ints, floats, grad):
     lp, x, slope, dx, factors = start(z, ints, floats, t, dt, cell, A, S, parts)
     if not lp > -math.inf:
         return math.nan
-    b, db, at = np.zeros((J, M)), np.zeros((J, M)), d + sampled
-    lp += all_clusters(
-        M, clusters, pilot, cell, levels, S, parts, t, z[d:], b, False, db, dcell, dS, dK, dt, grad[d:]
-    )
+    b, db, at, none = np.zeros((J, M)), np.zeros((J, M)), d + sampled, np.empty(0)
+    lp += all_clusters(M, clusters, pilot, cell, levels, S, parts, t, z[d:], b, db, dcell, dS, dK, dt, none)
     lp += all_rows(M, ints[18] - 1, rows, cell, levels, S, parts, t, z[at:], b, dcell, dS, dK, dt, grad[at:], db)
     if not lp > -math.inf:
         return math.nan
-    all_clusters(M, clusters, pilot, cell, levels, S, parts, t, z[d:], b, True, db, dcell, dS, dK, dt, grad[d:])
+    all_clusters(M, clusters, pilot, cell, levels, S, parts, t, z[d:], b, db, dcell, dS, dK, dt, grad[d:])
     work = np.empty((M, M))
     for c in range(contexts):
         for s in range(slots):
@@ -107,7 +106,7 @@ def expand_c(dim, expanded, z, out, user_data):
     for i in range(d):
         values[i] = t[1 + i]
     b, unused = np.zeros((J, M)), np.empty(0)
-    all_clusters(M, clusters, pilot, cell, levels, S, parts, t, point[d:], b, False, b, cell, S, parts, unused, unused)
+    all_clusters(M, clusters, pilot, cell, levels, S, parts, t, point[d:], b, b, cell, S, parts, unused, unused)
     for j in range(J):
         for k in range(len(variables)):
             values[d + j * len(variables) + k] = b[j, variables[k]]

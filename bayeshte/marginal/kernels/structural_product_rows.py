@@ -200,7 +200,7 @@ def explain_gradient(equations, t, places, d_seen, q, x, work, scratch, dB, dc, 
 
 @njit(**OPTIONS)
 def expect_gradient(equations, t, places, d_seen, q, x, work, scratch, dB, dc, dP, dt, dms, dx):
-    """From derivatives in V and mu, which begin `scratch`: added to dB, dc, dP, dt and known variables x; set in states' means."""
+    """From derivatives in V and mu, in `scratch`: added to dB, dc, dP, dt and dx of known variables; set in states' means."""
     inputs, states, paths, products, coef = equations
     w, ms, mu, T, TP, V, a = work
     dV, dT, dmu, dw, VT = scratch
