@@ -79,14 +79,15 @@ def test_gradient_is_exact(case):
 def members(m, data, t, z):
     """Values of the sampled members of products at coordinates z, row by row in the order of `data`; log det of the roots."""
     split = Split.of(m)
-    law, found, logdet, at = {c: Law.of(m, t, c) for c in np.unique(data.context)}, {}, 0.0, 0
+    context = data.context if data.code is None else np.zeros(len(data.Y), int)
+    law, found, logdet, at = {c: Law.of(m, t, c) for c in np.unique(context)}, {}, 0.0, 0
     there = ~np.isnan(data.Y)
-    for c, *seen in np.unique(np.column_stack([data.context, there])[there.any(1)], axis=0):
+    for c, *seen in np.unique(np.column_stack([context, there])[there.any(1)], axis=0):
         plan = split.plan(np.array(seen, bool))
         known, n = list(plan.known), len(plan.seen)
         S, K = law[c].S[0], law[c].K[0]
         L = np.linalg.cholesky(S[np.ix_(known, known)])
-        for i in np.flatnonzero((there == seen).all(1) & (data.context == c)):
+        for i in np.flatnonzero((there == seen).all(1) & (context == c)):
             mean = K[known] @ regressors(data)[i]
             e = np.linalg.solve(L[:n, :n], data.Y[i, list(plan.seen)] - mean[:n])
             e = np.r_[e, z[at : at + len(plan.sampled)]]
