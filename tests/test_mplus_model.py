@@ -206,7 +206,7 @@ def test_an_interaction_of_two_factors():
     before = head + "f BY y1-y4; x1 ON ff f x2; ff | f XWITH f;"
     same(before, model="f =~ 1*y1 + y2 + y3 + y4; x1 ~ f:f + f + x2")
     spec, notes, *_ = build(head + "f BY y1 y2; g BY y3 y4; x1 ON f g; fg | f XWITH g; x2 ON x1;")
-    assert not spec.structure.known
+    assert not spec.structure.known("")
     assert any("fg, an XWITH variable, is used in no statement" in n for n in notes)
     refused(
         head + "f BY y1 y2; g BY y3 y4; fg | f XWITH g; x1 ON fg; xf | x1 XWITH f; x2 ON xf;", "products of products"

@@ -1,13 +1,11 @@
 """Products of two latent variables on two levels: graph, gradient, brute-force integration, moments, effects, what is refused."""
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from cases import EVALUATE
-from scipy.stats import norm
 from test_sem import draws_at, graph_point, log_posterior, points_of
 from test_sem_products import covariance, members
 
