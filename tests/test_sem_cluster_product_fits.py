@@ -1,6 +1,5 @@
 """Fits with products of latent variables on two levels: what is printed of them, and a posterior against a Gibbs sampler."""
 
-
 import numpy as np
 import pandas as pd
 import pytest
