@@ -326,11 +326,6 @@ def test_known_members_are_few_and_rather_observed():
         (dict(model=F1 + "y ~ f1:f2 + f1 + f2; m ~ y:f1 + y"), ["y itself depends on a product", "y ~ f1:f2"]),
         (dict(model=F1 + "y ~ f1:f2", categorical=["y"]), ["y ~ f1:f2", "beside categorical"]),
         (dict(cluster="treat", within="y ~ m", between="y ~ m + x1; m ~ x1; y ~ y:m"), ["on itself"]),
-        (
-            dict(cluster="treat", within="y ~ m; x1 ~ m", between="y ~ m + x1 + m:x1; m ~~ x1"),
-            ["between: y ~ m:x1", "models of one level"],
-        ),
-        (dict(cluster="treat", within="y ~ m + x1 + m:x1", between="y ~ m + x1"), ["within: y ~ m:x1", "one level"]),
     ],
 )
 def test_refused(spec, words):
