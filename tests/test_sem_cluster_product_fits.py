@@ -1,5 +1,8 @@
 """Fits with products of latent variables on two levels: what is printed of them, and a posterior against a Gibbs sampler."""
 
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +25,71 @@ def simulated(seed: int, clusters: int = 60, rows: int = 8) -> pd.DataFrame:
     b = 0.5 * B[:, 0] + 0.3 * B[:, 1] + 0.6 * B.prod(1) + rng.normal(0, 0.5, clusters)
     y = 1 + b[j] + 0.4 * W[:, 0] + 0.3 * W[:, 1] + 0.25 * W.prod(1) + rng.normal(size=N)
     return pd.DataFrame({"school": j, "x": 0.5 + B[j, 0] + W[:, 0], "m": B[j, 1] + W[:, 1], "y": y})
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return fitted(SPEC, simulated(2), draws=200, tune=300, seed=1)
+
+
+def test_effects_are_those_at_values_of_the_other(fit):
+    table = bh.effects(fit).set_index(["estimand", "contrast"])
+    for level in ("within", "between"):
+        about = table.loc[f"total effect of x on y, {level}"]
+        assert [*about.index] == ["m = mean - SD", "m = mean", "m = mean + SD"]
+        own = bh.conditional_effects(fit, "x", "y", {"m": [0.0, 1.0]}, where=level)["mean"]
+        paths = bh.summary(fit).set_index(["level", "parameter"])["mean"].loc[level]
+        np.testing.assert_allclose(own, [paths["y ~ x"], paths["y ~ x"] + paths["y ~ x:m"]])
+
+
+def test_the_variance_explained_is_that_with_the_product(fit):
+    """Within, x and m have means 0: Var = b'Sb + c^2 (S_xx S_mm + S_xm^2) (Aiken & West, 1991)."""
+    draws = bh.effect_draws(fit, "R-square of y, within").stack(sample=("chain", "draw")).to_numpy().ravel()
+    p = fit.posterior.stack(sample=("chain", "draw"))
+    b = {v: p["path"].sel(paths=f"within: y ~ {v}").to_numpy() for v in ("x", "m", "x:m")}
+    s = {v: p["sd"].sel(sds=f"within: {v}").to_numpy() for v in ("x", "m", "y")}
+    cov = p["corr"].sel(corrs="within: x ~~ m").to_numpy() * s["x"] * s["m"]
+    linear = b["x"] ** 2 * s["x"] ** 2 + b["m"] ** 2 * s["m"] ** 2 + 2 * b["x"] * b["m"] * cov
+    explained = linear + b["x:m"] ** 2 * (s["x"] ** 2 * s["m"] ** 2 + cov**2)
+    np.testing.assert_allclose(draws, explained / (explained + s["y"] ** 2), rtol=1e-9)
+
+
+def test_cluster_means_are_drawn(fit):
+    """They shrink the means of the data, and follow them."""
+    data = simulated(2)
+    given = data.groupby("school")[["y", "x", "m"]].mean()
+    found = fit.posterior["cluster_mean"].mean(("chain", "draw")).to_pandas()
+    for v in given:
+        slope = np.polyfit(given[v], found[v], 1)[0]
+        assert 0.5 < slope < 1.0
+        assert np.corrcoef(given[v], found[v])[0, 1] > 0.95
+
+
+def test_fit_statistics(fit):
+    table = bh.model_fit(fit).set_index("statistic")
+    assert "no posterior predictive p-value with a product" in table.loc["PPP", "definition"]
+    for name in ("DIC, marginal", "BIC", "elpd"):
+        assert np.isnan(table.loc[name, "value"])
+        assert "no likelihood of whole clusters with a product" in table.loc[name, "definition"]
+    assert np.isfinite(table.loc["DIC, conditional", "value"])
+    assert bh.loo(fit, "row", refit=False).elpd < 0
+    with pytest.raises(bh.SpecError, match="no likelihood of whole clusters"):
+        bh.loo(fit)
+
+
+def test_checks_and_figures(fit, tmp_path):
+    table = bh.predictive_checks(fit)
+    assert {*table["level"]} == {"within", "between"}
+    assert not table["extreme"].any()
+    plt.close(bh.plot_path(fit))
+    bh.save(fit, tmp_path / "fit")
+    bh.report(bh.load(tmp_path / "fit"), tmp_path / "report.html")
+    assert "no likelihood of whole clusters" in (tmp_path / "report.html").read_text()
+
+
+def test_data_of_the_joint_graph_are_fitted():
+    data = bh.simulate(replace(SPEC, priors="default"), simulated(3, 30, 6), seed=1)
+    assert {"x", "m", "y"} <= {*data.columns}
 
 
 def gibbs(data: pd.DataFrame, draws: int, seed: int) -> np.ndarray:

@@ -204,7 +204,8 @@ class SEM(ModelSpec):
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly.
 
-        Of every product of two latent variables one is sampled by row, see marginal/kernels/structural_products.py.
+        Of every product of two latent variables one is sampled by row, see marginal/kernels/structural_products.py, and with two
+        levels the cluster means are, see marginal/kernels/structural_cluster_products.py.
         """
         s, m = self.structure_of(design), self._matrices(design)
         factors = sem_priors.factors(s, priors)
@@ -304,6 +305,8 @@ class SEM(ModelSpec):
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with all latent variables integrated, or by row given the cluster means and random slopes.
+
+        With products of latent variables on two levels there is none by cluster: SpecError.
 
         Random slopes, members of products of latent variables, and with categorical variables all that is latent, are integrated
         numerically: the largest number of `nodes` and the `quadrature_error`, in nats (see `Integral` in
