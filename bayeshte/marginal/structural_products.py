@@ -1,8 +1,8 @@
 """Structural equation models with products of two variables of a level: tables of rows and of clusters, moments.
 
 The model of one level and its likelihood are those of kernels/structural_products.py; two levels have their density in
-cluster_products.py. With h = (variables u that descend from no product, residuals of the others) ~ N(mu, S), mu = K q, and members
-of products among u, all variables of a level are
+cluster_products.py. With h = (variables u that descend from no product, residuals of the others) ~ N(mu, S), mu = K q, and
+members of products among u, all variables of a level are
 
     f = A (h + c q + G p),   A = (I - B)^-1,   p_k = h_i h_j,
 
