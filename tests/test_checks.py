@@ -211,7 +211,9 @@ def test_loo_of_clusters_of_one_row_integrates_their_effects():
     """Twelve studies of one row each, labelled out of order: rows are left out as the studies are."""
     rng = np.random.default_rng(5)
     se = rng.uniform(0.2, 0.5, 12)
-    data = pd.DataFrame({"d": 0.4 + rng.normal(0, 0.6, 12) + rng.normal(0, se), "se": se, "study": list("gbkacdlefhij")})
+    data = pd.DataFrame(
+        {"d": 0.4 + rng.normal(0, 0.6, 12) + rng.normal(0, se), "se": se, "study": list("gbkacdlefhij")}
+    )
     fit = quick(bh.RandomSlope(outcome="d", cluster="study", standard_error="se"), data)
     studies, rows = loo(fit, refit=False), loo(fit, "row")
     assert list(rows.pointwise.index) == list(range(12))

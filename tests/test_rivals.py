@@ -141,7 +141,10 @@ def test_the_same_rows_and_priors(skewed):
 def test_what_is_refused(skewed):
     for spec, words in (
         (replace(PERSONS, classes=1), "no latent classes"),
-        (replace(SPECS["binomial"], class_of="individual", intercept_varies=True), "no one-class rival of individuals' bin"),
+        (
+            replace(SPECS["binomial"], class_of="individual", intercept_varies=True),
+            "no one-class rival of individuals' bin",
+        ),
     ):
         with pytest.raises(bh.SpecError, match=words):
             bh.class_rivals(replace(skewed, spec=spec))

@@ -121,9 +121,9 @@ def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
     families : sequence of str, optional
         Residuals of the rivals: ``"gaussian"``, ``"student"``, ``"skew normal"``; of counts ``"poisson"`` and ``"negative
         binomial"``; of individuals' binomial counts ``"binomial"`` and ``"overdispersed binomial"``, in which every row has a
-        normal log odds of its own. All by default, beyond 20,000 rows only the first. Binary outcomes and classes of clusters with
-        binomial counts have one rival, of their own family: of the latter one class whose intercepts and effects are normal
-        across clusters, an `bayeshte.EffectMixture` with ``classes=1`` (the effects of at most two arms vary).
+        normal log odds of its own. All by default, beyond 20,000 rows only the first. Binary outcomes and binomial counts of
+        clusters have one rival, of their own family: of the latter one class whose intercepts and effects are normal across
+        clusters, an `bayeshte.EffectMixture` with ``classes=1`` (the effects of at most two arms vary).
 
     Returns
     -------
