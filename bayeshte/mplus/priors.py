@@ -199,8 +199,8 @@ def _check_thresholds(single: Iterable[Assigned], structure: Structure, flat: bo
         numbers = {(given[row].a, given[row].b) if row in given else THRESHOLD if flat else None for row in others}
         if numbers - {(v.a, v.b)}:
             raise v.statement.error(
-                f"the thresholds of {v.row.lhs} have one prior in common: give N({v.a:g}, {v.b:g}) to all of them, labelled as in "
-                f"[{v.row.lhs}$1] (t1), or to none."
+                f"the thresholds of {v.row.lhs} have one prior in common: give N({v.a:g}, {v.b:g}) to all of them, labelled as "
+                f"in [{v.row.lhs}$1] (t1), or to none."
             )
 
 
