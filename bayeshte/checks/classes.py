@@ -342,4 +342,4 @@ def _bayesian(spec: EffectMixture, data: pd.DataFrame, seed: int, sampling: dict
     found = loo(made, "cluster" if made.design.attrs["cluster"] else "row", refit=False)
     check = class_check(made, rivals=False)
     wrong = [c.message for c in check.checks if not c.ok] + ([] if made.diagnosis.ok else [made.diagnosis.verdict])
-    return {"elpd": found.elpd, "se": found.se, "problems": "; ".join([*wrong, *found.troubles])}
+    return {"elpd": found.elpd, "se": found.se, "problems": "; ".join(dict.fromkeys([*wrong, *found.troubles]))}
