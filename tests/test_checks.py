@@ -207,6 +207,20 @@ def test_a_cluster_that_alone_has_a_category_can_be_left_out(outlier):
     assert np.isfinite(loo(fit).elpd)
 
 
+def test_loo_of_clusters_of_one_row_integrates_their_effects():
+    """Twelve studies of one row each, labelled out of order: rows are left out as the studies are."""
+    rng = np.random.default_rng(5)
+    se = rng.uniform(0.2, 0.5, 12)
+    data = pd.DataFrame(
+        {"d": 0.4 + rng.normal(0, 0.6, 12) + rng.normal(0, se), "se": se, "study": list("gbkacdlefhij")}
+    )
+    fit = quick(bh.RandomSlope(outcome="d", cluster="study", standard_error="se"), data)
+    studies, rows = loo(fit, refit=False), loo(fit, "row")
+    assert list(rows.pointwise.index) == list(range(12))
+    np.testing.assert_array_equal(rows.pointwise["elpd"], studies.pointwise["elpd"].loc[list(data["study"])])
+    assert "one row at a time, random effects integrated" in rows.what
+
+
 def test_loo_agrees_with_arviz_and_says_what_it_leaves_out(fitted):
     import arviz as az
 

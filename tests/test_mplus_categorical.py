@@ -102,6 +102,17 @@ def test_categorical_variables_of_clusters():
     assert [p for h, p in between if "ariances" in h] == ["Y2", "Y1"]
 
 
+def test_thresholds_of_a_variable_have_one_prior():
+    model = PATH.replace("y1 y2", "y1") + "MODEL: y1 ON x1; y2 y3; [y1$1] (t1); [y1$2] (t2); MODEL PRIORS: "
+    refused(model + "t2 ~ N(0, 2);", "t2 ~ N(0, 2)", "give N(0, 2) to all of them")
+    refused(model + "t1 ~ N(0, 2); t2 ~ N(1, 2);", "one prior in common")
+    for both in ("t1-t2 ~ N(1, 2);", "t1 ~ N(0, 5);"):
+        assert {p for k, p in build(model + both)[0].priors.items() if k.startswith("t")} <= {
+            bh.Normal(1, 2**0.5),
+            bh.Normal(0, 5**0.5),
+        }
+
+
 def test_a_list_with_itself_leaves_latent_responses_their_variances():
     same(
         PATH + "MODEL: y1-y3 ON x1; y1-y3 WITH y1-y3 (1-3);",
@@ -243,7 +254,7 @@ def test_priors_of_the_input():
         "N(0, 3)",
         "N(0, 5)",
     ]
-    with pytest.raises(SpecError, match="'y1' need one prior"):
+    with pytest.raises(SpecError, match="thresholds of y1 have one prior"):
         printed(text + "p1 ~ N(0, 1);")
 
 

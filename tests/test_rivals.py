@@ -77,7 +77,7 @@ def test_normal_effects_of_centres_are_not_called_classes():
     found = bh.class_rivals(bh.fit(spec, data, draws=400, tune=300, seed=1, progress=False))
     assert list(found.table.index) == ["one class, binomial", "2 classes"]
     assert "Do not report them as subgroups" in found.sentence
-    rival = rivals._binomial(bh.fit(spec, data, draws=20, tune=50, progress=False))
+    rival = rivals._counted(bh.fit(spec, data, draws=20, tune=50, progress=False), "binomial")
     assert (rival.classes, rival.varying, rival.priors) == (1, "all", {"gamma1": bh.Normal(0, 2)})
 
 
@@ -91,6 +91,19 @@ def test_overdispersed_counts_are_not_called_classes():
     assert set(found.table.index) == {"2 classes", "one class, Poisson", "one class, negative binomial"}
     assert found.rival == "one class, negative binomial"
     assert not found.ok
+
+
+def test_overdispersed_trials_are_not_called_classes():
+    """Binomial counts of persons whose log odds are normal: one class with a log odds of every row predicts better."""
+    rng = np.random.default_rng(2)
+    T = rng.integers(0, 2, 300)
+    right = rng.binomial(12, 1 / (1 + np.exp(0.5 - 0.4 * T - 0.9 * rng.standard_normal(300))))
+    data = pd.DataFrame({"right": right, "n": 12, "arm": T}, index=[f"row {k}" for k in range(300)])
+    spec = replace(PERSONS, outcome="right", trials="n", family="logit")
+    found = bh.class_rivals(bh.fit(spec, data, draws=400, tune=300, seed=1, progress=False))
+    assert list(found.table.index) == ["one class, overdispersed binomial", "2 classes", "one class, binomial"]
+    assert "nothing in these data asks for classes" in found.sentence
+    assert "one row at a time, random effects integrated, by quadrature" in found.what
 
 
 @pytest.mark.parametrize(
@@ -128,7 +141,10 @@ def test_the_same_rows_and_priors(skewed):
 def test_what_is_refused(skewed):
     for spec, words in (
         (replace(PERSONS, classes=1), "no latent classes"),
-        (replace(SPECS["binomial"], class_of="individual"), "no one-class rival of classes of individuals"),
+        (
+            replace(SPECS["binomial"], class_of="individual", intercept_varies=True),
+            "no one-class rival of individuals' bin",
+        ),
     ):
         with pytest.raises(bh.SpecError, match=words):
             bh.class_rivals(replace(skewed, spec=spec))

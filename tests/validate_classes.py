@@ -148,12 +148,14 @@ def kept(name: str, replications: int, make: Callable[[int], pd.DataFrame]) -> p
     """Results of every data set of a study; those that are there already are read."""
     path = ROOT / "out" / "classes" / f"{name.replace(' ', '-')}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame({"replication": []})
+    if not path.is_file():
+        pd.DataFrame({"replication": []}).to_csv(path, index=False)
+    table = pd.read_csv(path, keep_default_na=False)
     for k in sorted(set(range(replications)) - set(table["replication"].astype(int))):
         table = pd.concat([table, make(k).assign(replication=k)], ignore_index=True)
         table.to_csv(path, index=False)
         print(f"{name}: {k + 1} of {replications}", flush=True)
-    return table
+    return pd.read_csv(path, keep_default_na=False)
 
 
 def share(values: pd.Series) -> str:

@@ -256,16 +256,16 @@ SCENARIOS = {
         lambda: students(clusters=30),
     ),
     "binary mediation": Scenario(
-        "two levels: a mediator centred at its latent cluster mean, a binary outcome whose latent response is split too; "
-        "a sixth of all values is missing",
+        "two levels: a predictor and a mediator split into latent parts, a binary outcome whose latent response is split too; "
+        "a sixth of the mediators and outcomes is missing",
         bh.SEM(
             cluster="school",
-            within="m1 ~ a*x; y ~ b*m1",
-            between="m1 ~ c*treat; y ~ d*m1 + treat",
+            within="m1 ~ a*x; y ~ b*m1 + x",
+            between="m1 ~ c*x; y ~ d*m1",
             categorical=["y"],
             derived={"within": "a*b", "between": "c*d"},
             priors={
-                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.HalfNormal(1)},
+                **{"path": bh.Normal(0, 0.7), "intercept": bh.Normal(0, 1), "sd": bh.Gamma(8, 8)},
                 "threshold": bh.Normal(0, 0.7),
             },
         ),

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy.special import entr
 
 from bayeshte.checks.loo import loo
-from bayeshte.checks.rivals import Rivals, class_rivals
+from bayeshte.checks.rivals import Rivals, class_rivals, has_rival
 from bayeshte.convergence import MAX_RHAT, Check
 from bayeshte.errors import DataError, SpecError
 from bayeshte.families import EffectMixture
@@ -159,7 +159,7 @@ def class_check(fit: Fit, rivals: bool = True) -> ClassCheck:
         checks.append(_precision(D, posterior))
     if D.classes > 1:
         checks += [_emptiness(D, found), _likeness(D, found.probability)]
-        if rivals and (D.trials is None or D.unit != "row"):
+        if rivals and has_rival(fit.spec):
             checks.append(_need(class_rivals(fit)))
     return ClassCheck(tuple(checks), chains)
 
@@ -342,4 +342,4 @@ def _bayesian(spec: EffectMixture, data: pd.DataFrame, seed: int, sampling: dict
     found = loo(made, "cluster" if made.design.attrs["cluster"] else "row", refit=False)
     check = class_check(made, rivals=False)
     wrong = [c.message for c in check.checks if not c.ok] + ([] if made.diagnosis.ok else [made.diagnosis.verdict])
-    return {"elpd": found.elpd, "se": found.se, "problems": "; ".join([*wrong, *found.troubles])}
+    return {"elpd": found.elpd, "se": found.se, "problems": "; ".join(dict.fromkeys([*wrong, *found.troubles]))}

@@ -98,7 +98,8 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     fit : Fit
     unit : {"cluster", "row", "person_cluster"}
         Leave out whole clusters, random effects integrated (the random slopes of a SEM by quadrature); or single rows, given the
-        random effects of their clusters (prediction of further persons in the same clusters). Without clusters only "row". Of
+        random effects of their clusters (prediction of further persons in the same clusters). Without clusters only "row"; where
+        every cluster is one row, random effects are integrated, since a row says nothing of itself. Of
         item responses clusters are persons, given the effects of their own clusters; "person_cluster" leaves out whole clusters
         of persons, the effect that varies over them integrated by quadrature.
     refit : bool
@@ -119,7 +120,7 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     if unit not in units:
         raise SpecError(f"unit={unit!r}: write {' or '.join(map(repr, units))}.")
     integrated, troubles = "", () if fit.diagnosis.ok else (fit.diagnosis.verdict,)
-    if unit == "row":
+    if unit == "row" and not _single_rows(fit):
         parts, error = [], 0.0
         for values in row_log_likelihood(fit):
             parts.append(_importance(values))
@@ -127,8 +128,9 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
             error += values.attrs.get("quadrature_error", 0.0)
         pointwise = pd.concat(parts)
     else:
-        own = unit == "cluster"
+        own = unit != "person_cluster"
         values = fit.cluster_log_likelihood if own else fit.spec.log_likelihood(fit.posterior, fit.design, unit)
+        values = _by_row(values, fit) if unit == "row" else values
         pointwise, integrated = _importance(values), values.attrs.get("integrated", "")
         error = values.attrs.get("quadrature_error", 0.0)
     if error > LARGEST_ERROR:
@@ -146,12 +148,25 @@ def loo(fit: Fit, unit: str = "cluster", refit: bool = True) -> Loo:
     )
 
 
+def _single_rows(fit: Fit) -> bool:
+    """Whether something varies over clusters of one row each."""
+    return clusters_vary(fit) and fit.design.sizes[fit.design.attrs["cluster"]] == fit.design.sizes["row"]
+
+
+def _by_row(values: xr.DataArray, fit: Fit) -> xr.DataArray:
+    """Log-likelihoods of clusters of one row under the names of the rows."""
+    cluster = fit.design.attrs["cluster"]
+    values = values.isel({cluster: fit.design["cluster_code"].to_numpy()}).drop_vars(cluster).rename({cluster: "row"})
+    return values.assign_coords(row=fit.design["row"].to_numpy())
+
+
 def _what(fit: Fit, unit: str, integrated: str) -> str:
     cluster = fit.design.attrs["cluster"]
     if unit == "person_cluster":
         return f"leaving out one {fit.design.attrs[unit]} at a time, abilities integrated, {integrated}"
-    if unit == "cluster":
-        return f"leaving out one {cluster} at a time, random effects integrated" + (integrated and f", {integrated}")
+    if unit == "cluster" or _single_rows(fit):
+        left_out = cluster if unit == "cluster" else "row"
+        return f"leaving out one {left_out} at a time, random effects integrated" + (integrated and f", {integrated}")
     given = f", given the random effects of {cluster} (conditional)" if clusters_vary(fit) else ""
     return f"leaving out one row at a time{given}" + (integrated and f", integrated: {integrated}")
 

@@ -24,11 +24,18 @@ NAMES = {
     "poisson": f"{PREFIX}Poisson",
     "negative binomial": f"{PREFIX}negative binomial",
     "binomial": f"{PREFIX}binomial",
+    "overdispersed binomial": f"{PREFIX}overdispersed binomial",
 }
 CONTINUOUS, COUNTS = ("gaussian", "student", "skew normal"), ("poisson", "negative binomial")
+TRIALS = ("binomial", "overdispersed binomial")
 MANY = 20_000  # rows above which only the rival whose cost does not depend on them is fitted by default
 LEAST = 4.0  # a difference in elpd below which its standard error is not to be trusted (Sivula et al., 2025)
 RECORD = "one_class"
+OWN = "row of its own"  # clusters of the overdispersed rival
+NO_RIVAL = (
+    "There is no one-class rival of individuals' binomial counts beside random effects of clusters, which would be counts "
+    "overdispersed within clusters: compare numbers of classes with bh.fit_classes."
+)
 
 
 @dataclass(frozen=True)
@@ -113,9 +120,10 @@ def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
         Of a `bayeshte.EffectMixture` with two classes or more.
     families : sequence of str, optional
         Residuals of the rivals: ``"gaussian"``, ``"student"``, ``"skew normal"``; of counts ``"poisson"`` and ``"negative
-        binomial"``. All by default, beyond 20,000 rows only the first. Binary outcomes and binomial counts have one rival, of
-        their own family: of the latter one class whose intercepts and effects are normal across clusters, an
-        `bayeshte.EffectMixture` with ``classes=1`` (the effects of at most two arms vary).
+        binomial"``; of individuals' binomial counts ``"binomial"`` and ``"overdispersed binomial"``, in which every row has a
+        normal log odds of its own. All by default, beyond 20,000 rows only the first. Binary outcomes and binomial counts of
+        clusters have one rival, of their own family: of the latter one class whose intercepts and effects are normal across
+        clusters, an `bayeshte.EffectMixture` with ``classes=1`` (the effects of at most two arms vary).
 
     Returns
     -------
@@ -124,7 +132,8 @@ def class_rivals(fit: Fit, families: Sequence[str] | None = None) -> Rivals:
     Raises
     ------
     SpecError
-        For another family, one class, classes of individuals with binomial counts, or residuals that there are not.
+        For another family, one class, individuals' binomial counts beside random effects of clusters, or residuals that there are
+        not.
     """
     families = _families(fit, families)
     known = comparison(fit)
@@ -154,17 +163,22 @@ def comparison(fit: Fit) -> Rivals | None:
     return Rivals(pd.DataFrame(kept["table"]).set_index("model"), kept["classes"], kept["what"], kept["seconds"])
 
 
+def has_rival(spec: EffectMixture) -> bool:
+    """Whether there is a model of one class to compare with; see `NO_RIVAL`."""
+    individuals = spec.class_of == "individual" and spec.trials is not None
+    return not (individuals and (spec.intercept_varies or spec.varying))
+
+
 def _families(fit: Fit, given: Sequence[str] | None) -> tuple[str, ...]:
     spec = fit.spec
     if not isinstance(spec, EffectMixture) or spec.classes == 1:
         raise SpecError("There are no latent classes in this model to find a rival for: fit a bh.EffectMixture.")
-    if spec.trials is not None and spec.class_of == "individual":
-        raise SpecError(
-            "There is no one-class rival of classes of individuals with binomial counts, which would be overdispersed counts: "
-            "compare numbers of classes with bh.fit_classes."
-        )
     family = "binomial" if spec.trials is not None else spec.family
     known = next((group for group in (CONTINUOUS, COUNTS) if family in group), (family,))
+    if family == "binomial" and spec.class_of == "individual":
+        if not has_rival(spec):
+            raise SpecError(NO_RIVAL)
+        known = TRIALS if fit.design["trials"].max() > 1 else TRIALS[:1]
     if given is None:
         return known if fit.design.sizes["row"] <= MANY else known[:1]
     wrong = [f for f in given if f not in known]
@@ -175,20 +189,25 @@ def _families(fit: Fit, given: Sequence[str] | None) -> tuple[str, ...]:
 
 def _rival(found: Fit, family: str) -> Fit:
     """The model of one class, fitted to the same rows."""
-    record = found.record
-    rival = _binomial(found) if family == "binomial" else _random_slope(found.spec, family)
+    record, data = found.record, columns.raw_frame(found.design)
+    rival = _counted(found, family) if family in TRIALS else _random_slope(found.spec, family)
+    if rival.cluster == OWN:
+        data[OWN] = range(len(data))
     settings = {k: record[k] for k in ("draws", "tune", "seed", "chains", "target_accept")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is in the verdict of the table
-        return fit(rival, columns.raw_frame(found.design), progress=False, **settings)
+        return fit(rival, data, progress=False, **settings)
 
 
-def _binomial(found: Fit) -> EffectMixture:
-    """One class with normal random effects of clusters."""
+def _counted(found: Fit, family: str) -> EffectMixture:
+    """One class of binomial counts, with normal random effects of clusters, or of rows."""
     spec, arms = found.spec, found.design.sizes.get(found.spec.treatment, 0)
-    varying = "all" if 0 < arms < MOST_INTEGRATED else ()
-    one = {"classes": 1, "membership": "", "order": None, "shared": (), "priors": _priors(spec, "binomial", True)}
-    return replace(spec, **one, intercept_varies=True, varying=varying)
+    one = {"classes": 1, "membership": "", "membership_varies": False, "order": None, "shared": ()}
+    if spec.class_of == "cluster":
+        one |= {"intercept_varies": True, "varying": "all" if 0 < arms < MOST_INTEGRATED else ()}
+    elif family == "overdispersed binomial":
+        one |= {"class_of": "cluster", "cluster": OWN, "intercept_varies": True}
+    return replace(spec, **one, priors=_priors(spec, "binomial", one.get("intercept_varies", False)))
 
 
 def _random_slope(spec: EffectMixture, family: str) -> RandomSlope:

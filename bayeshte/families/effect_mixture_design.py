@@ -113,7 +113,8 @@ def build(spec, data: pd.DataFrame) -> xr.Dataset:
     variables["arm_code"] = ("row", code)
     cluster = np.zeros(len(frame), np.int64)
     if spec.cluster:
-        cluster, coords[spec.cluster] = columns.code_clusters(frame[spec.cluster])
+        single = spec.trials is not None and not spec.varying and frame[spec.trials].max() > 1
+        cluster, coords[spec.cluster] = columns.code_clusters(frame[spec.cluster], one_row_each=single)
     variables["cluster_code"] = ("row", cluster)
     by_row = spec.class_of == "individual"
     unit = np.arange(len(frame)) if by_row else cluster

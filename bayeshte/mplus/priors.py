@@ -24,6 +24,7 @@ from bayeshte.prior import Flat, InverseWishart, Normal, Power, Prior, Uniform, 
 
 PRIOR = re.compile(r"(.*?)~\s*([A-Za-z]+)\s*\(([^,()]*),([^,()]*)\)\s*", re.S)
 INFINITE = 1e10  # Mplus's own number for infinity, which outputs print
+THRESHOLD = (0.0, 5.0)  # mean and variance of the prior that Mplus gives to thresholds
 SHOWN = 4  # parameters that a message names
 SUPPORTED = {
     "coefficient": "N(mean, variance) or U(low, high)",
@@ -68,6 +69,7 @@ def read(source: Source, model: Model, structure: Structure, flat: bool) -> dict
     single = {k: v for k, v in given.items() if v.name != "IW" or (v.row.level, v.row.lhs) not in whole}
     covariances = {f"cov[{structure.label(v.row)}]" for v in single.values() if v.row.kind == "covariance"}
     _check_apart(single.values(), structure)
+    _check_thresholds(single.values(), structure, flat)
     structure = replace(structure, covariances=frozenset(covariances))
     out: dict[str, Prior] = {}
     for label, v in single.items():
@@ -187,6 +189,19 @@ def _check_apart(single: Iterable[Assigned], structure: Structure) -> None:
                     f"a variable is categorical: give IW(s, d) to all its elements, or fix a covariance, as in "
                     f"{b.variables[0]} WITH {b.variables[1]}@0."
                 )
+
+
+def _check_thresholds(single: Iterable[Assigned], structure: Structure, flat: bool) -> None:
+    """Refuse different priors of the thresholds of a variable: they have one."""
+    given = {v.row: v for v in single if v.row.kind == "threshold"}
+    for v in given.values():
+        others = [row for row in structure.thresholds[v.row.lhs] if row != v.row]
+        numbers = {(given[row].a, given[row].b) if row in given else THRESHOLD if flat else None for row in others}
+        if numbers - {(v.a, v.b)}:
+            raise v.statement.error(
+                f"the thresholds of {v.row.lhs} have one prior in common: give N({v.a:g}, {v.b:g}) to all of them, labelled as "
+                f"in [{v.row.lhs}$1] (t1), or to none."
+            )
 
 
 def _made(prior: Callable[[], Prior], statement: Statement) -> Prior:
