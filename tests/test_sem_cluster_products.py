@@ -295,15 +295,9 @@ def test_replicated_data_have_the_moments(name):
     J, n, copies = design.sizes["school"], design.sizes["row"], 3000
     posterior = draw(spec, design, density, 0.5 * points_of(density, 1)[0])
     m, t, data = spec._matrices(design), stacked(spec.structure, posterior), data_of(design)
-    many = replace(
-        data,
-        Y=np.tile(data.Y, (copies, 1)),
-        X=np.tile(data.X, (copies, 1)),
-        V=np.tile(data.V, (copies, 1)),
-        Z=np.tile(data.Z, (copies, 1)),
-        context=np.tile(data.context, copies),
-        code=(np.arange(copies)[:, None] * J + data.code).ravel(),
-    )
+    code = (np.arange(copies)[:, None] * J + data.code).ravel()
+    arrays = {k: np.tile(getattr(data, k), (copies, 1)) for k in "YXVZ"}
+    many = replace(data, **arrays, context=np.tile(data.context, copies), code=code)
     Y = sem_replication.replicate(m, (), many, t, np.random.default_rng(3))[0][0].reshape(copies, n, -1)
     expected = spec.expected(posterior, design, clusters="new").to_numpy()[0, 0]
     error = Y.std(0) / np.sqrt(copies)
