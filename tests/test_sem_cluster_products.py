@@ -358,6 +358,21 @@ def test_members_that_are_known():
     assert (known["factors"], known["variables of clusters"]) == ([("f",), ("fb",)], [(), ("x",)])
 
 
+def test_default_priors_do_not_depend_on_where_members_are():
+    """The path of a product has a prior in units of the SDs of its members; the others are effects where these are 0."""
+    data, spec = frame(missing=False), MODELS["both levels"]
+    priors, moved = (
+        spec.frozen_priors(spec.design(d)) for d in (data, data.assign(x=data["x"] + 100, m=data["m"] - 50))
+    )
+    for level in ("within", "between"):
+        key = f"path[{level}: y ~ x:m]"
+        assert priors[key]["sigma"] == pytest.approx(moved[key]["sigma"])
+    near, far = (p["path[within: y ~ x]"]["sigma"] for p in (priors, moved))
+    assert near == pytest.approx(far)  # within clusters m has the mean 0
+    near, far = (p["path[between: y ~ x]"]["sigma"] for p in (priors, moved))
+    assert far / near > 3
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
