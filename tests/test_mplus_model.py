@@ -206,18 +206,40 @@ def test_an_interaction_of_two_factors():
     before = head + "f BY y1-y4; x1 ON ff f x2; ff | f XWITH f;"
     same(before, model="f =~ 1*y1 + y2 + y3 + y4; x1 ~ f:f + f + x2")
     spec, notes, *_ = build(head + "f BY y1 y2; g BY y3 y4; x1 ON f g; fg | f XWITH g; x2 ON x1;")
-    assert not spec.structure.known
+    assert not spec.structure.known("")
     assert any("fg, an XWITH variable, is used in no statement" in n for n in notes)
     refused(
         head + "f BY y1 y2; g BY y3 y4; fg | f XWITH g; x1 ON fg; xf | x1 XWITH f; x2 ON xf;", "products of products"
     )
+
+
+def test_interactions_on_two_levels():
+    head = HEAD + "USEV = y1-y4 z; CLUSTER = school; BETWEEN = z;\n" + RANDOM + "MODEL: "
+    text = (
+        head + "%WITHIN% f BY y1 y2; fy | f XWITH y4; y3 ON f y4 fy; f WITH y4;\n"
+        "%BETWEEN% y3 ON y4 y1 y14 (a b c); y14 | y1 XWITH y4; y4 y2 WITH y1; y4 WITH y2; y3 ON z;"
+    )
+    same(
+        text,
+        within="f =~ 1*y1 + y2; y3 ~ f + y4 + f:y4; f ~~ y4",
+        between="y3 ~ a*y4 + b*y1 + c*y1:y4 + z; y4 ~~ y1 + y2; y2 ~~ y1",
+    )
+    spec, _, _, words = build(text)
+    found = {(line.level, line.header, line.parameter) for line in lines(spec.table, words)}
+    assert {("Within", "Y3 ON", "FY"), ("Between", "Y3 ON", "Y14")} <= found
     refused(
-        HEAD
-        + "USEV = y1-y4; CLUSTER = school;\n"
-        + RANDOM
-        + "MODEL: %WITHIN% f BY y1-y3; y4 ON f; %BETWEEN% fb BY y1-y3;"
-        " gb BY y2 y3 y4; fg | fb XWITH gb; y4 ON fg;",
-        "models of one level",
+        head + "%WITHIN% f BY y1-y3; fz | f XWITH z; y4 ON f fz; %BETWEEN% fb BY y1-y3; y4 ON fb z;",
+        "z is a variable of %BETWEEN%",
+        "s | y ON f; under %WITHIN%, s ON z; under %BETWEEN%",
+    )
+    refused(
+        head
+        + "%WITHIN% f BY y1-y3; fb BY y2-y4; g | f XWITH fb; y4 ON f; %BETWEEN% b BY y1-y3; bz | b XWITH z; y4 ON g;",
+        "g is a product under %WITHIN%: define one with another name",
+    )
+    refused(
+        head + "%WITHIN% yy | y1 XWITH y2; y3 ON y1 y2 yy; %BETWEEN% yy | y1 XWITH y2; y3 ON y1 y2 yy;",
+        "yy is a product of the other level already",
     )
 
 

@@ -117,7 +117,7 @@ def test_names_and_order_of_the_input():
         "between": "achievement ~ b*ses + treat + treat:ses; ses ~ a*treat",
         "derived": {"indirect": "a*b"},
     }
-    words = Words({"treat:ses": "inter"}, ("treat", "ses", "achievement"))
+    words = Words({("between", "treat:ses"): "inter"}, ("treat", "ses", "achievement"))
     found = layout(words, **model)
     assert ("Between", "ACHIEVEMENT ON", "TREAT SES INTER") in found
     assert ("Between", "Intercepts", "SES ACHIEVEMENT") in found

@@ -14,6 +14,7 @@ import test_item_occasions
 import test_sem
 import test_sem_categorical
 import test_sem_cluster_categories
+import test_sem_cluster_products
 import test_sem_products
 from plain_kernels import pickled
 
@@ -33,6 +34,8 @@ def of_equations():
     yield "missing values", test_sem.MODELS["mediation"], test_sem.frame(missing=True)
     for name, spec in test_sem_products.MODELS.items():
         yield f"product, {name}", spec, test_sem_products.frame()
+    for name, spec in test_sem_cluster_products.MODELS.items():
+        yield f"product on two levels, {name}", spec, test_sem_cluster_products.frame()
 
 
 def of_categories():

@@ -161,8 +161,10 @@ def points_of(density, n: int) -> np.ndarray:
     return np.array(list(itertools.islice(filter(smooth, points), n)))
 
 
-def log_posterior(spec, density, posterior, z) -> float:
+def log_posterior(spec, density, posterior, z, count=None) -> float:
     """The kernel's log density at z as a density of the parameters, in the measure of PyMC's distributions.
+
+    Of the first `count` coordinates and values if it is given: the others are dealt with elsewhere.
 
     A signed SD covers each value twice; PyMC's density of a correlation matrix is one of its Cholesky factor L, and
     d corr / d L = prod_i L_ii^(q - i - 1).
@@ -170,10 +172,12 @@ def log_posterior(spec, density, posterior, z) -> float:
 
     def free(z):
         v = density.parameters(z)
-        return np.concatenate([x.ravel() for x in v.values()])
+        return np.concatenate([x.ravel() for x in v.values()])[:count]
 
     wide, fine = (
-        np.column_stack([(free(z + e) - free(z - e)) / (2 * h) for e in h * np.eye(density.n_dim)[: density.size]])
+        np.column_stack(
+            [(free(z + e) - free(z - e)) / (2 * h) for e in h * np.eye(density.n_dim)[: count or density.size]]
+        )
         for h in (1e-4, 5e-5)
     )
     d = density.n_top

@@ -79,14 +79,15 @@ def test_gradient_is_exact(case):
 def members(m, data, t, z):
     """Values of the sampled members of products at coordinates z, row by row in the order of `data`; log det of the roots."""
     split = Split.of(m)
-    law, found, logdet, at = {c: Law.of(m, t, c) for c in np.unique(data.context)}, {}, 0.0, 0
+    context = data.context if data.code is None else np.zeros(len(data.Y), int)
+    law, found, logdet, at = {c: Law.of(m, t, c) for c in np.unique(context)}, {}, 0.0, 0
     there = ~np.isnan(data.Y)
-    for c, *seen in np.unique(np.column_stack([data.context, there])[there.any(1)], axis=0):
+    for c, *seen in np.unique(np.column_stack([context, there])[there.any(1)], axis=0):
         plan = split.plan(np.array(seen, bool))
         known, n = list(plan.known), len(plan.seen)
         S, K = law[c].S[0], law[c].K[0]
         L = np.linalg.cholesky(S[np.ix_(known, known)])
-        for i in np.flatnonzero((there == seen).all(1) & (data.context == c)):
+        for i in np.flatnonzero((there == seen).all(1) & (context == c)):
             mean = K[known] @ regressors(data)[i]
             e = np.linalg.solve(L[:n, :n], data.Y[i, list(plan.seen)] - mean[:n])
             e = np.r_[e, z[at : at + len(plan.sampled)]]
@@ -313,10 +314,10 @@ def test_effect_of_a_square_depends_on_where_the_change_begins():
 
 
 def test_known_members_are_few_and_rather_observed():
-    assert MODELS["two factors"].structure.known == ("f1",)
-    assert MODELS["an observed variable"].structure.known == ("m",)
-    assert SEM(model=F1 + "y ~ f1 + f2 + f1:f2; x5 ~ m:f1 + m + f1; m ~ z").structure.known == ("f1",)
-    assert set(MODELS["two are known"].structure.known) == {"f1", "f2"}
+    assert MODELS["two factors"].structure.known("") == ("f1",)
+    assert MODELS["an observed variable"].structure.known("") == ("m",)
+    assert SEM(model=F1 + "y ~ f1 + f2 + f1:f2; x5 ~ m:f1 + m + f1; m ~ z").structure.known("") == ("f1",)
+    assert set(MODELS["two are known"].structure.known("")) == {"f1", "f2"}
 
 
 @pytest.mark.parametrize(
@@ -325,11 +326,6 @@ def test_known_members_are_few_and_rather_observed():
         (dict(model=F1 + "y ~ f1:f2 + f1 + f2; m ~ y:f1 + y"), ["y itself depends on a product", "y ~ f1:f2"]),
         (dict(model=F1 + "y ~ f1:f2", categorical=["y"]), ["y ~ f1:f2", "beside categorical"]),
         (dict(cluster="treat", within="y ~ m", between="y ~ m + x1; m ~ x1; y ~ y:m"), ["on itself"]),
-        (
-            dict(cluster="treat", within="y ~ m; x1 ~ m", between="y ~ m + x1 + m:x1; m ~~ x1"),
-            ["between: y ~ m:x1", "models of one level"],
-        ),
-        (dict(cluster="treat", within="y ~ m + x1 + m:x1", between="y ~ m + x1"), ["within: y ~ m:x1", "one level"]),
     ],
 )
 def test_refused(spec, words):

@@ -39,6 +39,7 @@ from bayeshte.families.sem_prediction import expected
 from bayeshte.families.sem_start import guess, signed_sds
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal import (
+    cluster_products,
     structural,
     structural_categorical,
     structural_draws,
@@ -203,7 +204,8 @@ class SEM(ModelSpec):
     def marginal(self, design: xr.Dataset, priors: Mapping[str, Prior]) -> Density:
         """The log density that is sampled: cluster means, factors and missing values integrated exactly.
 
-        Of every product of two latent variables one is sampled by row, see marginal/kernels/structural_products.py.
+        Of every product of two latent variables one is sampled by row, see marginal/kernels/structural_products.py, and with two
+        levels the cluster means are, see marginal/kernels/structural_cluster_products.py.
         """
         s, m = self.structure_of(design), self._matrices(design)
         factors = sem_priors.factors(s, priors)
@@ -217,17 +219,17 @@ class SEM(ModelSpec):
         blocks = [priors[k] for k in (*(b.key for b in s.blocks), *(key for key, _ in s.covariances_in_blocks))]
         means = [s.position["intercept", f"between: {v}"] for v in self.table.slopes]
         spreads = [s.place(row) for row in (s.sd("between", v) for v in self.table.slopes) if row.fixed is None]
-        if self.links:
+        if self.links or m.products:  # what varies between clusters is sampled
             parts = len(structural_categorical.varying(m))
-            outputs = [
-                *outputs[:2],
-                *([Output("_parts", (design.sizes[self.cluster], parts))] if parts else []),
-            ]
+            outputs = outputs[:2] + ([Output("_parts", (design.sizes[self.cluster], parts))] if parts else [])
+        if self.links:
             given = (scalars, signed, blocks, tuple(outputs), start, unit)
             return structural_categorical.density(m, data, responses(s, priors), *given, means, spreads)
         given = (scalars, signed, blocks, tuple(outputs), start, unit)
-        if m.products:
+        if m.products and m.levels == 1:
             return structural_products.density(m, data, *given)
+        if m.products:
+            return cluster_products.density(m, data, *given)
         if not m.slopes:
             return structural.density(m, statistics(data), *given)
         return structural_pilot.density(m, data, *given, means, spreads)
@@ -303,6 +305,8 @@ class SEM(ModelSpec):
 
     def log_likelihood(self, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
         """By cluster with all latent variables integrated, or by row given the cluster means and random slopes.
+
+        With products of latent variables on two levels there is none by cluster: SpecError.
 
         Random slopes, members of products of latent variables, and with categorical variables all that is latent, are integrated
         numerically: the largest number of `nodes` and the `quadrature_error`, in nats (see `Integral` in

@@ -1,6 +1,6 @@
 """A structural equation model in words: what reports and the command line say of it and of its data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -140,20 +140,32 @@ def _effects(structure: Structure) -> str:
 
 def _integrated(structure: Structure, design: xr.Dataset) -> str:
     missing = np.isnan(design["Y"].to_numpy()).any() or ("V" in design and np.isnan(design["V"].to_numpy()).any())
-    parts = ["latent cluster means"] if structure.both and not structure.links else []
+    products = any(structure.interactions(level) for level in structure.levels)
+    parts = ["latent cluster means"] if structure.both and not structure.links and not products else []
     factors = structure.levels[-1:] if structure.links and structure.two_level else structure.levels
     own = {*structure.own} & {*structure.links}
     factors = [] if structure.links and (own or not structure.two_level) else factors
-    known = {*structure.known}
-    parts += ["factors"] if any({*structure.table.factors(level)} - known for level in factors) else []
+    known = {level: structure.known(level) for level in structure.levels}
+    parts += ["factors"] if any({*structure.table.factors(level)} - {*known[level]} for level in factors) else []
     parts += ["missing values, taken as missing at random,"] if missing else []
-    sampled = [f for level in structure.levels for f in structure.known if f in structure.table.factors(level)]
-    which = "which was" if len(sampled) == 1 else "which were"
+    sampled = ["latent cluster means"] if products and structure.both else []
+    sampled += [f for level in structure.levels for f in known[level] if f in structure.table.factors(level)]
+    sampled += [f"missing values of {v}" for v in _missing_members(structure, design, known)]
+    which = "which was" if len(sampled) == 1 and not sampled[0].startswith(("latent", "missing")) else "which were"
     if sampled and parts:
         return (
             f"{listed(parts)} were integrated out of the likelihood exactly, given {listed(sampled)}, {which} sampled"
         )
     return f"{listed(parts)} were integrated out of the likelihood exactly" if parts else ""
+
+
+def _missing_members(structure: Structure, design: xr.Dataset, known: Mapping[str, Sequence[str]]) -> list[str]:
+    """Observed members of products whose values are known where they are there, and not there everywhere."""
+    values = {v: design["Y"].sel(within_variable=v) for v in structure.within}
+    values |= {v: design["V"].sel(own_variable=v) for v in structure.own}
+    names = [v for v in known[structure.levels[0]] if v in structure.within]
+    names += [v for v in known[structure.levels[-1]] if v in structure.own]
+    return [v for v in names if np.isnan(values[v].to_numpy()).any()]
 
 
 # ---------------------------------------------------------------------------------------------- symbols, parameters

@@ -199,9 +199,13 @@ def _check_within(Y: np.ndarray, structure: Structure, code: np.ndarray, cluster
         n = np.bincount(c)
         means = np.bincount(c, y) / np.maximum(n, 1)
         if np.abs(y - means[c]).max() <= 1e-9 * max(np.ptp(y), 1e-300):
+            others = [v for r in structure.interactions("within") if name in r.parts for v in r.parts if v != name]
+            slope = [
+                f" What it does to the effect of {v} is a random slope of {v} that {name} predicts." for v in others
+            ]
             raise DataError(
                 f"{name!r} stands in the within model but does not vary within any cluster of {cluster!r}: it is a variable "
-                "of clusters. Take it out of the within model."
+                f"of clusters. Take it out of the within model.{''.join(slope[:1])}"
             )
 
 

@@ -180,9 +180,13 @@ def _contextual(structure: Structure) -> list[Estimand]:
     )
     same = {v: v for v in structure.both} | {w: b for w, b, _ in _pairs(structure)}
     same |= {v: observed_part(MEAN, split(v)[1]) for v in structure.table.names("within") if split(v)[0]}
+    products = [r for level in structure.levels for r in structure.interactions(level)]
+    moderated = {(r.lhs, v) for r in products for v in r.parts}  # their paths are effects where the other one is 0
     out = []
     for (y, x), row in within.items():
         if y in same and x in same and (same[y], same[x]) in between:
+            if {(y, x), (same[y], same[x])} & moderated:
+                continue
             name, text = f"contextual effect of {split(same[x])[1]} on {same[y]}", f"path from {same[x]} to {same[y]}"
             that = "that" if (same[y], same[x]) == (y, x) else f"that from {x} to {y}"
             draws = partial(_difference, structure=structure, one=between[same[y], same[x]], two=row)

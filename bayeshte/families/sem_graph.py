@@ -19,7 +19,7 @@ import xarray as xr
 
 from bayeshte.families.sem_categorical import responses
 from bayeshte.families.sem_graph_categorical import add_categories, add_rows
-from bayeshte.families.sem_graph_products import EXPLAINED, add_products
+from bayeshte.families.sem_graph_products import EXPLAINED, add_clusters, add_products
 from bayeshte.families.sem_priors import factors
 from bayeshte.families.sem_structure import VARIABLES, Structure
 from bayeshte.marginal.density import lkj_constant, wishart_constant
@@ -49,14 +49,26 @@ def joint(structure: Structure, design: xr.Dataset, data: Data, m: Matrices, pri
         ]:
             pm.Potential("_in_order", pt.switch(pt.all(above), 0.0, -np.inf))
         if m.products:
-            moments = [_given_products(m, t, slots) for slots in m.slots]
-            add_products(m, t, moments, data, patterns("y", data.Y, data.context))
+            _add_with_products(structure, design.attrs["cluster"], data, m, t)
         elif structure.two_level:
             b = _add_clusters(structure, design.attrs["cluster"], data, m, t, answers, cuts)
             _add_rows_of_clusters(data, m, t, b, model["slope"] if m.slopes else None, answers, cuts)
         else:
             _add_rows(data, m, t, answers, cuts)
     return model
+
+
+def _add_with_products(structure: Structure, cluster: str, data: Data, m: Matrices, t) -> None:
+    """Clusters, if there are any, and rows of a model with products."""
+    moments = [[_given_products(m, t, slots, level) for slots in m.slots] for level in range(m.levels)]
+    if not structure.two_level:
+        add_products(m, t, moments[0], data, patterns("y", data.Y, data.context))
+        return
+    b = add_clusters(m, t, moments[1], data, patterns("v", data.V, data.context, every=True))
+    if structure.both:
+        both = [structure.observed.index(v) for v in structure.both]
+        pm.Deterministic("cluster_mean", b[:, both], dims=(cluster, "between_variable"))
+    add_products(m, t, moments[0], data, patterns("y", data.Y), b)
 
 
 def _add_rows(data: Data, m: Matrices, t, answers: Mapping[str, Response], cuts) -> None:
@@ -147,12 +159,13 @@ def observed_columns(
     """
     draws = len(next(iter(values.values())))
     causal = [v for v in m.order[0] if v < m.within and structure.within[v] not in structure.thresholds]
-    down = Split.of(m).down if m.products else ()
+    down = [Split.of(m, level).down for level in range(m.levels)]
     Y, V = (np.full((draws, *x.shape), np.nan) for x in (data.Y, data.V))
     context = data.context if data.code is None else None
+    of_clusters = data.context if m.products and structure.two_level else None
     for target, names, pieces in (
         (Y, structure.within, patterns("y", data.Y, context)),
-        (V, structure.own, patterns("v", data.V)),
+        (V, structure.own, patterns("v", data.V, of_clusters)),
     ):
         for name, rows, seen in pieces:
             categorical = [k for k in seen if names[k] in structure.thresholds]
@@ -161,11 +174,10 @@ def observed_columns(
             seen = [k for k in seen if k not in categorical]
             if target is Y and structure.thresholds:
                 seen = [k for k in causal if k in seen]
-            if target is Y and down:
-                explained = [v for v in seen if v in down]
-                seen = [v for v in seen if v not in down]
-                if explained:
-                    Y[:, rows[:, None], explained] = values[name + EXPLAINED]
+            mine, first = (down[0], 0) if target is Y else (down[1], m.within)
+            if explained := [v for v in seen if first + v in mine]:
+                seen = [v for v in seen if v not in explained]
+                target[:, rows[:, None], explained] = values[name + EXPLAINED]
             if len(seen):
                 target[:, rows[:, None], seen] = values[name]
     out = {v: Y[..., k] for k, v in enumerate(structure.within)}
@@ -295,22 +307,22 @@ def _implied(m: Matrices, t, level: int, values: np.ndarray, slopes=None):
     return A @ Psi @ A.mT, A @ c
 
 
-def _given_products(m: Matrices, t, values: np.ndarray):
-    """S and K of what descends from no product and the residuals of the rest, B and c of the rest, in a context."""
-    split = Split.of(m)
-    return *_implied(split.m, t, 0, values), *(
-        _matrix(split.m, pt.concatenate([t, values]), 1, name) for name in ("beta", "c")
+def _given_products(m: Matrices, t, values: np.ndarray, level: int):
+    """S and K of what descends from no product and the residuals of the rest, B and c of the rest, of a level in a context."""
+    split = Split.of(m, level)
+    return *_implied(split.m, t, level, values), *(
+        _matrix(split.m, pt.concatenate([t, values]), level + m.levels, name) for name in ("beta", "c")
     )
 
 
 def patterns(
-    name: str, values: np.ndarray, context: np.ndarray | None = None
+    name: str, values: np.ndarray, context: np.ndarray | None = None, every: bool = False
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(variable of the graph, rows, columns seen) of every pattern of missing values that has any, context by context."""
+    """(variable of the graph, rows, columns seen) of every pattern of values, context by context; with none only if `every`."""
     context = np.zeros(len(values), int) if context is None else context
     seen, which = np.unique(~np.isnan(values), axis=0, return_inverse=True)
     for k, columns in enumerate(seen):
         for c in np.unique(context):
             rows = np.flatnonzero((which.ravel() == k) & (context == c))
-            if columns.any() and len(rows):
+            if (every or columns.any()) and len(rows):
                 yield f"{name}_{k}_{c}" if context.any() else f"{name}_{k}", rows, np.flatnonzero(columns)

@@ -72,7 +72,7 @@ def random_point(structure: Structure, n: int, seed: int) -> np.ndarray:
 def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
     """Moments of what is observed, one row a draw of t; of a latent response those in units of its SD at its own level."""
     if m.products:
-        return _moments_with_products(m, t)
+        return _moments_with_products(structure, m, t)
     S, K = implied(m, t)
     unit = np.ones((len(t), m.size))
     further = []
@@ -97,13 +97,22 @@ def _moments(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
     return np.concatenate([p.reshape(len(t), -1) for p in (*parts, mean, *further)], axis=1)
 
 
-def _moments_with_products(m: Matrices, t: np.ndarray) -> np.ndarray:
-    """Means and covariances at some values of the covariates, third cumulants; one row a draw of t."""
-    q = np.random.default_rng(0).normal(size=(1 + 2 * m.regressors, m.regressors))
-    q[:, 0] = 1.0
-    seen, parts = np.arange(m.within), []
-    for context in np.unique(np.linspace(0, len(m.slots) - 1, CONTEXTS).astype(int)):
-        law = Law.of(m, t, context)
-        parts += [law.mean(q)[..., seen], law.third()[:, seen][:, :, seen][..., seen]]
-        parts += [law.covariance(row[None])[:, seen][:, :, seen] for row in q]
-    return np.concatenate([x.reshape(len(t), -1) for x in parts], axis=1)
+def _moments_with_products(structure: Structure, m: Matrices, t: np.ndarray) -> np.ndarray:
+    """By level means and covariances at some values of the covariates, third cumulants; one row a draw of t."""
+    parts, mean, seen = [], 0.0, [np.arange(m.within)]
+    if structure.two_level:
+        seen.append(np.array([structure.observed.index(v) for v in (*structure.both, *structure.own)], int))
+    for level, own in enumerate(seen):
+        columns = slice(m.regressors_within) if level == 0 else slice(m.regressors_within, m.regressors)
+        q = np.random.default_rng(0).normal(size=(1 + 2 * m.regressors, m.regressors))
+        q[:, columns.start or 0] = 1.0
+        q[:, [k for k in range(m.regressors) if k not in range(m.regressors)[columns]]] = 0.0
+        first = None
+        for context in np.unique(np.linspace(0, len(m.slots) - 1, CONTEXTS).astype(int)):
+            law = Law.of(m, t, context, level)
+            means = law.mean(q)
+            first = means[:, :1] if first is None else first
+            parts += [(means - first)[..., own], law.third()[:, own][:, :, own][..., own]]
+            parts += [law.covariance(row[None])[:, own][:, :, own] for row in q]
+        mean = mean + first[..., : m.observed]
+    return np.concatenate([x.reshape(len(t), -1) for x in (*parts, mean)], axis=1)

@@ -8,12 +8,12 @@ from bayeshte.model_text import ParameterTable, Row
 
 
 def check_interactions(table: ParameterTable, rows: Sequence[Row]) -> None:
-    """Refuse products on two levels, beside categorical variables, and of variables that themselves depend on one."""
+    """Refuse products beside random slopes or categorical variables, and of variables that themselves depend on one."""
     for row in rows:
-        if row.level:
+        if table.slopes:
             raise SpecError(
-                f"{row.name}: a product of two latent or modelled variables is one of models of one level, model='...'. With "
-                "two levels one of them may be a covariate that the model takes as it is."
+                f"{row.name}: a product of two latent or modelled variables is not supported beside random slopes "
+                f"({', '.join(table.slopes)}): leave out one or the other."
             )
         if table.categorical:
             raise SpecError(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from bayeshte.errors import SpecError
 from bayeshte.families.sem_categorical import responses
 from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_draws import stacked
@@ -21,6 +22,11 @@ from bayeshte.marginal.cluster_categories import causes_of
 from bayeshte.marginal.matrices import Matrices, implied
 from bayeshte.marginal.sufficient import Data
 
+NO_CLUSTERS = (
+    "There is no likelihood of whole clusters with a product of latent variables ({}): what varies between clusters is sampled, "
+    "and not integrated. That of rows, given the latent means of clusters, is there."
+)
+
 
 def log_likelihood(s: Structure, m: Matrices, draws: xr.Dataset, design: xr.Dataset, unit: str) -> xr.DataArray:
     """By cluster with everything integrated, or by row given the clusters' means and slopes; see `SEM.log_likelihood`."""
@@ -30,7 +36,9 @@ def log_likelihood(s: Structure, m: Matrices, draws: xr.Dataset, design: xr.Data
         found = _categorical(s, m, data, t, draws, by_cluster)
         values, attrs = found.values, _numerical(s, m, found)
     elif m.products:
-        found = structural_product_integration.log_likelihood(m, data, t)
+        if by_cluster:
+            raise SpecError(NO_CLUSTERS.format(", ".join(r.name for level in s.levels for r in s.interactions(level))))
+        found = structural_product_integration.log_likelihood(m, data, t, _parts(s, m, draws, design) if own else None)
         values, attrs = found.values, _members(s, found)
     elif by_cluster and m.slopes:
         found = structural_integration.log_likelihood(m, data, t)
@@ -60,10 +68,7 @@ def _given_clusters(
     s: Structure, m: Matrices, data: Data, t: np.ndarray, draws: xr.Dataset, design: xr.Dataset
 ) -> np.ndarray:
     """Of every row given its cluster's latent means and slopes, all variables continuous: (draw, row)."""
-    b = np.zeros((len(t), len(data.context), m.within))
-    if s.both:
-        b[..., [s.within.index(v) for v in s.both]] = _stacked(draws, "cluster_mean", "between_variable")
-    b = b[:, data.code]
+    b = _parts(s, m, draws, design)[:, data.code, : m.within]
     if m.slopes:  # every cluster is a context
         there, code = np.unique(data.code, return_inverse=True)
         moments = [structural_draws.implied_within(m, t, slopes_of(draws)[:, j]) for j in there]
@@ -72,6 +77,14 @@ def _given_clusters(
     else:
         S, K = (x[:, 0] for x in implied(m, t))
     return structural_draws.row_likelihood(data, S, K, b)
+
+
+def _parts(s: Structure, m: Matrices, draws: xr.Dataset, design: xr.Dataset) -> np.ndarray:
+    """Latent means of clusters among all variables, (draw, cluster, M)."""
+    b = np.zeros((draws.sizes["chain"] * draws.sizes["draw"], design.sizes[design.attrs["cluster"]], m.size))
+    if s.both:
+        b[..., [s.within.index(v) for v in s.both]] = _stacked(draws, "cluster_mean", "between_variable")
+    return b
 
 
 def _categorical(
@@ -119,7 +132,7 @@ def _members(s: Structure, found: structural_product_integration.Integral) -> di
     """The same of members of products; nothing where their values are all there."""
     if not found.sampled:
         return {}
-    text = f"{', '.join(s.known)} by adaptive Gauss-Hermite quadrature with {found.nodes} nodes each"
+    text = f"{', '.join(s.known(s.levels[0]))} by adaptive Gauss-Hermite quadrature with {found.nodes} nodes each"
     return _attributes([text], found.nodes, found.error)
 
 

@@ -36,9 +36,10 @@ def matrices(s: Structure, slots: np.ndarray) -> Matrices:
 
 def _product(s: Structure, row: Row) -> Product:
     """The path of an interaction."""
-    known, other = members(row, s.known)
+    known, other = members(row, s.known(row.level))
     at, free = s.variables(row.level).index, () if row.fixed is not None else (s.place(row),)
-    return Product(at(row.lhs), at(known), at(other), 1.0 if row.fixed is None else row.fixed, free)
+    value = 1.0 if row.fixed is None else row.fixed
+    return Product(s.levels.index(row.level), at(row.lhs), at(known), at(other), value, free)
 
 
 def _entries(s: Structure, row: Row) -> list[Entry]:

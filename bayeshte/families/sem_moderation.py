@@ -200,7 +200,7 @@ def _at_points(structure, m, level, effect, kind, points, labels, change) -> Cal
             ]
         else:
             spread = {v for point in points for v, x in point.items() if isinstance(x, Spread)}
-            moments = {v: _moments(structure, m, t, design, v) for v in spread}
+            moments = {v: _moments(structure, m, t, design, level, v) for v in spread}
             values = [
                 _changed(structure, m, t, level, cause, outcome, _numbers(point, moments), change)[kind]
                 for point in points
@@ -218,22 +218,20 @@ def _labelled(values: np.ndarray, posterior: xr.Dataset, labels: list[str]) -> x
 
 def _changed(structure, m, t, level, cause, outcome, point, change) -> dict[str, np.ndarray]:
     """The effects of the module's docstring, (draw,) each; those of models without interaction by their plain names too."""
-    names = structure.variables(level)
+    names, own = structure.variables(level), [p for p in m.products if p.level == structure.levels.index(level)]
     y, x = names.index(outcome), names.index(cause) if cause in names else None
     worlds = [_world(structure, m, t, level, point | {cause: value}) for value in change]
 
-    def expected(own: int, mediators: int) -> np.ndarray:
+    def expected(at: int, mediators: int) -> np.ndarray:
         """E Y(x, M(x')), x and x' by their place in `change`."""
-        _, B, constant, G = worlds[own].model
+        _, B, constant, G = worlds[at].model
         given = worlds[mediators].mean.copy()
         if x is not None:
-            given[:, x] = change[own]
-        products = [
-            given[:, p.known] * given[:, p.other] + worlds[mediators].S[:, p.known, p.other] for p in m.products
-        ]
+            given[:, x] = change[at]
+        products = [given[:, p.known] * given[:, p.other] + worlds[mediators].S[:, p.known, p.other] for p in own]
         return constant[:, y] + (B[:, y] * given).sum(-1) + sum(G[:, y, k] * p for k, p in enumerate(products))
 
-    y00, y01, y10, y11 = (expected(own, mediators) for own, mediators in product((0, 1), repeat=2))
+    y00, y01, y10, y11 = (expected(at, mediators) for at, mediators in product((0, 1), repeat=2))
     out = {"total": y11 - y00, "pure direct": y10 - y00, "total indirect": y11 - y10}
     out |= {"total direct": y11 - y01, "pure indirect": y01 - y00}
     return out | {"direct": out["pure direct"], "indirect": out["total indirect"]}
@@ -253,9 +251,10 @@ class _World:
 
 def _world(structure, m, t, level, point) -> _World:
     """The model with the covariates, and modelled variables among them, set to values."""
-    names = structure.variables(level)
+    names, k = structure.variables(level), structure.levels.index(level)
+    own = [p for p in m.products if p.level == k]
     Psi, B, constant = _model_at(structure, m, t, level, {v: x for v, x in point.items() if v not in names})
-    G = Law.of(m, t).G if m.products else np.zeros((len(t), m.size, 0))
+    G = Law.of(m, t, level=k).G
     for v, value in point.items():
         if v in names:  # its equation is cut
             k = names.index(v)
@@ -263,7 +262,7 @@ def _world(structure, m, t, level, point) -> _World:
             constant[:, k] = value
     A = np.linalg.inv(np.eye(m.size) - B)
     S, mean = A @ Psi @ A.swapaxes(-1, -2), (A @ constant[..., None])[..., 0]
-    for k, p in enumerate(m.products):
+    for k, p in enumerate(own):
         mean = (
             mean
             + A[:, :, p.row]
@@ -272,12 +271,13 @@ def _world(structure, m, t, level, point) -> _World:
     return _World((Psi, B, constant, G), mean, S)
 
 
-def _moments(structure, m, t, design, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and SD (draw,) over the rows of a modelled variable that descends from no product."""
-    k = structure.variables(structure.levels[0]).index(name)
-    q, context = regressors(data_of(design)), design["context"].to_numpy()
-    mean = sum((Law.of(m, t, c).K[:, k] @ q[context == c].T).sum(1) for c in np.unique(context)) / len(q)
-    return mean, np.sqrt(covariances(structure, m, t, design, 0)[:, k, k])
+def _moments(structure, m, t, design, level, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD (draw,) over rows or clusters of a modelled variable of a level that descends from no product."""
+    at, data = structure.levels.index(level), data_of(design)
+    k, q = structure.variables(level).index(name), regressors(data, at)
+    context = data.context if len(data.context) == len(q) else np.zeros(len(q), int)
+    mean = sum((Law.of(m, t, c, at).K[:, k] @ q[context == c].T).sum(1) for c in np.unique(context)) / len(q)
+    return mean, np.sqrt(covariances(structure, m, t, design, at)[:, k, k])
 
 
 def _numbers(point: Mapping[str, float | Spread], moments: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict:

@@ -3,17 +3,18 @@
 import numpy as np
 import xarray as xr
 
+from bayeshte.families.sem_design import data_of
 from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.matrices import Matrices, implied
-from bayeshte.marginal.structural_products import Law
+from bayeshte.marginal.structural_products import Law, regressors
 
 PIECE = 100_000  # means held at once, rows times draws
 
 
 def covariances(structure: Structure, m: Matrices, t: np.ndarray, design: xr.Dataset, level: int) -> np.ndarray:
     """Implied by the model at the draws t: of the variables of a level, then of its covariates, (draw, M + c, M + c)."""
-    if m.products:
-        return _with_products(m, t, design)
+    if any(p.level == level for p in m.products):
+        return _with_products(m, t, design, level)
     S, K = implied(m, t)
     context = design["context"].to_numpy()
     if structure.two_level and level == 0:  # covariates multiply variables between clusters only
@@ -41,22 +42,23 @@ def with_covariates(S: np.ndarray, K: np.ndarray, design: xr.Dataset, level: int
     return out
 
 
-def _with_products(m: Matrices, t: np.ndarray, design: xr.Dataset) -> np.ndarray:
-    """`covariances` of a model with products, whose means are no linear functions of the covariates."""
-    X, context = design["X"].to_numpy(), design["context"].to_numpy()
-    q, c = np.column_stack([np.ones(len(X)), X]), X.shape[1]
-    kinds, count = np.unique(np.column_stack([context, q]), axis=0, return_counts=True)
+def _with_products(m: Matrices, t: np.ndarray, design: xr.Dataset, level: int) -> np.ndarray:
+    """`covariances` of a level with products, whose means are no linear functions of the covariates."""
+    data = data_of(design)
+    q, X = regressors(data, level), (data.X, data.Z)[level]
+    context, c = data.context if len(data.context) == len(q) else np.zeros(len(q), int), X.shape[1]
+    kinds, count = np.unique(np.column_stack([context, X, q]), axis=0, return_counts=True)
     step, share = max(1, PIECE // len(kinds)), count / len(q)
     out = np.zeros((len(t), m.size + c, m.size + c))
     for start in range(0, len(t), step):
         part = slice(start, start + step)
         mean = np.empty((len(t[part]), len(kinds), m.size + c))
-        mean[..., m.size :] = kinds[:, 2:]
+        mean[..., m.size :] = kinds[:, 1 : 1 + c]
         for k in np.unique(context):
-            law, mine = Law.of(m, t[part], k), np.flatnonzero(kinds[:, 0] == k)
-            mean[:, mine, : m.size] = law.mean(kinds[mine, 1:])
-            rows = q[context == k]
-            out[part, : m.size, : m.size] += len(rows) / len(q) * law.covariance(rows)
+            law, mine = Law.of(m, t[part], k, level), np.flatnonzero(kinds[:, 0] == k)
+            mean[:, mine, : m.size] = law.mean(kinds[mine, 1 + c :])
+            units = q[context == k]
+            out[part, : m.size, : m.size] += len(units) / len(q) * law.covariance(units)
         mean -= (mean * share[:, None]).sum(1, keepdims=True)
         out[part] += np.einsum("r,sra,srb->sab", share, mean, mean, optimize=True)
     return out

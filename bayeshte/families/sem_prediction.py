@@ -27,25 +27,21 @@ def expected(
     X, Z, code, context, rows = _covariates(structure, design, clusters, frame)
     t, p = stacked(structure, draws), m.within
     q = np.column_stack([np.ones(len(X)), X, *([np.ones(len(X)), Z] if structure.two_level else [])])
-    if m.products:
-        values = np.empty((len(t), len(q), p))
-        for c in np.unique(context):
-            values[:, context == c] = Law.of(m, t, c).mean(q[context == c])[..., :p]
-        return _labelled(values, draws, design, rows)
+    if m.products and not structure.two_level:
+        return _labelled(_means(m, t, q, context, 0)[..., :p], draws, design, rows)
     K = implied(m, t)[1]
     own = K[:, 0, 0] if structure.two_level else K[:, 0]
     if not structure.two_level:
         values = np.stack([own[:, c, :p] @ x for c, x in zip(context, q, strict=True)], axis=1)
         return _labelled(values, draws, design, rows)
-    between = np.empty((len(t), len(q), m.size))
-    for c in np.unique(context):
-        between[:, context == c] = np.einsum("rq,sfq->srf", q[context == c], K[:, 1, c])
+    between = _means(m, t, q, context, 1)
     if clusters == "these" and structure.both:
         b = draws["cluster_mean"].transpose("chain", "draw", design.attrs["cluster"], "between_variable").to_numpy()
         at = [structure.within.index(v) for v in structure.both]
         between[..., at] = b.reshape(len(t), *b.shape[2:])[:, code]
     if not m.slopes:
-        return _labelled(between[..., :p] + np.einsum("rq,sfq->srf", q, own[:, :p]), draws, design, rows)
+        within = _means(m, t, q, np.zeros(len(q), int), 0)
+        return _labelled((between + within)[..., :p], draws, design, rows)
     if clusters == "these":
         s = draws["slope"].transpose("chain", "draw", design.attrs["cluster"], "slopes").to_numpy()
         slopes = s.reshape(len(t), *s.shape[2:])[:, code]
@@ -53,6 +49,14 @@ def expected(
         slopes = between[..., [s.variable for s in m.slopes]]
     within = np.stack([implied_within(m, t, slopes[:, i])[1][:, :p] @ q[i] for i in range(len(q))], axis=1)
     return _labelled(between[..., :p] + within, draws, design, rows)
+
+
+def _means(m: Matrices, t: np.ndarray, q: np.ndarray, context: np.ndarray, level: int) -> np.ndarray:
+    """Expected values of the variables of a level given the covariates, (draw, row, M)."""
+    out = np.empty((len(t), len(q), m.size))
+    for c in np.unique(context):
+        out[:, context == c] = Law.of(m, t, c, level).mean(q[context == c])
+    return out
 
 
 def _labelled(values: np.ndarray, draws: xr.Dataset, design: xr.Dataset, rows) -> xr.DataArray:

@@ -169,6 +169,11 @@ class Scales:
         for k, v in enumerate(self.structure.own):
             self.moments[between, v] = float(np.nanmean(data.V[:, k])), float(np.nanstd(data.V[:, k]))
 
+    def centre(self, level: str, name: str) -> float:
+        """The mean that a variable has on a level: parts within clusters have the mean 0."""
+        deviates = self.structure.two_level and level == self.structure.levels[0] and name in self.structure.both
+        return 0.0 if deviates else self.of(level, name)[0]
+
     def threshold(self, row: Row) -> float:
         """About where a threshold is: the first itself, of the others how far from the one before."""
         if row.op != "|":
@@ -177,11 +182,17 @@ class Scales:
         return UNITS[self.structure.links[row.lhs]] * float(tau[k] - tau[k - 1] if k else tau[0])
 
     def of(self, level: str, name: str) -> tuple[float, float]:
-        """Mean and SD; of a factor 0 and the SD of what its scale comes from; of a slope 0 and s_y / s_x."""
+        """Mean and SD; of a factor 0 and the SD of what its scale comes from; of a slope 0 and s_y / s_x.
+
+        Of a product of two latent or modelled variables the product of their SDs, in whose units its path is one of moderate size
+        wherever their means are.
+        """
         if (level, name) in self.moments:
             return self.moments[level, name]
         if ":" in name:
             parts = [self.of(level, v) for v in name.split(":")]
+            if any(r.rhs == name for r in self.structure.interactions(level)):
+                return float(np.prod([m for m, _ in parts])), float(np.prod([s for _, s in parts]))
             return float(np.prod([m for m, _ in parts])), float(np.prod([s + abs(m) for m, s in parts]))
         rows = self.structure.table.at(level)
         if name in self.structure.table.slopes:
@@ -197,12 +208,21 @@ class Scales:
         return 0.0, 1.0
 
 
+def _partners(structure: Structure, path: Row) -> list[str]:
+    """What multiplies the cause of a path in products with the same outcome: the path is the effect where these are 0."""
+    rows = [r for r in structure.interactions(path.level) if r.lhs == path.lhs and path.rhs in r.parts]
+    return [next((v for v in r.parts if v != path.rhs), path.rhs) for r in rows]
+
+
 def _default(p: Parameter, structure: Structure, scales: Scales) -> Prior:
     row: Row = p.rows[0]
     mean, s = scales.of(row.level, row.lhs)
     match p.variable:
         case "path":
-            return Normal(0, 2.5 * s / scales.of(row.level, row.rhs)[1])
+            shift = sum(
+                (scales.centre(row.level, v) / scales.of(row.level, v)[1]) ** 2 for v in _partners(structure, row)
+            )
+            return Normal(0, 2.5 * s / scales.of(row.level, row.rhs)[1] * np.sqrt(1 + shift))
         case "loading":
             return Normal(0, 2.5 * scales.of(row.level, row.rhs)[1] / s)
         case "intercept":

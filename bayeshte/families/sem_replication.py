@@ -8,7 +8,7 @@ from bayeshte.families.sem_structure import Structure
 from bayeshte.marginal.matrices import Matrices, moments
 from bayeshte.marginal.structural_categorical import Response, cuts_at, without_logistic
 from bayeshte.marginal.structural_draws import implied_within, normal_noise
-from bayeshte.marginal.structural_products import Law
+from bayeshte.marginal.structural_products import Law, regressors
 from bayeshte.marginal.sufficient import Data
 
 
@@ -27,7 +27,8 @@ def replicate(
     t : (draw, scalars + correlations).
     these : mapping of int to ndarray (draw, cluster), optional
         Values of between variables, latent means and random slopes, of the clusters in the data; what else varies between
-        clusters is drawn given them. Without it the clusters are new.
+        clusters is drawn given them, but for clusters' own variables beside a product of that level, which stay what they are.
+        Without it the clusters are new.
     """
     m = without_logistic(m, responses)
     p, Y = m.within, np.zeros((len(t), *data.Y.shape))
@@ -38,10 +39,10 @@ def replicate(
         Y += f[:, data.code, :p]
         V += f[..., p : m.observed]
         slopes = f[..., [s.variable for s in m.slopes]]
-    q = np.column_stack([np.ones(len(data.Y)), data.X])
-    for c in np.unique(data.context) if m.products else ():
-        rows = np.flatnonzero(data.context == c)
-        Y[:, rows] = Law.of(m, t, c).draw(q[rows], rng)[..., :p]
+    q, context = regressors(data), data.context if data.code is None else np.zeros(len(data.Y), int)
+    for c in np.unique(context) if m.products else ():
+        rows = np.flatnonzero(context == c)
+        Y[:, rows] += Law.of(m, t, c).draw(q[rows], rng)[..., :p]
     for rows, S, K in () if m.products else _within(m, data, t, slopes):
         Y[:, rows] += q[rows] @ K[:, :p, : q.shape[1]].swapaxes(-1, -2)
         Y[:, rows] += normal_noise(S[:, :p, :p], len(rows), rng)
@@ -58,8 +59,17 @@ def _between(m: Matrices, data: Data, t: np.ndarray, rng: np.random.Generator, t
     f = np.empty((len(t), len(q), m.size))
     known = sorted(these or {})
     rest = [i for i in range(m.size) if i not in known]
+    products = any(p.level == 1 for p in m.products)
+    if products and known:
+        f[:] = 0.0
+        f[..., known] = np.stack([these[k] for k in known], axis=-1)
+        f[..., m.within : m.observed] = data.V
+        return f
     for c in np.unique(data.context):
         mine = np.flatnonzero(data.context == c)
+        if products:
+            f[:, mine] = Law.of(m, t, c, 1).draw(regressors(data, 1)[mine], rng)
+            continue
         S, K = moments(m, t, 1, c)
         mean = q[mine] @ K[..., -q.shape[1] :].swapaxes(-1, -2)
         V = S[:, rest][:, :, rest]

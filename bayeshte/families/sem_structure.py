@@ -110,10 +110,9 @@ class Structure:
         known = set(self.modelled(level)) | set(self.table.factors(level)) | set(self.table.slopes)
         return [r for r in self.table.at(level) if r.op == "~" and ":" in r.rhs and {*r.parts} & known]
 
-    @cached_property
-    def known(self) -> tuple[str, ...]:
+    def known(self, level: str) -> tuple[str, ...]:
         """Of every interaction a member whose values the likelihood is given: the fewest, observed ones rather than factors."""
-        return fewest(self.interactions(self.levels[-1]), {*self.table.factors(self.levels[-1])})
+        return fewest(self.interactions(level), {*self.table.factors(level)})
 
     @cached_property
     def moderators(self) -> list[str]:

@@ -35,11 +35,12 @@ class Slope:
 
 @dataclass(frozen=True)
 class Product:
-    """A path of the product of two variables of a row: ``coef * t_i f_known f_other`` in the equation of variable `row`.
+    """A path of the product of two variables of a level: ``coef * t_i f_known f_other`` in the equation of variable `row`.
 
     Given the value of the one that is `known`, seen or sampled, it is a path from the other one.
     """
 
+    level: int
     row: int
     known: int
     other: int
@@ -75,7 +76,7 @@ class Matrices:
     covariances : tuple of tuple of int
         (level, variable, variable) of single covariances in blocks that have priors of their own.
     products : tuple of Product
-        Of two variables, with one level; what else is made of these matrices leaves them out (structural_products.py).
+        Of two variables; what else is made of these matrices leaves them out (structural_products.py).
     slots : ndarray (context, slot)
         Numbers that differ between contexts.
     active : int

@@ -43,19 +43,22 @@ class Integral:
     error: float
 
 
-def log_likelihood(m: Matrices, data: Data, t: np.ndarray) -> Integral:
-    """Log-likelihood of every row; t (draw, scalars + correlations)."""
+def log_likelihood(m: Matrices, data: Data, t: np.ndarray, b: np.ndarray | None = None) -> Integral:
+    """Log-likelihood of every row; t (draw, scalars + correlations), b (draw, cluster, M) of the clusters if there are any."""
+    b = np.zeros((len(t), 1, m.size)) if b is None else b
     sampled = max((len(plan.sampled) for _, plan, _ in runs(Split.of(m), data)), default=0)
     n, error = NODES[0], 0.0
     for n in [n for n in NODES if (2 * n) ** sampled <= MOST] if sampled else ():
-        error = float(np.abs(quadrature(m, data, some(t), 2 * n) - quadrature(m, data, some(t), n)).max(0).sum())
+        twice, once = (quadrature(m, data, some(t), k, some(b)) for k in (2 * n, n))
+        error = float(np.abs(twice - once).max(0).sum())
         if error <= TOLERANCE / 2:
             break
-    return Integral(quadrature(m, data, t, n), sampled, n, error)
+    return Integral(quadrature(m, data, t, n, b), sampled, n, error)
 
 
-def quadrature(m: Matrices, data: Data, t: np.ndarray, n: int) -> np.ndarray:
+def quadrature(m: Matrices, data: Data, t: np.ndarray, n: int, b: np.ndarray | None = None) -> np.ndarray:
     """Log-likelihood of every row with n nodes a variable, (draw, row)."""
+    b = np.zeros((len(t), 1, m.size)) if b is None else b
     from bayeshte.marginal.kernels.structural_product_integral import integrate  # compiled on first use
 
     split = Split.of(m)
@@ -63,19 +66,22 @@ def quadrature(m: Matrices, data: Data, t: np.ndarray, n: int) -> np.ndarray:
     plans, table, numbers, order = {}, [], [], []
     for context, plan, rows in runs(split, data):
         table.append((context, plans.setdefault(plan, len(plans)), len(rows)))
-        numbers.append(values(data, plan, rows).ravel())
+        numbers.append(values(data.X, data.Y, plan, rows).ravel())
         order.append(rows)
     out = np.zeros((len(t), len(data.Y)))
     if not table:
         return out
     patterns = np.array([pattern(m, split, plan) for plan in plans], np.int64)
-    given = patterns, np.array(table, np.int64), np.concatenate(numbers), data.X.shape[1], _rules(len(split.known), n)
     keep = np.concatenate(order)
+    codes = data.code[keep] if data.code is not None else np.zeros(len(keep), np.int64)
+    given = patterns, np.array(table, np.int64), codes, np.concatenate(numbers), data.X.shape[1]
+    rules = _rules(len(split.known), n)
 
     def piece(start: int) -> None:
         part = t[start : start + PIECE]
         found = np.empty((len(part), len(keep)))
-        integrate(_matrices(split.m, part), (sizes[1], states, paths, products, coef), *given, found)
+        parts = np.ascontiguousarray(b[start : start + PIECE])
+        integrate(_matrices(split, part), (sizes[1], states, paths, products, coef), *given, rules, parts, found)
         out[start : start + PIECE, keep] = found
 
     with ThreadPoolExecutor() as pool:
@@ -83,11 +89,12 @@ def quadrature(m: Matrices, data: Data, t: np.ndarray, n: int) -> np.ndarray:
     return out
 
 
-def _matrices(m: Matrices, t: np.ndarray) -> tuple[np.ndarray, ...]:
-    """S, K, B, c by (draw, context, ...), and t with 1 in front."""
-    contexts = range(len(m.slots))
+def _matrices(split: Split, t: np.ndarray) -> tuple[np.ndarray, ...]:
+    """S, K, B, c of the rows by (draw, context, ...), and t with 1 in front."""
+    m, down = split.m, split.m.levels // 2
+    contexts = range(len(m.slots)) if down == 1 else [0]
     S, K = (np.stack(x, axis=1) for x in zip(*(moments(m, t, 0, c) for c in contexts), strict=True))
-    B, c = (np.stack(x, axis=1) for x in zip(*(cells(m, t, 1, c)[1:] for c in contexts), strict=True))
+    B, c = (np.stack(x, axis=1) for x in zip(*(cells(m, t, down, c)[1:] for c in contexts), strict=True))
     return *map(np.ascontiguousarray, (S, K, B, c)), np.column_stack([np.ones(len(t)), t])
 
 

@@ -31,7 +31,7 @@ class Model:
     mentions : dict
         By key of the row; later mentions have taken the place of earlier ones.
     products : dict
-        Name of an XWITH variable to its two factors.
+        Name of an XWITH variable to its level and its two factors.
     factors : dict
         Latent variables to the levels that they are defined at ("" with one level).
     slopes : list of str
@@ -42,7 +42,7 @@ class Model:
     """
 
     mentions: dict[tuple, Mention] = field(default_factory=dict)
-    products: dict[str, tuple[str, str]] = field(default_factory=dict)
+    products: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     factors: dict[str, set[str]] = field(default_factory=dict)
     slopes: list[str] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)

@@ -115,11 +115,27 @@ class _Reader:
                     f"{nested[0]} is a product itself: products of three are supported for observed variables only, which DEFINE "
                     "multiplies, x123 = x1*x2*x3."
                 )
-            self.model.products[names[0]] = (sides[0][0], sides[1][0])
+            self._product(level, names[0], sides[0][0], sides[1][0], statement)
             return
         if keyword[1].upper() != "ON":
             raise statement.error(f"a random slope is a path, s | y ON x; {keyword[1].upper()} has none.")
         self._slopes(level, names, sides, statement)
+
+    def _product(self, level: str, name: str, first: str, second: str, statement: Statement) -> None:
+        """``fx | f XWITH x`` on a level."""
+        factors = self.model.factors
+        above = (
+            {*self.settings.between, *(v for v in factors if factors[v] == {"between"})} if level == "within" else set()
+        )
+        if across := [v for v in (first, second) if v in above]:
+            other = second if first == across[0] else first
+            raise statement.error(
+                f"{across[0]} is a variable of %BETWEEN%: that it changes the effect of {other} within clusters says a random "
+                f"slope, s | y ON {other}; under %WITHIN%, s ON {across[0]}; under %BETWEEN%."
+            )
+        if name in self.model.products and self.model.products[name][0] != level:
+            raise statement.error(f"{name} is a product of the other level already: give each a name of its own.")
+        self.model.products[name] = (level, first, second)
 
     def _slopes(self, level: str, names: list[str], sides: list[list[str]], statement: Statement) -> None:
         if "RANDOM" not in self.settings.types:
@@ -244,14 +260,19 @@ class _Reader:
             for lhs, item in sides:
                 if word == "ON" and lhs == item.name:
                     raise statement.error(f"{lhs} ON {item.name}: a variable does not depend on itself.")
-                rows.append((self._row(level, lhs, OPERATORS[word], item.name), item))
+                rows.append((self._row(level, lhs, OPERATORS[word], item.name, statement), item))
             seen: dict[tuple, tuple[Row, Item]] = {}
             for row, item in rows:  # a list WITH itself has every pair twice
                 seen.setdefault(row.key, (row, item))
             self.record.add(list(seen.values()), group, statement)
 
-    def _row(self, level: str, lhs: str, operator: str, rhs: str) -> Row:
+    def _row(self, level: str, lhs: str, operator: str, rhs: str, statement: Statement) -> Row:
         """A path from an XWITH variable is one from a product."""
         if operator == "~" and rhs in self.model.products:
-            return Row(level, lhs, operator, ":".join(self.model.products[rhs]))
+            own, *parts = self.model.products[rhs]
+            if own != level:
+                raise statement.error(
+                    f"{rhs} is a product under %{own.upper()}%: define one with another name for this level."
+                )
+            return Row(level, lhs, operator, ":".join(parts))
         return Row(level, lhs, operator, rhs)

@@ -161,7 +161,7 @@ def parse(
         )
     if informative := priors.read(given, parsed, spec.structure, flat=others == "mplus"):
         spec = replace(spec, priors={**informative, OTHERS: others})
-    products = {":".join(parts): name for name, parts in parsed.products.items()}
+    products = {(level, ":".join(parts)): name for name, (level, *parts) in parsed.products.items()}
     words = Words(products, tuple(settings.use), derived.effects, unsaid)
     notes += [*parsed.notes, *_unused(parsed), *mistakes.of_model(spec)]
     return Analysis(path, given, settings, spec, words, file, tuple(notes), mentions)
@@ -185,9 +185,9 @@ UNSUPPORTED = {
 
 def _unused(parsed: Model) -> list[str]:
     """Interactions that no path uses."""
-    used = {m.row.rhs for m in parsed.mentions.values()}
+    used = {(m.row.level, m.row.rhs) for m in parsed.mentions.values()}
     return [
         f"{name}, an XWITH variable, is used in no statement."
-        for name, parts in parsed.products.items()
-        if ":".join(parts) not in used
+        for name, (level, *parts) in parsed.products.items()
+        if (level, ":".join(parts)) not in used
     ]

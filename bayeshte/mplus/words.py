@@ -20,8 +20,8 @@ class Words:
 
     Attributes
     ----------
-    products : mapping of str to str
-        Names that XWITH gave to products: ``{"treat:advant": "int"}``.
+    products : mapping of (str, str) to str
+        Names that XWITH gave to products of a level: ``{("between", "treat:advant"): "int"}``.
     variables : sequence of str
         Observed variables in the order of the input; those that are not named come last, as the table has them.
     effects : mapping of str to (str, str)
@@ -30,14 +30,14 @@ class Words:
         Keys of covariances that are zero because no statement names a variable: not printed.
     """
 
-    products: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[tuple[str, str], str] = field(default_factory=dict)
     variables: Sequence[str] = ()
     effects: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     unsaid: Collection[tuple] = ()
 
-    def of(self, name: str) -> str:
+    def of(self, name: str, level: str = "") -> str:
         """A name as it is printed."""
-        return self.products.get(name, name).upper()
+        return self.products.get((level, name), name).upper()
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _level(table: ParameterTable, level: str, words: Words, slopes: bool) -> Ite
             yield Line(name, f"{words.of(r.slope)} | {words.of(r.lhs)} ON", words.of(r.rhs), r)
     for y in causes:
         mine = sorted((r for r in plain if r.op == "~" and r.lhs == y), key=lambda r: _place(r.rhs, causes))
-        yield from (Line(name, f"{words.of(y)} ON", words.of(r.rhs), r) for r in mine)
+        yield from (Line(name, f"{words.of(y)} ON", words.of(r.rhs, level), r) for r in mine)
     yield from (Line(name, f"{words.of(a)} WITH", words.of(b), r) for a, b, r in _pairs(plain, causes))
 
     explained = {*table.endogenous(level)}

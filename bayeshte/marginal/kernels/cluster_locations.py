@@ -60,10 +60,11 @@ def pull_clusters(sizes, clusters, t, own, found, df, dt, dvalues, dS, dK):
     NV = len(combos)
     dL, dC = np.zeros((NV, nf, nf)), np.zeros((NV, nf, M))
     scratch, dmean, dSc, Ve = np.empty((3, nf, nf)), np.empty(nf), np.empty((nf, nf)), np.empty(M)
+    nothing = np.zeros(nf)
     for j in range(J):
         v = kinds[j]
         context, m, counts = combos[v, 0], combos[v, 1], combos[v, 2]
-        pull_back(j, t, pilot, L[v], nf, places, df, dt, scratch, dmean, dL[v])
+        pull_back(j, t, pilot, L[v], nf, places, df, nothing, dt, scratch, dmean, dL[v])
         for i in range(nf):
             for q in range(Q):
                 dK[context, BETWEEN, targets[i], q] += dmean[i] * floats[j, q]

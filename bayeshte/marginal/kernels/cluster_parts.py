@@ -5,9 +5,9 @@ A pilot says that near its mode the log likelihood of a cluster's rows is g'f - 
     M = I + L'A L = R R',  W = R^-1,  h = g - A m,  e = W L'h,  k = e + t,  y = W'k:
 
 t is nearly N(0, I), whatever the SDs are (as in information.py, where m = 0). L may be singular: a part that has no variance of
-its own. The log density of t is -|y|^2 / 2 - log det R. With G the derivative of the rows in f,
+its own. The log density of t is -|y|^2 / 2 - log det R. With G the derivative of the rows in f, D that of all else in y,
 
-    dy = L'G - y,  dt = W dy,  dx = W'dt,  dh = L dx,  dm = G - A dh,  dL = G y' + h dx' - A L W'Q W,
+    dy = L'G + D - y,  dt = W dy,  dx = W'dt,  dh = L dx,  dm = G - A dh,  dL = G y' + h dx' - A L W'Q W,
 
 Q symmetric with the lower triangle of k dt' + dt e' + I.
 """
@@ -78,12 +78,12 @@ def locate(j, t, pilot, mean, L, n, places, f):
 
 
 @njit(**OPTIONS)
-def pull_back(j, t, pilot, L, n, places, G, dt, scratch, dmean, dL):
-    """From G to the derivatives in t and the mean (set) and in L (added); dL is of L alone, scratch (3, n, n)."""
+def pull_back(j, t, pilot, L, n, places, G, D, dt, scratch, dmean, dL):
+    """From G and D to the derivatives in t and the mean (set) and in L (added); dL is of L alone, scratch (3, n, n)."""
     AL, W, h, e, y = places
     Q, X, more = scratch[0], scratch[1], scratch[2]
     for a in range(n):
-        s = -y[j, a]
+        s = D[a] - y[j, a]
         for c in range(a, n):
             s += L[c, a] * G[j, c]
         dmean[a] = s  # dy, for now

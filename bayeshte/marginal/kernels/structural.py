@@ -261,6 +261,27 @@ def levels_of(sizes, structure, t, cell, A, S, parts, K):
 
 
 @njit(inline="always")
+def start(z, ints, floats, t, dt, cell, A, S, parts):
+    """Parameters t and the matrices at coordinates z: the log prior, NaN where a covariance matrix is none."""
+    numbers, priors, structure, _, _, _ = take(ints, floats)
+    d, n, blocks = numbers[0], numbers[1], numbers[2]
+    codes, hyper, sizes, etas, centre, scale = priors
+    x, slope, dx = np.empty(d), np.empty(n), np.zeros(d)
+    t[0] = 1.0
+    precondition(z, d, centre, scale, x)
+    lp = floats[0] + scalars(x, n, codes[:n], codes[n:], hyper, t[1:], slope, dx)
+    room = 0
+    for b in range(blocks):
+        room += sizes[b] * sizes[b]
+    factors = np.zeros(room)
+    lp += correlations(x[n:], blocks, sizes, etas, t[1 + n :], factors)
+    K = np.zeros((len(cell), S.shape[2], numbers[7]))
+    if not levels_of(numbers, structure, t, cell, A, S, parts, K):
+        return math.nan, x, slope, dx, factors
+    return lp, x, slope, dx, factors
+
+
+@njit(inline="always")
 def log_density(z, ints, floats, grad, with_clusters, with_slopes):
     """Log posterior density at coordinates z, the first d preconditioned; the gradient goes to grad.
 

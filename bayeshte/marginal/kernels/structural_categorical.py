@@ -32,14 +32,13 @@ from bayeshte.marginal.kernels.cluster_responses import all_clusters, find_respo
 from bayeshte.marginal.kernels.covariance_priors import matrix_priors
 from bayeshte.marginal.kernels.latent_responses import factor, factor_gradient, rows
 from bayeshte.marginal.kernels.linear import OPTIONS, clear, rejection, views
-from bayeshte.marginal.kernels.parameters import precondition, precondition_gradient, scalars
+from bayeshte.marginal.kernels.parameters import precondition_gradient
 from bayeshte.marginal.kernels.structural import (
     EXPAND,
     LOG_DENSITY,
-    correlations,
     correlations_gradient,
-    levels_of,
     pull,
+    start,
     take,
     unsolve,
 )
@@ -203,27 +202,6 @@ def all_rows(sizes, active, slope_cells, tables, codes, cell, dcell, f, df, cate
     for k in range(contexts):
         gather(dPsi[k], dB[k], dc[k], M, Q, levels, active, dcell[k])
     return ll
-
-
-@njit(inline="always")
-def start(z, ints, floats, t, dt, cell, A, S, parts):
-    """Parameters t and the matrices at coordinates z: the log prior, NaN where a covariance matrix is none."""
-    numbers, priors, structure, _, _, _ = take(ints, floats)
-    d, n, blocks = numbers[0], numbers[1], numbers[2]
-    codes, hyper, sizes, etas, centre, scale = priors
-    x, slope, dx = np.empty(d), np.empty(n), np.zeros(d)
-    t[0] = 1.0
-    precondition(z, d, centre, scale, x)
-    lp = floats[0] + scalars(x, n, codes[:n], codes[n:], hyper, t[1:], slope, dx)
-    room = 0
-    for b in range(blocks):
-        room += sizes[b] * sizes[b]
-    factors = np.zeros(room)
-    lp += correlations(x[n:], blocks, sizes, etas, t[1 + n :], factors)
-    K = np.zeros((len(cell), S.shape[2], numbers[7]))
-    if not levels_of(numbers, structure, t, cell, A, S, parts, K):
-        return math.nan, x, slope, dx, factors
-    return lp, x, slope, dx, factors
 
 
 @njit(inline="always")

@@ -72,10 +72,11 @@ def row(given, q, values, rules, e, x, work, room):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def integrate(matrices, equations, patterns, runs, floats, covariates, rules, out):
+def integrate(matrices, equations, patterns, runs, codes, floats, covariates, rules, b, out):
     """Log-likelihood of every row (draw, row), in the order of the runs.
 
-    matrices : S, K of h, B, c of d by (draw, context, ...), and t (draw, parameter) with 1 in front.
+    matrices : S, K of h, B, c of d by (draw, context, ...), and t (draw, parameter) with 1 in front. b : (draw, cluster, M), what
+    the values of rows have in common with others of their cluster, whose `codes` those of the rows are.
     """
     S, K, B, c, t = matrices
     inputs, states, paths, products, coef = equations
@@ -86,17 +87,21 @@ def integrate(matrices, equations, patterns, runs, floats, covariates, rules, ou
         most = max(most, first[k + 1] - first[k])
     room = np.empty((most, nz)), np.empty(most), np.empty(nz), np.empty((nz, nz)), np.empty(nz)
     work, _ = new_work(ns, ns - inputs, len(paths))
-    L, P, e, x = np.empty((M + ns, M)), np.empty((ns, ns)), np.empty(M), np.empty(M)
+    L, P, e, x, values = np.empty((M + ns, M)), np.empty((ns, ns)), np.empty(M), np.empty(M), np.empty(2 * M)
     for draw in range(len(t)):
         at, i = 0, 0
         for r in range(len(runs)):
             context, p, count = runs[r, 0], patterns[runs[r, 1]], runs[r, 2]
-            places = p[3 + M : len(p) - M]
-            pattern = (p[0], p[1], p[3 : 3 + M], places, p[len(p) - M : len(p) - M + p[2]])
-            there = roots(S[draw, context], pattern[2], p[1], states, L, P)
+            places = p[4 + M : len(p) - M]
+            pattern = (p[0], p[1], p[4 : 4 + M], places, p[len(p) - M : len(p) - M + p[3]])
+            there = roots(S[draw, context], pattern[2], p[0], p[1], states, L, P)
             given = equations, (B[draw, context], c[draw, context], K[draw, context], L, P, t[draw]), pattern
             for _ in range(count):
-                q, values = floats[at : at + covariates], floats[at + covariates :]
+                q = floats[at : at + covariates]
+                at += covariates
+                for k in range(p[0] + p[3]):
+                    v = p[4 + k] if k < p[0] else states[inputs + pattern[4][k - p[0]]]
+                    values[k] = floats[at + k] - b[draw, codes[i], v]
                 out[draw, i] = row(given, q, values, rules, e, x, work, room) if there else math.nan
-                at += covariates + p[0] + p[2]
+                at += p[0] + p[3]
                 i += 1

@@ -37,22 +37,25 @@ def clear_known(P, known, n, states):
 
 
 @njit(**OPTIONS)
-def roots(S, known, n, states, L, P):
-    """L of the known variables and, below, of the states on them; P, what is left of the states. False if S is no covariance."""
+def roots(S, known, seen, n, states, L, P):
+    """L of the known variables and, below, of the states on them; P, what is left of the states. False if S is no covariance.
+
+    Of variables that are sampled it may be singular.
+    """
     for i in range(n + len(states)):
         row = known[i] if i < n else states[i - n]
         for j in range(min(i, n)):
             s = S[row, known[j]]
             for k in range(j):
                 s -= L[i, k] * L[j, k]
-            L[i, j] = s / L[j, j]
+            L[i, j] = s / L[j, j] if L[j, j] > 0.0 else 0.0
         if i < n:
             d = S[row, row]
             for k in range(i):
                 d -= L[i, k] * L[i, k]
-            if not d > 0.0:
+            if i < seen and not d > 0.0:
                 return False
-            L[i, i] = math.sqrt(d)
+            L[i, i] = math.sqrt(d) if d > 1e-14 * S[row, row] else 0.0
     for i in range(len(states)):
         for j in range(i + 1):
             s = S[states[i], states[j]]
@@ -75,12 +78,14 @@ def roots_gradient(L, dL, dP, known, n, states, dS):
                 dL[n + i, k] -= 2.0 * dP[i, j] * L[n + j, k]
     for i in range(n + ns - 1, -1, -1):
         row = known[i] if i < n else states[i - n]
-        if i < n:
+        if i < n and L[i, i] > 0.0:
             g = 0.5 * dL[i, i] / L[i, i]
             dS[row, row] += g
             for k in range(i):
                 dL[i, k] -= 2.0 * g * L[i, k]
         for j in range(min(i, n) - 1, -1, -1):
+            if L[j, j] == 0.0:
+                continue
             g = dL[i, j] / L[j, j]
             dS[row, known[j]] += 0.5 * g
             dS[known[j], row] += 0.5 * g
@@ -107,8 +112,8 @@ def locate(first, last, seen, known, L, K, q, values, e, x):
 
 
 @njit(**OPTIONS)
-def explain(equations, B, c, K, L, P, t, n, places, d_seen, q, y, e, x, work):
-    """log density of what is seen of d, given the known variables of the row; `work` keeps what its derivatives need."""
+def expect(equations, B, c, K, L, P, t, n, places, d_seen, q, e, x, work):
+    """mu, T and V (lower triangle), to `work`, of these d given the known variables of the row."""
     inputs, states, paths, products, coef = equations
     w, ms, mu, T, TP, V, a = work
     ns, nd = len(states), len(d_seen)
@@ -151,6 +156,14 @@ def explain(equations, B, c, K, L, P, t, n, places, d_seen, q, y, e, x, work):
             for k in range(ns):
                 v += TP[i, k] * T[d_seen[j], k]
             V[i, j] = v
+
+
+@njit(**OPTIONS)
+def explain(equations, B, c, K, L, P, t, n, places, d_seen, q, y, e, x, work):
+    """log density of what is seen of d, given the known variables of the row; `work` keeps what its derivatives need."""
+    expect(equations, B, c, K, L, P, t, n, places, d_seen, q, e, x, work)
+    _, _, mu, _, _, V, a = work
+    nd = len(d_seen)
     logdet = cholesky(V, nd)
     if not logdet > -math.inf:
         return math.nan
@@ -166,28 +179,39 @@ def explain(equations, B, c, K, L, P, t, n, places, d_seen, q, y, e, x, work):
 
 @njit(**OPTIONS)
 def explain_gradient(equations, t, places, d_seen, q, x, work, scratch, dB, dc, dP, dt, dms, dx):
-    """Derivatives of `explain`: added to dB, dc, dP and dt; set in the means of the states and in the known variables x."""
-    inputs, states, paths, products, coef = equations
-    w, ms, mu, T, TP, V, a = work
-    W, dT, dmu, dw, VT = scratch
-    ns, nd = len(states), len(d_seen)
+    """Derivatives of `explain`, as those of `expect`; V^-1 r, minus that in y, is in `work`."""
+    _, _, _, _, _, V, a = work
+    W, _, dmu, _, _ = scratch
+    nd = len(d_seen)
     for i in range(nd - 1, -1, -1):  # a = V^-1 r
         v = a[i]
         for k in range(i + 1, nd):
             v -= V[k, i] * a[k]
         a[i] = v / V[i, i]
     inverse_from_cholesky(V, W, nd)
-    clear(dT, ns - inputs, ns)
-    for d in range(ns - inputs):
+    for d in range(len(dmu)):
         dmu[d] = 0.0
     for i in range(nd):
         dmu[d_seen[i]] = a[i]
+        for j in range(nd):
+            W[i, j] = 0.5 * (a[i] * a[j] - W[i, j])
+    expect_gradient(equations, t, places, d_seen, q, x, work, scratch, dB, dc, dP, dt, dms, dx)
+
+
+@njit(**OPTIONS)
+def expect_gradient(equations, t, places, d_seen, q, x, work, scratch, dB, dc, dP, dt, dms, dx):
+    """From derivatives in V and mu, in `scratch`: added to dB, dc, dP, dt and dx of known variables; set in states' means."""
+    inputs, states, paths, products, coef = equations
+    w, ms, mu, T, TP, V, a = work
+    dV, dT, dmu, dw, VT = scratch
+    ns, nd = len(states), len(d_seen)
+    clear(dT, ns - inputs, ns)
+    for i in range(nd):
         for s in range(ns):
             v, m = 0.0, 0.0
             for j in range(nd):
-                g = 0.5 * (a[i] * a[j] - W[i, j])
-                v += g * TP[j, s]
-                m += g * T[d_seen[j], s]
+                v += dV[i, j] * TP[j, s]
+                m += dV[i, j] * T[d_seen[j], s]
             dT[d_seen[i], s] = 2.0 * v
             VT[i, s] = m
     for i in range(nd):
@@ -221,9 +245,8 @@ def explain_gradient(equations, t, places, d_seen, q, x, work, scratch, dB, dc, 
 
 
 @njit(**OPTIONS)
-def known_gradient(pattern, L, dL, K, dK, states, q, e, de, dms, dx, dz):
-    """From derivatives in the states' means and the known variables to those in L and K (added) and the coordinates (set)."""
-    seen, n, known = pattern
+def states_gradient(n, L, dL, dK, states, q, e, de, dms):
+    """From derivatives in the states' means to those in L, K and the innovations of what is known (added)."""
     for s in range(len(states)):
         dK[states[s], 0] += dms[s]
         for k in range(len(q)):
@@ -231,10 +254,20 @@ def known_gradient(pattern, L, dL, K, dK, states, q, e, de, dms, dx, dz):
         for k in range(n):
             dL[n + s, k] += dms[s] * e[k]
             de[k] += dms[s] * L[n + s, k]
+
+
+@njit(**OPTIONS)
+def known_gradient(pattern, L, dL, K, dK, q, e, de, dx, dz):
+    """From derivatives in the known variables x and their innovations to those in L and K (added) and the coordinates (set).
+
+    In what is seen dx becomes the derivative in its values.
+    """
+    seen, n, known = pattern
     for i in range(n - 1, -1, -1):
         if i < seen:
             dm = (e[i] - de[i]) / L[i, i]
             dL[i, i] += dm * e[i] - 1.0 / L[i, i]
+            dx[i] -= dm
         else:
             dm = dx[i]
             dL[i, i] += dm * e[i]

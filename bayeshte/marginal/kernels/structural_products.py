@@ -5,9 +5,10 @@ Of every product one member, z, is known: it is seen, or it has a coordinate (`s
 
 Level 1 of the tables of structural.py has the equations of d (B, c), level 0 all else: there d are their residuals. Behind
 those tables (which have neither groups nor clusters), ints: states, of which inputs, paths, products, known z, patterns, runs;
-variables of the states; paths (d, state) in the order of d; products (path, z, place in t); patterns (seen, conditions, d
-seen, known [M], place of each z among the known [z], places of d [M]); runs (context, pattern, rows). floats: coef of products;
-rows (covariates, seen u, seen d), run by run. Coordinates: of the parameters, of the z of each row.
+variables of the states; paths (d, state) in the order of d; products (path, z, place in t); patterns (seen, conditions, d with
+values, d known, known [M], place of each z among the known [z], places of d [M]); runs (context, pattern, rows); cluster of each
+row, here 0. floats: coef of products; rows (covariates, seen u, seen d), run by run. Coordinates: of the parameters, of the z of
+each row.
 """
 
 import math
@@ -16,95 +17,18 @@ import numpy as np
 from numba import carray, cfunc, njit
 
 from bayeshte.marginal.kernels.covariance_priors import matrix_priors
-from bayeshte.marginal.kernels.linear import OPTIONS, clear, rejection, views
+from bayeshte.marginal.kernels.linear import rejection, views
 from bayeshte.marginal.kernels.parameters import precondition_gradient
+from bayeshte.marginal.kernels.product_rows import all_rows, take_rows
 from bayeshte.marginal.kernels.structural import (
     EXPAND,
     LOG_DENSITY,
     correlations_gradient,
     pull,
+    start,
     take,
     unsolve,
 )
-from bayeshte.marginal.kernels.structural_categorical import start
-from bayeshte.marginal.kernels.structural_product_rows import (
-    LOG_SQRT_2PI,
-    explain,
-    explain_gradient,
-    known_gradient,
-    locate,
-    new_work,
-    roots,
-    roots_gradient,
-)
-
-HEADER = 7
-
-
-@njit(**OPTIONS)
-def take_rows(ints, floats, M):
-    """The tables of states, paths, products, patterns and rows as arrays."""
-    ns, inputs, paths, products, nz = ints[0], ints[1], ints[2], ints[3], ints[4]
-    patterns, runs, at = ints[5], ints[6], HEADER
-    states = ints[at : at + ns]
-    at += ns
-    path_ints = ints[at : at + 2 * paths].reshape((paths, 2))
-    at += 2 * paths
-    product_ints = ints[at : at + 3 * products].reshape((products, 3))
-    at += 3 * products
-    width = 3 + 2 * M + nz
-    pattern_ints = ints[at : at + patterns * width].reshape((patterns, width))
-    at += patterns * width
-    run_ints = ints[at : at + 3 * runs].reshape((runs, 3))
-    equations = (inputs, states, path_ints, product_ints, floats[:products])
-    return equations, (pattern_ints, nz), run_ints, floats[products:]
-
-
-@njit(**OPTIONS)
-def all_rows(M, covariates, tables, cell, levels, S, K, t, z, dcell, dS, dK, dt, dz):
-    """Log-likelihood of the rows and of their coordinates z; sets dz, adds to the other derivatives."""
-    equations, (patterns, nz), runs, floats = tables
-    inputs, states, paths, products, coef = equations
-    ns, Q = len(states), 1 + covariates
-    L, dL, P, dP = np.empty((M + ns, M)), np.empty((M + ns, M)), np.empty((ns, ns)), np.empty((ns, ns))
-    work, scratch = new_work(ns, ns - inputs, len(paths))
-    e, de, x, dx, dms = np.empty(M), np.empty(M), np.empty(M), np.empty(M), np.empty(ns)
-    ll, at, own = 0.0, 0, 0
-    for r in range(len(runs)):
-        context, p, count = runs[r, 0], patterns[runs[r, 1]], runs[r, 2]
-        seen, n, nd = p[0], p[1], p[2]
-        known, places, d_seen = p[3 : 3 + M], p[3 + M : 3 + M + nz], p[3 + M + nz : 3 + M + nz + nd]
-        B = cell[context, (levels + 1) * M * M : (levels + 2) * M * M].reshape((M, M))
-        dB = dcell[context, (levels + 1) * M * M : (levels + 2) * M * M].reshape((M, M))
-        first = 2 * levels * M * M + M * Q
-        c, dc = (
-            cell[context, first : first + M * Q].reshape((M, Q)),
-            dcell[context, first : first + M * Q].reshape((M, Q)),
-        )
-        if not roots(S[context, 0], known, n, states, L, P):
-            return math.nan
-        clear(dL, n + ns, n)
-        clear(dP, ns, ns)
-        for i in range(n):
-            ll -= count * (LOG_SQRT_2PI + (math.log(L[i, i]) if i < seen else 0.0))
-        for _ in range(count):
-            q, values, y = floats[at : at + covariates], floats[at + covariates :], floats[at + covariates + seen :]
-            for i in range(n - seen):
-                e[seen + i] = z[own + i]
-            locate(0, n, seen, known, L, K[context, 0], q, values, e, x)
-            for i in range(n):
-                ll -= 0.5 * e[i] * e[i]
-                de[i] = dx[i] = 0.0
-            for s in range(ns):
-                dms[s] = 0.0
-            if nd:
-                ll += explain(equations, B, c, K[context, 0], L, P, t, n, places, d_seen, q, y, e, x, work)
-                explain_gradient(equations, t, places, d_seen, q, x, work, scratch, dB, dc, dP, dt, dms, dx)
-            known_gradient((seen, n, known), L, dL, K[context, 0], dK[context, 0], states, q, e, de, dms, dx, dz[own:])
-            at += covariates + seen + nd
-            own += n - seen
-        roots_gradient(L, dL, dP, known, n, states, dS[context, 0])
-    return ll
 
 
 @njit(inline="always")
@@ -113,6 +37,7 @@ def log_density(z, ints, floats, grad):
     numbers, priors, structure, _, by_cluster, of_matrices = take(ints, floats)
     d, n, blocks, levels, M, P, p, Q, contexts, slots, _, _ = numbers
     tables = take_rows(by_cluster[1][1], by_cluster[2][1], M)
+    b, db = np.zeros((1, M)), np.zeros((1, M))
     t, dt = np.empty(1 + d + slots), np.zeros(1 + d + slots)
     cell, dcell = np.empty((contexts, len(structure[3]))), np.zeros((contexts, len(structure[3])))
     A, S, dS = np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M)), np.zeros((contexts, 2, M, M))
@@ -120,7 +45,7 @@ def log_density(z, ints, floats, grad):
     lp, x, slope, dx, factors = start(z, ints, floats, t, dt, cell, A, S, parts)
     if not lp > -math.inf:
         return math.nan
-    lp += all_rows(M, Q - 1, tables, cell, levels, S, parts, t, z[d:], dcell, dS, dK, dt, grad[d:])
+    lp += all_rows(M, Q - 1, tables, cell, levels, S, parts, t, z[d:], b, dcell, dS, dK, dt, grad[d:], db)
     if not lp > -math.inf:
         return math.nan
     work = np.empty((M, M))
