@@ -21,7 +21,7 @@ from bayeshte.report.data import ROWS_OPEN, spread_of
 from bayeshte.spec import Estimand, ModelSpec
 from bayeshte.tables.sheet import Sheet, columns_of, grouped_rows, groups, typeset
 
-screen, err = Console(highlight=False), Console(stderr=True, highlight=False)
+screen, err = (Console(stderr=error, highlight=False, emoji=False) for error in (False, True))  # y ~ m:x: is no emoji
 
 
 def say(text: str, style: str | None = None) -> None:

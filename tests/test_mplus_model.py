@@ -243,6 +243,20 @@ def test_interactions_on_two_levels():
     )
 
 
+def test_a_predictor_within_is_modelled_where_a_product_multiplies_it():
+    """Given its values the other parameters have the same posterior."""
+    head = HEAD + "USEV = y1 y2 x1 x2; CLUSTER = school; WITHIN = x1 x2;\n" + RANDOM
+    text = head + "MODEL: %WITHIN% y2 ON x1; yx | y2 XWITH x1; y1 ON y2 x1 x2 yx; %BETWEEN% y1 ON y2;"
+    within = "y2 ~ x1; y1 ~ y2 + x1 + x2 + y2:x1; x1 ~~ x1; x1 ~ 1"
+    same(text, within=within, between="y1 ~ y2")
+    _, notes, *_ = build(text)
+    assert any("y1 ON y2 x1 x2 yx: x1 is modelled, with a mean and a variance" in n for n in notes)
+    _, notes, *_ = build(text.replace("%BETWEEN%", "x1; %BETWEEN%"))
+    assert not any("is modelled" in n for n in notes)
+    spec, *_ = build(head + "MODEL: %WITHIN% xx | x1 XWITH x2; y1 ON x1 x2 xx; %BETWEEN% y1 ON y2;")
+    assert "x1" not in spec.structure.within
+
+
 def test_an_interaction_with_a_latent_variable():
     spec = same(
         HEAD

@@ -381,7 +381,7 @@ def test_default_priors_do_not_depend_on_where_members_are():
         (dict(within="y ~ x + m + x:m", between="y ~ x + m", categorical=["y"]), ["within: y ~ x:m", "categorical"]),
         (
             dict(within="y ~ x + x:z; x ~~ x", between="y ~ x"),
-            ["within: y ~ x:z", "let the slope of the variable vary"],
+            ["within: y ~ x:z", "add z ~~ z; z ~ 1 within", "s | y ~ x within; s ~ z between"],
         ),
         (
             dict(within="y ~ m + x; x ~~ x", between="m ~ x:w + w; y ~ m + m:x; w ~~ w"),

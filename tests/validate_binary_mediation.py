@@ -88,6 +88,7 @@ def page(found: pd.DataFrame) -> str:
             f"{spread:.4f} | {rows['posterior_sd'].mean():.4f} | {share:.0%} ± {np.sqrt(share * (1 - share) / sets):.0%} |"
         )
     bad = (~found.groupby("seed")["converged"].first()).sum()
+    square = found[~found["name"].str.startswith("indirect")].groupby("seed")["z"].apply(lambda z: (z**2).mean())
     return "\n".join(
         [
             "# Multilevel mediation with a binary outcome",
@@ -100,6 +101,11 @@ def page(found: pd.DataFrame) -> str:
             "| quantity | true | mean of estimates | bias | SD of estimates | mean posterior SD | 95 % intervals cover |",
             "|---|---|---|---|---|---|---|",
             *lines,
+            "",
+            "Squared deviations from the truth, in posterior SDs, average "
+            f"{square.mean():.2f} ± {square.std(ddof=1) / np.sqrt(sets):.2f} over the six parameters; 1 is expected. Whether "
+            "posteriors of this model are too narrow is what its calibration says, with parameters from the prior "
+            "([page](validation-categories.md)).",
             "",
         ]
     )

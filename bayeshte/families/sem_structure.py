@@ -94,8 +94,11 @@ class Structure:
         """Paths of a covariate times a latent or modelled variable."""
         rows = [r for r in self._products(level) if self._plain_covariates(level) & {*r.parts}]
         if rows and level == "within":
+            x = next(v for v in rows[0].parts if v in self._plain_covariates(level))
+            other = next(v for v in rows[0].parts if v != x)
             raise SpecError(
-                f"{rows[0].name}: let the slope of the variable vary, s | y ~ x, and regress s on the other one between clusters."
+                f"{rows[0].name}: within clusters both members of a product are modelled: add {x} ~~ {x}; {x} ~ 1 within. If {x} "
+                f"is one of clusters, let the slope of {other} vary: s | {rows[0].lhs} ~ {other} within; s ~ {x} between."
             )
         return rows
 

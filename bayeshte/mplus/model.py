@@ -26,6 +26,7 @@ def read(source: Source, settings: Settings) -> Model:
     reader = _Reader(model, settings)
     for level, statement in sorted(statements, key=lambda s: not _is_interaction(s[1])):  # which may be used before
         reader.read(level, statement)
+    reader.model_members()
     return model
 
 
@@ -136,6 +137,22 @@ class _Reader:
         if name in self.model.products and self.model.products[name][0] != level:
             raise statement.error(f"{name} is a product of the other level already: give each a name of its own.")
         self.model.products[name] = (level, first, second)
+
+    def model_members(self) -> None:
+        """Give variables WITHIN that products multiply with latent ones a variance: given them the rest is the same."""
+        there = [m.row for m in self.model.mentions.values() if m.row.level == "within"]
+        modelled = {r.rhs if r.op == "=~" else r.lhs for r in there} | {r.rhs for r in there if r.op == "~~"}
+        plain = {*self.settings.within} - modelled
+        for mention in [m for m in self.model.mentions.values() if m.row.level == "within" and ":" in m.row.rhs]:
+            (*members,) = (v for v in mention.row.parts if v in plain)
+            if len(members) == 1:
+                (x,) = members
+                plain.remove(x)
+                self.record.keep(Mention(Row("within", x, "~~", x), False, mention.statement))
+                self.model.notes.append(
+                    f"line {mention.statement.line}: {mention.statement.shown}: {x} is modelled, with a mean and a variance, as "
+                    "both members of a product of latent variables are: the other estimates are the same as given its values."
+                )
 
     def _slopes(self, level: str, names: list[str], sides: list[list[str]], statement: Statement) -> None:
         if "RANDOM" not in self.settings.types:
