@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import bayeshte as bh
-from bayeshte import cli, gallery
+from bayeshte import cli, gallery, terminal
 from bayeshte.convergence import diagnose
 
 OUTPUTS = {"report.html", "summary.csv", "effects.csv", "diagnostics.csv", "figures", "fit"}
@@ -27,6 +27,13 @@ def call(*words, code=0):
         assert result.stdout == ""
         assert "Traceback" not in result.stderr
     return " ".join((result.stderr if code == 2 else result.stdout).split())
+
+
+def test_paths_of_products_are_no_emoji():
+    for console in (terminal.screen, terminal.err):
+        with console.capture() as printed:
+            console.print("within: y ~ m:x: no", markup=False)
+        assert "y ~ m:x: no" in printed.get()
 
 
 def test_run_writes_everything(tmp_path):
