@@ -144,9 +144,9 @@ class _Reader:
         modelled = {r.rhs if r.op == "=~" else r.lhs for r in there} | {r.rhs for r in there if r.op == "~~"}
         plain = {*self.settings.within} - modelled
         for mention in [m for m in self.model.mentions.values() if m.row.level == "within" and ":" in m.row.rhs]:
-            (*members,) = (v for v in mention.row.parts if v in plain)
+            members = [v for v in mention.row.parts if v in plain]
             if len(members) == 1:
-                (x,) = members
+                x = members[0]
                 plain.remove(x)
                 self.record.keep(Mention(Row("within", x, "~~", x), False, mention.statement))
                 self.model.notes.append(
