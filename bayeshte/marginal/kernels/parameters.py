@@ -8,6 +8,7 @@ tanh x_i1, ..., tanh x_i,i-1 (`correlation`).
 
 import math
 
+import numpy as np
 from numba import njit
 
 from bayeshte.marginal.kernels.linear import OPTIONS
@@ -147,3 +148,41 @@ def precondition_gradient(dx, d, scale, dz):
         for i in range(d):
             s += scale[i * d + j] * dx[i]
         dz[j] = s
+
+
+@njit(**OPTIONS)
+def correlations(x, blocks, sizes, etas, t, factors):
+    """Correlations of every block, row by row of the lower triangle, to t; their Cholesky factors; the log prior."""
+    lp, at, out, f = 0.0, 0, 0, 0
+    for b in range(blocks):
+        q = sizes[b]
+        L = factors[f : f + q * q].reshape((q, q))
+        lp += correlation(x[at:], q, etas[b], L)
+        for i in range(1, q):
+            for j in range(i):
+                s = 0.0
+                for k in range(j + 1):
+                    s += L[i, k] * L[j, k]
+                t[out] = s
+                out += 1
+        at += q * (q - 1) // 2
+        f += q * q
+    return lp
+
+
+@njit(**OPTIONS)
+def correlations_gradient(x, blocks, sizes, etas, dt, factors, dx):
+    """Gradient in x of `correlations` plus that of a function with derivatives dt in the correlations."""
+    at, out, f = 0, 0, 0
+    for b in range(blocks):
+        q = sizes[b]
+        L, dL = factors[f : f + q * q].reshape((q, q)), np.zeros((q, q))
+        for i in range(1, q):
+            for j in range(i):
+                for k in range(j + 1):
+                    dL[i, k] += dt[out] * L[j, k]
+                    dL[j, k] += dt[out] * L[i, k]
+                out += 1
+        correlation_gradient(x[at:], q, etas[b], L, dL, dx[at:])
+        at += q * (q - 1) // 2
+        f += q * q

@@ -57,8 +57,8 @@ from bayeshte.marginal.kernels.linear import (
     rejection,
 )
 from bayeshte.marginal.kernels.parameters import (
-    correlation,
-    correlation_gradient,
+    correlations,
+    correlations_gradient,
     precondition,
     precondition_gradient,
     scalars,
@@ -68,44 +68,6 @@ from bayeshte.marginal.kernels.structural_clusters import clusters
 from bayeshte.marginal.kernels.structural_groups import BETWEEN, WITHIN, groups
 
 HEADER = 21
-
-
-@njit(**OPTIONS)
-def correlations(x, blocks, sizes, etas, t, factors):
-    """Correlations of every block, row by row of the lower triangle, to t; their Cholesky factors; the log prior."""
-    lp, at, out, f = 0.0, 0, 0, 0
-    for b in range(blocks):
-        q = sizes[b]
-        L = factors[f : f + q * q].reshape((q, q))
-        lp += correlation(x[at:], q, etas[b], L)
-        for i in range(1, q):
-            for j in range(i):
-                s = 0.0
-                for k in range(j + 1):
-                    s += L[i, k] * L[j, k]
-                t[out] = s
-                out += 1
-        at += q * (q - 1) // 2
-        f += q * q
-    return lp
-
-
-@njit(**OPTIONS)
-def correlations_gradient(x, blocks, sizes, etas, dt, factors, dx):
-    """Gradient in x of `correlations` plus that of a function with derivatives dt in the correlations."""
-    at, out, f = 0, 0, 0
-    for b in range(blocks):
-        q = sizes[b]
-        L, dL = factors[f : f + q * q].reshape((q, q)), np.zeros((q, q))
-        for i in range(1, q):
-            for j in range(i):
-                for k in range(j + 1):
-                    dL[i, k] += dt[out] * L[j, k]
-                    dL[j, k] += dt[out] * L[i, k]
-                out += 1
-        correlation_gradient(x[at:], q, etas[b], L, dL, dx[at:])
-        at += q * (q - 1) // 2
-        f += q * q
 
 
 @njit(**OPTIONS)
@@ -279,6 +241,36 @@ def start(z, ints, floats, t, dt, cell, A, S, parts):
     if not levels_of(numbers, structure, t, cell, A, S, parts, K):
         return math.nan, x, slope, dx, factors
     return lp, x, slope, dx, factors
+
+
+@njit(**OPTIONS)
+def finish(numbers, priors, structure, of_matrices, first, last, t, x, slope, factors, cell, A, S, parts, to, dx, grad):
+    """From derivatives in S and K of levels `first` to `last`, in the cells and in t to the gradient.
+
+    `to` has them, (dS, dK, dcell, dt); of dS the symmetric part counts. The log density of priors of covariance matrices.
+    """
+    dS, dK, dcell, dt = to
+    d, n, blocks, levels, M, _, _, Q, contexts, slots, _, _ = numbers
+    lp, work = 0.0, np.empty((M, M))
+    for c in range(contexts):
+        for s in range(slots):
+            t[1 + d + s] = structure[5][c * slots + s]
+        for l in range(first, last):
+            for i in range(M):
+                for j in range(i):
+                    dS[c, l, i, j] = dS[c, l, j, i] = 0.5 * (dS[c, l, i, j] + dS[c, l, j, i])
+            dPsi = dcell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
+            dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
+            dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
+            unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c, l], M, Q, work, dPsi, dB, dk)
+        if c == 0:  # covariances of residuals are the same in all contexts
+            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
+        pull(structure[1], structure[2], t, dcell[c], dt)
+    for i in range(n):
+        dx[i] += dt[1 + i] * slope[i]
+    correlations_gradient(x[n:], blocks, priors[2], priors[3], dt[1 + n :], factors, dx[n:])
+    precondition_gradient(dx, d, priors[5], grad)
+    return lp
 
 
 @njit(inline="always")

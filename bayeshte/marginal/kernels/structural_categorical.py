@@ -29,18 +29,14 @@ from numba import carray, cfunc, njit
 
 from bayeshte.marginal.kernels.cluster_locations import locate_clusters, new_places, pull_clusters
 from bayeshte.marginal.kernels.cluster_responses import all_clusters, find_responses, own_values
-from bayeshte.marginal.kernels.covariance_priors import matrix_priors
 from bayeshte.marginal.kernels.latent_responses import factor, factor_gradient, rows
 from bayeshte.marginal.kernels.linear import OPTIONS, clear, rejection, views
-from bayeshte.marginal.kernels.parameters import precondition_gradient
 from bayeshte.marginal.kernels.structural import (
     EXPAND,
     LOG_DENSITY,
-    correlations_gradient,
-    pull,
+    finish,
     start,
     take,
-    unsolve,
 )
 from bayeshte.marginal.kernels.within_level import gather, scatter, within_gradient, within_moments
 
@@ -247,26 +243,10 @@ def log_density(z, ints, floats, grad):
         for later in range(k, most + 1):
             dt[categories[1][w, 2]] += dcuts[v, later]
 
-    work = np.empty((M, M))
-    for c in range(contexts):
-        for s in range(slots):
-            t[1 + d + s] = structure[5][c * slots + s]
-        for l in range(1, levels):
-            for i in range(M):
-                for j in range(i):
-                    dS[c, l, i, j] = dS[c, l, j, i] = 0.5 * (dS[c, l, i, j] + dS[c, l, j, i])
-            dPsi = dcell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
-            dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
-            dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
-            unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c, l], M, Q, work, dPsi, dB, dk)
-        if c == 0:
-            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
-        pull(structure[1], structure[2], t, dcell[c], dt)
-    for i in range(n):
-        dx[i] += dt[1 + i] * slope[i]
-    correlations_gradient(x[n:], blocks, priors[2], priors[3], dt[1 + n :], factors, dx[n:])
-    precondition_gradient(dx, d, priors[5], grad)
-    return lp
+    to = dS, dK, dcell, dt
+    return lp + finish(
+        numbers, priors, structure, of_matrices, 1, levels, t, x, slope, factors, cell, A, S, parts, to, dx, grad
+    )
 
 
 @cfunc(LOG_DENSITY, cache=True, error_model="numpy")

@@ -16,19 +16,15 @@ import math
 import numpy as np
 from numba import carray, cfunc, njit
 
-from bayeshte.marginal.kernels.covariance_priors import matrix_priors
 from bayeshte.marginal.kernels.linear import OPTIONS, rejection, views
-from bayeshte.marginal.kernels.parameters import precondition_gradient
 from bayeshte.marginal.kernels.product_clusters import all_clusters
 from bayeshte.marginal.kernels.product_rows import all_rows, take_rows
 from bayeshte.marginal.kernels.structural import (
     EXPAND,
     LOG_DENSITY,
-    correlations_gradient,
-    pull,
+    finish,
     start,
     take,
-    unsolve,
 )
 
 SIZES = 6
@@ -64,23 +60,10 @@ def log_density(z, ints, floats, grad):
     if not lp > -math.inf:
         return math.nan
     all_clusters(M, clusters, pilot, cell, levels, S, parts, t, z[d:], b, db, dcell, dS, dK, dt, grad[d:])
-    work = np.empty((M, M))
-    for c in range(contexts):
-        for s in range(slots):
-            t[1 + d + s] = structure[5][c * slots + s]
-        for l in range(2):
-            dPsi = dcell[c, l * M * M : (l + 1) * M * M].reshape((M, M))
-            dB = dcell[c, (levels + l) * M * M : (levels + l + 1) * M * M].reshape((M, M))
-            dk = dcell[c, 2 * levels * M * M + l * M * Q : 2 * levels * M * M + (l + 1) * M * Q].reshape((M, Q))
-            unsolve(A[c, l], S[c, l], parts[c, l], dS[c, l], dK[c, l], M, Q, work, dPsi, dB, dk)
-        if c == 0:
-            lp += matrix_priors(of_matrices, cell[0], dcell[0], M)
-        pull(structure[1], structure[2], t, dcell[c], dt)
-    for i in range(n):
-        dx[i] += dt[1 + i] * slope[i]
-    correlations_gradient(x[n:], blocks, priors[2], priors[3], dt[1 + n :], factors, dx[n:])
-    precondition_gradient(dx, d, priors[5], grad)
-    return lp
+    to = dS, dK, dcell, dt
+    return lp + finish(
+        numbers, priors, structure, of_matrices, 0, 2, t, x, slope, factors, cell, A, S, parts, to, dx, grad
+    )
 
 
 @cfunc(LOG_DENSITY, cache=True, error_model="numpy")
