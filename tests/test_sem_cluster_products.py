@@ -165,7 +165,7 @@ def test_marginal_and_joint_define_the_same_posterior(case):
             given[rv] = (("chain", "draw", f"{rv}_unit", f"{rv}_of"), value[None, None])
         point = graph_point(spec, model, posterior.assign(given), None)
         expected = log_posterior(spec, density, posterior, z, density.n_top)
-        assert float(logp(point)) + logdet + more == pytest.approx(expected, abs=1e-6)
+        assert float(logp(point)) + logdet + more == pytest.approx(expected, abs=1e-8)
 
 
 # ---------------------------------------------------------------------------------------------- brute force
