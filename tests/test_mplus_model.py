@@ -244,7 +244,7 @@ def test_interactions_on_two_levels():
 
 
 def test_a_predictor_within_is_modelled_where_a_product_multiplies_it():
-    """Given its values the other parameters have the same posterior."""
+    """It has a mean and a variance, and a note says so; not if the input models it, or multiplies covariates only."""
     head = HEAD + "USEV = y1 y2 x1 x2; CLUSTER = school; WITHIN = x1 x2;\n" + RANDOM
     text = head + "MODEL: %WITHIN% y2 ON x1; yx | y2 XWITH x1; y1 ON y2 x1 x2 yx; %BETWEEN% y1 ON y2;"
     within = "y2 ~ x1; y1 ~ y2 + x1 + x2 + y2:x1; x1 ~~ x1; x1 ~ 1"

@@ -151,7 +151,8 @@ class _Reader:
                 self.record.keep(Mention(Row("within", x, "~~", x), False, mention.statement))
                 self.model.notes.append(
                     f"line {mention.statement.line}: {mention.statement.shown}: {x} is modelled, with a mean and a variance, as "
-                    "both members of a product of latent variables are: the other estimates are the same as given its values."
+                    "both members of a product of latent variables are. Where it has all its values the other estimates are the "
+                    "same as given these; rows without one stay."
                 )
 
     def _slopes(self, level: str, names: list[str], sides: list[list[str]], statement: Statement) -> None:
